@@ -1,0 +1,1 @@
+//! One conformance suite per trait; every implementation and every decorator runs them.

@@ -1,0 +1,429 @@
+//! The job: what was asked, where it stands, what came out. How it may change is in
+//! [`crate::lifecycle`]; how a request becomes one is in [`crate::request`].
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::error::JobError;
+use crate::id::{Fence, JobId, NodeId, TenantId};
+use crate::media::{AudioCodec, Container, Target, VideoCodec, named_enum};
+use crate::units::{Bitrate, Crf, FrameRate, Joules, PictureSize, Seconds};
+
+named_enum!(
+    /// Where a job stands. [`crate::fsm`] says what may follow what.
+    JobState, "state" {
+        /// Jobs it depends on have not completed yet.
+        Waiting "waiting",
+        /// Ready to be claimed.
+        Queued "queued",
+        /// Held by a person; a job that was running keeps its node.
+        Paused "paused",
+        /// Claimed by a node that has not started it yet.
+        Assigned "assigned",
+        /// An attempt runs.
+        Running "running",
+        /// An attempt failed for a transient reason; the next one waits for its backoff.
+        Retrying "retrying",
+        /// Ended well.
+        Completed "completed",
+        /// Ended with an error.
+        Failed "failed",
+        /// Ended by a person.
+        Canceled "canceled" | "cancelled",
+        /// Refused because nothing in the fleet can ever run it.
+        Rejected "rejected",
+    }
+);
+
+named_enum!(
+    /// Order of urgency, most urgent first.
+    Priority, "priority" {
+        /// Before everything else.
+        Live "live",
+        /// Before medium.
+        High "high",
+        /// The default.
+        Medium "medium" | "normal" | "default",
+        /// After medium.
+        Low "low",
+        /// When nothing else waits.
+        Batch "batch",
+    }
+);
+
+named_enum!(
+    /// The queue, most urgent first.
+    Queue, "queue" {
+        /// Real-time work.
+        Live "live",
+        /// The default.
+        Default "default",
+        /// Bulk work.
+        Batch "batch",
+    }
+);
+
+named_enum!(
+    /// Which engine a job asks for.
+    EngineChoice, "engine" {
+        /// Let [`crate::policy::engine`] choose, with its reason stored in the job.
+        Auto "auto",
+        /// In-process libav.
+        Ffmpeg "ffmpeg" | "libav",
+        /// GStreamer pipelines.
+        Gstreamer "gstreamer" | "gst",
+    }
+);
+
+named_enum!(
+    /// An engine that runs attempts.
+    EngineName, "engine" {
+        /// In-process libav.
+        Ffmpeg "ffmpeg" | "libav",
+        /// GStreamer pipelines.
+        Gstreamer "gstreamer" | "gst",
+        /// No codec at all: for tests and simulations.
+        Synthetic "synthetic",
+    }
+);
+
+named_enum!(
+    /// What a job is for; only `production` counts for service levels.
+    Classification, "classification" {
+        /// Work for users.
+        Production "production",
+        /// A trial of the system.
+        Test "test",
+        /// A measurement.
+        Benchmark "benchmark",
+        /// A hunt for a fault.
+        Debug "debug",
+    }
+);
+
+named_enum!(
+    /// Why a job failed, for counting.
+    FailureReason, "failure_reason" {
+        /// Nothing could run it.
+        CapabilityMismatch "capability_mismatch",
+        /// The engine failed.
+        RuntimeError "runtime_error",
+        /// A time limit passed.
+        Timeout "timeout",
+        /// The request was wrong.
+        UserError "user_error",
+        /// A connection failed.
+        NetworkError "network_error",
+        /// The input was wrong.
+        InputError "input_error",
+        /// ffrtmp or its machines failed.
+        PlatformError "platform_error",
+        /// Disk, memory or another resource ran out.
+        ResourceError "resource_error",
+    }
+);
+
+impl JobState {
+    /// Whether the job has ended.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Canceled | Self::Rejected)
+    }
+
+    /// Whether an attempt may be under way on a node.
+    #[must_use]
+    pub const fn is_active(self) -> bool {
+        matches!(self, Self::Assigned | Self::Running)
+    }
+}
+
+/// Encoding wishes that go beyond the scenario; they win over it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Parameters {
+    /// Seconds of output: cuts a longer input; the length of a generated one (10 by default).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Seconds>,
+    /// Average video bit rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bitrate: Option<Bitrate>,
+    /// Video codec, or `copy`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "h264"))]
+    pub codec: Option<Target<VideoCodec>>,
+    /// Encoder preset: x264 words (`ultrafast` … `veryslow`) for every codec, or a number for
+    /// SVT-AV1 (0–13) and libvpx (0–8).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
+    /// Picture size: a name such as `720p`, or `WIDTHxHEIGHT`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<PictureSize>,
+    /// Frames per second; without it the source's timing is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fps: Option<FrameRate>,
+    /// Constant quality instead of a bit rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crf: Option<Crf>,
+    /// Audio codec, or `copy`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "aac"))]
+    pub audio_codec: Option<Target<AudioCodec>>,
+    /// Audio bit rate per track.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_bitrate: Option<Bitrate>,
+    /// Output container; without it the output's extension decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
+}
+
+/// Limits of one attempt. What is absent takes the defaults of [`crate::limits`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ResourceLimits {
+    /// Percent of one core: 200 is two cores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_cpu_percent: Option<u32>,
+    /// Megabytes (2^20 bytes) of memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_memory_mb: Option<u64>,
+    /// Megabytes (2^20 bytes) of disk, inputs and outputs together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_disk_mb: Option<u64>,
+    /// Seconds of wall time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_sec: Option<u64>,
+}
+
+/// What a person asks for: the body of `POST /jobs`. Unknown fields are refused by
+/// [`crate::request::parse`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct JobRequest {
+    /// What to make, in the scenario grammar, such as `720p30-h264`.
+    #[cfg_attr(feature = "openapi", schema(example = "720p30-h264"))]
+    pub scenario: String,
+    /// Path or URI of the source; without it the agent generates a test picture and tone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<String>,
+    /// Path or URI of the result; without it the agent keeps it in its work directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
+    /// Kept for older clients: `auto`, `high`, `medium` or `low`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<String>,
+    /// Engine; `auto` by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineChoice>,
+    /// What the job is for; by default what the scenario's words say, else `production`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classification: Option<Classification>,
+    /// Queue; by default `live` if the scenario's words say so, else `default`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Queue>,
+    /// Priority; `medium` by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+    /// Encoding wishes.
+    pub parameters: Parameters,
+    /// Limits of an attempt; also accepted inside `parameters`.
+    pub resource_limits: ResourceLimits,
+    /// Retries after transient failures; the master's default (3) if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_retries: Option<u32>,
+    /// Jobs that must complete first.
+    pub depends_on: Vec<JobId>,
+    /// Free labels, to filter by.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// One change of state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StateTransition {
+    /// State before; the same as `to` for the submission itself.
+    pub from: JobState,
+    /// State after.
+    pub to: JobState,
+    /// When.
+    pub at: Timestamp,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// How the energy of an attempt was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum EnergySource {
+    /// Read from the processor's RAPL counters, attributed by CPU time.
+    Rapl,
+    /// Modelled: CPU seconds times a stated power per core.
+    Model,
+}
+
+/// What an attempt measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct JobReport {
+    /// Where the output is.
+    pub output_uri: Option<String>,
+    /// Size of the output file.
+    pub size_bytes: u64,
+    /// Length of the output in seconds.
+    pub duration_seconds: f64,
+    /// Video frames in the output.
+    pub frames: u64,
+    /// Frames encoded per second of wall time.
+    pub fps: f64,
+    /// Seconds of output made per second of wall time.
+    pub speed: f64,
+    /// Wall time of the attempt.
+    pub wall_seconds: f64,
+    /// User and system CPU time of the attempt.
+    pub cpu_seconds: f64,
+    /// Largest resident memory of the attempt's process.
+    pub peak_memory_bytes: u64,
+    /// Bytes read from the input.
+    pub input_bytes: u64,
+    /// Bytes written to the output.
+    pub output_bytes: u64,
+    /// Energy, if it could be measured or modelled.
+    pub energy_joules: Option<Joules>,
+    /// How the energy was found.
+    pub energy_source: Option<EnergySource>,
+    /// `sha256:` and the hexadecimal digest of the output file.
+    pub hash: Option<String>,
+    /// Video encoder that ran, such as `libx264`.
+    pub video_encoder: Option<String>,
+    /// Video codec of the output.
+    pub video_codec: Option<String>,
+    /// Picture size of the output.
+    pub resolution: Option<String>,
+    /// Average bit rate of the whole output in bits per second.
+    pub bit_rate: u64,
+    /// What a reader should know: fallbacks, skipped streams, repaired timestamps.
+    pub warnings: Vec<String>,
+    /// Measures that this version does not name, such as those of foreign agents.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
+    pub other: BTreeMap<String, serde_json::Value>,
+}
+
+/// Whether a finished production job kept its service level.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SlaVerdict {
+    /// Whether the job counts at all.
+    pub counted: bool,
+    /// Whether it kept its level.
+    pub compliant: bool,
+    /// Why.
+    pub reason: String,
+}
+
+/// A job with everything known about it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Job {
+    /// Identity.
+    pub id: JobId,
+    /// Counts submissions from 1; 0 until the store has given it.
+    pub sequence_number: u64,
+    /// Whose it is.
+    #[serde(default)]
+    pub tenant: TenantId,
+    /// Where it stands.
+    pub state: JobState,
+    /// The scenario as it was given.
+    pub scenario: String,
+    /// Path or URI of the source.
+    pub input: Option<String>,
+    /// Path or URI of the result.
+    pub output: Option<String>,
+    /// As it was given.
+    pub confidence: Option<String>,
+    /// Engine that was asked for.
+    pub engine: EngineChoice,
+    /// Engine that runs or ran it, or the one chosen at submission.
+    pub engine_used: Option<EngineName>,
+    /// Why that engine.
+    pub engine_reason: Option<String>,
+    /// What it is for.
+    pub classification: Classification,
+    /// Queue.
+    pub queue: Queue,
+    /// Priority.
+    pub priority: Priority,
+    /// Encoding wishes.
+    pub parameters: Parameters,
+    /// Limits, with defaults filled in.
+    pub resource_limits: ResourceLimits,
+    /// Retries allowed.
+    pub max_retries: u32,
+    /// Jobs that must complete first.
+    pub depends_on: Vec<JobId>,
+    /// Free labels.
+    pub labels: BTreeMap<String, String>,
+    /// Node of the current or last attempt.
+    pub node_id: Option<NodeId>,
+    /// Its name.
+    pub node_name: Option<String>,
+    /// Attempts so far, the current one included.
+    pub attempt: u32,
+    /// Fence of the current or last attempt.
+    pub fence: Fence,
+    /// Retries used in this round.
+    pub retry_count: u32,
+    /// Percent done, 0 to 100.
+    pub progress: f64,
+    /// Submission.
+    pub created_at: Timestamp,
+    /// Last time it became ready to be claimed.
+    pub queued_at: Option<Timestamp>,
+    /// Start of the current or last attempt.
+    pub started_at: Option<Timestamp>,
+    /// Last sign of life of the attempt.
+    pub last_activity_at: Option<Timestamp>,
+    /// End.
+    pub completed_at: Option<Timestamp>,
+    /// When the current lease ends, unless it is renewed.
+    pub lease_expires_at: Option<Timestamp>,
+    /// When the backoff of a retrying job is over.
+    pub retry_at: Option<Timestamp>,
+    /// What went wrong, in the last attempt that failed.
+    pub error: Option<JobError>,
+    /// The same for counting; set when the job failed.
+    pub failure_reason: Option<FailureReason>,
+    /// Why it is not running yet, in words; worked out when the job is shown.
+    #[serde(default)]
+    pub waiting_reason: Option<String>,
+    /// What was measured, once it completed.
+    pub result: Option<JobReport>,
+    /// Service-level verdict, once it ended.
+    pub sla: Option<SlaVerdict>,
+    /// Every change of state so far, oldest first; the last 200 of a very long story.
+    pub state_transitions: Vec<StateTransition>,
+}
+
+/// A job as the API shows it: the job, and `status` as a second name of `state`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct JobView {
+    /// The job.
+    #[serde(flatten)]
+    pub job: Job,
+    /// The same as `state`, for older clients.
+    pub status: JobState,
+}
+
+impl From<Job> for JobView {
+    fn from(job: Job) -> Self {
+        Self { status: job.state, job }
+    }
+}

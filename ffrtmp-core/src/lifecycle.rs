@@ -1,0 +1,373 @@
+//! How a job changes: every command that a store can be asked to carry out, applied to the job by
+//! one pure function. A store loads, applies, and saves in one transaction; it decides nothing.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::error::{Code, Disposition, Error, JobError, Result};
+use crate::fsm;
+use crate::id::{Fence, JobId, NodeId};
+use crate::job::{EngineName, Job, JobReport, JobState, StateTransition};
+use crate::policy::{retry, sla};
+
+/// Transitions kept with a job.
+pub const MAX_TRANSITIONS: usize = 200;
+
+/// The right to run one attempt: which node, under which fence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Who runs it.
+    pub node: NodeId,
+    /// Which attempt it is.
+    pub fence: Fence,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The output is published; what was measured.
+    Completed(Box<JobReport>),
+    /// It failed; the disposition of the error decides about a retry.
+    Failed(JobError),
+    /// The node gives the job back unharmed (drain, shutdown): queued again without using a retry.
+    Released(String),
+}
+
+/// A change of a job.
+#[derive(Clone, Debug, PartialEq)]
+pub enum JobCommand {
+    /// The node begins the attempt. Saying so twice is one effect.
+    Start {
+        /// The attempt.
+        lease: Lease,
+        /// The engine that runs it, if the node says.
+        engine: Option<(EngineName, String)>,
+    },
+    /// A sign of life: renews the lease; an assigned job becomes running.
+    Progress {
+        /// The attempt.
+        lease: Lease,
+        /// Percent done, if known.
+        percent: Option<f64>,
+        /// How long the lease holds from now.
+        renew_for: Duration,
+    },
+    /// The attempt ended. The same fence twice gives the same answer twice.
+    Finish {
+        /// The attempt.
+        lease: Lease,
+        /// How.
+        outcome: Outcome,
+    },
+    /// The master ends an attempt from outside: lease expired, node lost, time limit. Refused if
+    /// the fence moved on.
+    Evict {
+        /// The fence that the master saw.
+        fence: Fence,
+        /// Why.
+        error: JobError,
+    },
+    /// A person cancels. A job that is canceled already stays as it is.
+    Cancel,
+    /// A person holds it back, or freezes its attempt.
+    Pause,
+    /// A person lets it go on.
+    Resume,
+    /// A person starts a new round of a job that failed or was canceled.
+    Retry,
+    /// The backoff is over.
+    Requeue,
+    /// Everything it waited for completed.
+    Ready,
+    /// A job that it waited for failed or was canceled.
+    DependencyFailed(JobId),
+    /// Nothing in the fleet can ever run it.
+    Reject(JobError),
+}
+
+impl Job {
+    /// Gives the job to a node: a new fence, a new attempt, a lease.
+    ///
+    /// # Errors
+    /// `wrong_state` unless it is queued.
+    pub fn assign(&mut self, node: NodeId, name: &str, lease: Duration, now: Timestamp) -> Result<Lease> {
+        self.fence_check_state(JobState::Assigned)?;
+        self.fence = self.fence.next();
+        self.attempt += 1;
+        self.node_id = Some(node);
+        self.node_name = Some(name.to_owned());
+        self.lease_expires_at = Some(now + lease);
+        self.last_activity_at = Some(now);
+        self.progress = 0.0;
+        self.become_state(JobState::Assigned, format!("claimed by {name}, attempt {}", self.attempt), now)?;
+        Ok(Lease { node, fence: self.fence })
+    }
+
+    /// Applies a command. Returns whether anything changed that must be saved.
+    ///
+    /// # Errors
+    /// `wrong_state` for a change that the state machine does not have, `stale_fence` from an
+    /// attempt that is not the current one. The job is unchanged then.
+    pub fn apply(&mut self, command: JobCommand, now: Timestamp) -> Result<bool> {
+        match command {
+            JobCommand::Start { lease, engine } => self.start(lease, engine, now),
+            JobCommand::Progress { lease, percent, renew_for } => self.make_progress(lease, percent, renew_for, now),
+            JobCommand::Finish { lease, outcome } => self.finish(lease, outcome, now),
+            JobCommand::Evict { fence, error } => self.evict(fence, error, now),
+            JobCommand::Cancel => self.cancel(now),
+            JobCommand::Pause => self.pause(now),
+            JobCommand::Resume => self.resume(now),
+            JobCommand::Retry => self.retry(now),
+            JobCommand::Requeue => self.requeue("backoff over".into(), now),
+            JobCommand::Ready => {
+                self.fence_check_state(JobState::Queued)?;
+                self.requeue("everything it waited for completed".into(), now)
+            }
+            JobCommand::DependencyFailed(id) => {
+                let error = Error::new(
+                    Code::DependencyFailed,
+                    format!("job {id}, which this one depends on, did not complete"),
+                );
+                self.fail((&error).into(), now)
+            }
+            JobCommand::Reject(error) => {
+                self.become_state(JobState::Rejected, error.message.clone(), now)?;
+                self.failure_reason = Some(error.code.failure_reason());
+                self.error = Some(error);
+                self.end(now);
+                Ok(true)
+            }
+        }
+    }
+
+    fn start(&mut self, lease: Lease, engine: Option<(EngineName, String)>, now: Timestamp) -> Result<bool> {
+        self.check_lease(lease)?;
+        if self.state != JobState::Assigned {
+            return Ok(false);
+        }
+        self.become_state(JobState::Running, "attempt started".into(), now)?;
+        self.started_at = Some(now);
+        self.last_activity_at = Some(now);
+        if let Some((name, reason)) = engine {
+            self.engine_used = Some(name);
+            self.engine_reason = Some(reason);
+        }
+        Ok(true)
+    }
+
+    fn make_progress(
+        &mut self,
+        lease: Lease,
+        percent: Option<f64>,
+        renew_for: Duration,
+        now: Timestamp,
+    ) -> Result<bool> {
+        self.check_lease(lease)?;
+        self.start(lease, None, now)?;
+        self.lease_expires_at = Some(now + renew_for);
+        if let Some(percent) = percent.filter(|percent| percent.is_finite()) {
+            let percent = percent.clamp(0.0, 100.0);
+            if percent > self.progress {
+                self.progress = percent;
+                self.last_activity_at = Some(now);
+            }
+        } else {
+            self.last_activity_at = Some(now);
+        }
+        if self.state == JobState::Paused {
+            self.last_activity_at = Some(now);
+        }
+        Ok(true)
+    }
+
+    fn finish(&mut self, lease: Lease, outcome: Outcome, now: Timestamp) -> Result<bool> {
+        if self.node_id != Some(lease.node) || self.fence != lease.fence {
+            return Err(self.stale(lease));
+        }
+        if self.answers_again(&outcome) {
+            return Ok(false);
+        }
+        self.check_lease(lease)?;
+        self.start(lease, None, now)?;
+        match outcome {
+            Outcome::Completed(report) => self.complete(*report, now),
+            Outcome::Failed(error) => self.attempt_failed(error, now),
+            Outcome::Released(reason) => self.release(&reason, now),
+        }
+    }
+
+    /// Whether this attempt has said this before.
+    fn answers_again(&self, outcome: &Outcome) -> bool {
+        match outcome {
+            Outcome::Completed(_) => self.state == JobState::Completed,
+            Outcome::Failed(_) => matches!(self.state, JobState::Failed | JobState::Retrying | JobState::Queued),
+            Outcome::Released(_) => matches!(self.state, JobState::Queued | JobState::Retrying),
+        }
+    }
+
+    fn complete(&mut self, report: JobReport, now: Timestamp) -> Result<bool> {
+        if self.state == JobState::Paused {
+            self.become_state(JobState::Running, "the attempt ended before it froze".into(), now)?;
+        }
+        self.become_state(JobState::Completed, "output published".into(), now)?;
+        self.progress = 100.0;
+        self.result = Some(report);
+        self.error = None;
+        self.end(now);
+        Ok(true)
+    }
+
+    fn attempt_failed(&mut self, error: JobError, now: Timestamp) -> Result<bool> {
+        if error.disposition != Disposition::Transient || self.retry_count >= self.max_retries {
+            return self.fail(error, now);
+        }
+        let delay = retry::delay(self.retry_count, self.id, self.fence);
+        self.retry_count += 1;
+        let reason = format!(
+            "{}: retry {} of {} in {:.1} s",
+            error.message,
+            self.retry_count,
+            self.max_retries,
+            delay.as_secs_f64()
+        );
+        self.become_state(JobState::Retrying, reason, now)?;
+        self.error = Some(error);
+        self.retry_at = Some(now + delay);
+        self.let_go();
+        Ok(true)
+    }
+
+    fn release(&mut self, reason: &str, now: Timestamp) -> Result<bool> {
+        self.become_state(JobState::Retrying, format!("given back by its node: {reason}"), now)?;
+        self.let_go();
+        self.requeue("ready for another node".into(), now)
+    }
+
+    fn evict(&mut self, fence: Fence, error: JobError, now: Timestamp) -> Result<bool> {
+        let held = self.state.is_active() || self.is_frozen();
+        if self.fence != fence || !held {
+            return Err(Error::new(Code::StaleFence, format!("fence {fence} of job {} is over", self.id)));
+        }
+        self.attempt_failed(error, now)
+    }
+
+    fn cancel(&mut self, now: Timestamp) -> Result<bool> {
+        if self.state == JobState::Canceled {
+            return Ok(false);
+        }
+        self.become_state(JobState::Canceled, "canceled by a person".into(), now)?;
+        self.end(now);
+        Ok(true)
+    }
+
+    fn pause(&mut self, now: Timestamp) -> Result<bool> {
+        if self.state == JobState::Paused {
+            return Ok(false);
+        }
+        self.become_state(JobState::Paused, "paused by a person".into(), now)?;
+        Ok(true)
+    }
+
+    fn resume(&mut self, now: Timestamp) -> Result<bool> {
+        match self.state {
+            JobState::Paused if self.is_frozen() => {
+                self.become_state(JobState::Running, "resumed by a person".into(), now)?;
+                self.last_activity_at = Some(now);
+                Ok(true)
+            }
+            JobState::Paused => self.requeue("resumed by a person".into(), now),
+            JobState::Queued | JobState::Running => Ok(false),
+            _ => {
+                Err(Error::new(Code::WrongState, format!("a job that is {} cannot be resumed", self.state))
+                    .field("state"))
+            }
+        }
+    }
+
+    fn retry(&mut self, now: Timestamp) -> Result<bool> {
+        if !matches!(self.state, JobState::Failed | JobState::Canceled) {
+            return Err(Error::new(
+                Code::WrongState,
+                format!("a job that is {} cannot be retried; only failed and canceled ones can", self.state),
+            )
+            .field("state"));
+        }
+        self.retry_count = 0;
+        self.completed_at = None;
+        self.error = None;
+        self.failure_reason = None;
+        self.sla = None;
+        self.progress = 0.0;
+        self.requeue("retried by a person".into(), now)
+    }
+
+    fn requeue(&mut self, reason: String, now: Timestamp) -> Result<bool> {
+        self.become_state(JobState::Queued, reason, now)?;
+        self.queued_at = Some(now);
+        self.retry_at = None;
+        Ok(true)
+    }
+
+    fn fail(&mut self, error: JobError, now: Timestamp) -> Result<bool> {
+        self.become_state(JobState::Failed, error.message.clone(), now)?;
+        self.failure_reason = Some(error.code.failure_reason());
+        self.error = Some(error);
+        self.end(now);
+        Ok(true)
+    }
+
+    /// The attempt is over, the job is not.
+    fn let_go(&mut self) {
+        self.lease_expires_at = None;
+        self.progress = 0.0;
+    }
+
+    fn end(&mut self, now: Timestamp) {
+        self.completed_at = Some(now);
+        self.lease_expires_at = None;
+        self.retry_at = None;
+        self.sla = Some(sla::verdict(self));
+    }
+
+    /// Whether the job is paused while a node holds it.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.state == JobState::Paused && self.lease_expires_at.is_some()
+    }
+
+    /// The lease that is out, if one is.
+    #[must_use]
+    pub fn lease(&self) -> Option<Lease> {
+        let held = self.state.is_active() || self.is_frozen();
+        held.then_some(self.node_id).flatten().map(|node| Lease { node, fence: self.fence })
+    }
+
+    fn check_lease(&self, lease: Lease) -> Result<()> {
+        if self.lease() == Some(lease) { Ok(()) } else { Err(self.stale(lease)) }
+    }
+
+    fn stale(&self, lease: Lease) -> Error {
+        let why = match self.state {
+            state if state.is_final() => format!("the job is {state}"),
+            _ if self.fence != lease.fence => format!("the current fence is {}", self.fence),
+            _ if self.node_id != Some(lease.node) => "another node holds it".to_owned(),
+            state => format!("the job is {state}"),
+        };
+        Error::new(Code::StaleFence, format!("attempt with fence {} of job {} is over: {why}", lease.fence, self.id))
+            .field("fence")
+    }
+
+    fn fence_check_state(&self, to: JobState) -> Result<()> {
+        fsm::transition(self.state, to).map(|_| ())
+    }
+
+    fn become_state(&mut self, to: JobState, reason: String, now: Timestamp) -> Result<()> {
+        let from = self.state;
+        self.state = fsm::transition(from, to)?;
+        if self.state_transitions.len() >= MAX_TRANSITIONS {
+            self.state_transitions.remove(1);
+        }
+        self.state_transitions.push(StateTransition { from, to, at: now, reason });
+        Ok(())
+    }
+}

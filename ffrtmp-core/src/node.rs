@@ -1,0 +1,346 @@
+//! Nodes: the machines that run agents, what they can do, how they are.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::id::NodeId;
+use crate::job::EngineName;
+use crate::media::{VideoCodec, named_enum};
+
+named_enum!(
+    /// How a node stands.
+    NodeStatus, "status" {
+        /// Alive with free slots.
+        Available "available",
+        /// Alive, every slot taken.
+        Busy "busy",
+        /// Alive, takes no new jobs.
+        Draining "draining",
+        /// No heartbeat for too long.
+        Offline "offline",
+    }
+);
+
+/// What a node can do. A node that declares nothing is taken to run every codec with libav.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Capabilities {
+    /// Engines that work there.
+    pub engines: Vec<EngineName>,
+    /// Video codecs that it encodes, proven by a test encode; absent if it did not say.
+    pub video_codecs: Option<Vec<VideoCodec>>,
+    /// Encoders that work there, such as `libx264` or `h264_nvenc`.
+    pub encoders: Vec<String>,
+    /// Limits that are really enforced there, such as `timeout` or `memory`.
+    pub enforced_limits: Vec<String>,
+}
+
+impl Default for Capabilities {
+    fn default() -> Self {
+        Self {
+            engines: vec![EngineName::Ffmpeg],
+            video_codecs: None,
+            encoders: Vec::new(),
+            enforced_limits: Vec::new(),
+        }
+    }
+}
+
+/// What a job needs of a node. Jobs with equal requirements form a class; the claim compares a
+/// node with classes, not with jobs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Requirements {
+    /// The engine that must run it.
+    pub engine: EngineName,
+    /// The codec that must be encoded; absent for `copy`.
+    pub video_codec: Option<VideoCodec>,
+    /// Labels that the node must carry, from the job's labels that start with `node.`.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Requirements {
+    /// Whether a node with these capabilities and labels can run it.
+    #[must_use]
+    pub fn met_by(&self, capabilities: &Capabilities, labels: &BTreeMap<String, String>) -> bool {
+        let encodes = |codec| capabilities.video_codecs.as_ref().is_none_or(|codecs| codecs.contains(&codec));
+        capabilities.engines.contains(&self.engine)
+            && self.video_codec.is_none_or(encodes)
+            && self.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+    }
+
+    /// The requirements as a stable text, the key of the class.
+    #[must_use]
+    pub fn class(&self) -> String {
+        let codec = self.video_codec.map_or("copy", VideoCodec::as_str);
+        let mut class = format!("{}/{codec}", self.engine);
+        for (key, value) in &self.labels {
+            class.push_str(&format!("/{key}={value}"));
+        }
+        class
+    }
+}
+
+/// A graphics processor of a node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Gpu {
+    /// Index on the node.
+    pub index: u32,
+    /// Model name.
+    pub name: String,
+    /// Memory in bytes.
+    pub memory_total_bytes: u64,
+    /// Encode sessions that it can hold at once; 0 if unknown.
+    pub max_encode_sessions: u32,
+}
+
+/// What an agent says of itself: the body of `POST /nodes/register`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Registration {
+    /// Identity that the agent kept; the master gives one to a client without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<NodeId>,
+    /// Name for people; the host name by default.
+    #[cfg_attr(feature = "openapi", schema(example = "worker-01"))]
+    pub name: String,
+    /// `server`, `desktop`, `laptop`, or another word.
+    #[serde(rename = "type")]
+    pub node_type: String,
+    /// Address for people; the master never connects to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Hardware threads.
+    pub cpu_threads: u32,
+    /// Processor model.
+    pub cpu_model: String,
+    /// Whether it has a graphics processor.
+    pub has_gpu: bool,
+    /// Its model.
+    pub gpu_type: String,
+    /// All of them.
+    pub gpus: Vec<Gpu>,
+    /// Memory in bytes.
+    pub ram_total_bytes: u64,
+    /// Free labels; a job can ask for one with a label `node.KEY`.
+    pub labels: BTreeMap<String, String>,
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// Jobs it runs at once; 1 if it does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_concurrent_jobs: Option<u32>,
+    /// Version of the agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// How a machine is, as its agent reports it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Telemetry {
+    /// Use of all cores, 0 to 100.
+    pub cpu_percent: f64,
+    /// Load average over one minute.
+    pub load_avg_1m: f64,
+    /// Memory in use, in bytes.
+    pub memory_used_bytes: u64,
+    /// Memory of the machine, in bytes.
+    pub memory_total_bytes: u64,
+    /// Free space for work, in bytes.
+    pub disk_available_bytes: u64,
+    /// Size of that file system, in bytes.
+    pub disk_total_bytes: u64,
+    /// Share of time that work waited for a core, percent over 10 s, where the kernel tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_pressure_avg10: Option<f64>,
+    /// The same for memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_pressure_avg10: Option<f64>,
+    /// The same for input and output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io_pressure_avg10: Option<f64>,
+    /// Package power in watts, where RAPL tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub power_watts: Option<f64>,
+    /// Temperature of the hottest core in degrees Celsius, where a sensor tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature_celsius: Option<f64>,
+}
+
+/// A node with everything known about it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Node {
+    /// Identity.
+    pub id: NodeId,
+    /// What it said of itself.
+    #[serde(flatten)]
+    pub about: About,
+    /// How it stands.
+    pub status: NodeStatus,
+    /// Whether a person took it out of service.
+    pub draining: bool,
+    /// Attempts that it reported as running.
+    pub active_jobs: u32,
+    /// First registration.
+    pub registered_at: Timestamp,
+    /// Last sign of life.
+    pub last_heartbeat: Timestamp,
+    /// How its machine was then.
+    pub telemetry: Telemetry,
+}
+
+/// What a node said of itself at its last registration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct About {
+    /// Name for people.
+    pub name: String,
+    /// Kind of machine.
+    #[serde(rename = "type")]
+    pub node_type: String,
+    /// Address for people.
+    pub address: Option<String>,
+    /// Hardware threads.
+    pub cpu_threads: u32,
+    /// Processor model.
+    pub cpu_model: String,
+    /// Whether it has a graphics processor.
+    pub has_gpu: bool,
+    /// Its model.
+    pub gpu_type: String,
+    /// All of them.
+    pub gpus: Vec<Gpu>,
+    /// Memory in bytes.
+    pub ram_total_bytes: u64,
+    /// Free labels.
+    pub labels: BTreeMap<String, String>,
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// Jobs it runs at once.
+    pub max_concurrent_jobs: u32,
+    /// Version of its agent.
+    pub version: Option<String>,
+}
+
+impl From<Registration> for About {
+    fn from(said: Registration) -> Self {
+        Self {
+            name: said.name,
+            node_type: said.node_type,
+            address: said.address,
+            cpu_threads: said.cpu_threads,
+            cpu_model: said.cpu_model,
+            has_gpu: said.has_gpu,
+            gpu_type: said.gpu_type,
+            gpus: said.gpus,
+            ram_total_bytes: said.ram_total_bytes,
+            labels: said.labels,
+            capabilities: said.capabilities,
+            max_concurrent_jobs: said.max_concurrent_jobs.unwrap_or(1).max(1),
+            version: said.version,
+        }
+    }
+}
+
+/// A change of a node.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NodeCommand {
+    /// A sign of life.
+    Heartbeat {
+        /// How the machine is, if the agent says.
+        telemetry: Option<Telemetry>,
+        /// Attempts under way.
+        active_jobs: u32,
+    },
+    /// Take it out of service: jobs under way end, no new ones start.
+    Drain,
+    /// Put it back into service.
+    Activate,
+    /// No heartbeat for too long.
+    Lost,
+}
+
+impl Node {
+    /// A node that has just registered.
+    #[must_use]
+    pub fn new(id: NodeId, about: About, now: Timestamp) -> Self {
+        Self {
+            id,
+            about,
+            status: NodeStatus::Available,
+            draining: false,
+            active_jobs: 0,
+            registered_at: now,
+            last_heartbeat: now,
+            telemetry: Telemetry::default(),
+        }
+    }
+
+    /// The node registers again: what it says replaces what it said; a drain stays in force.
+    pub fn register_again(&mut self, about: About, now: Timestamp) {
+        self.about = about;
+        self.last_heartbeat = now;
+        self.settle(true);
+    }
+
+    /// Applies a command.
+    ///
+    /// # Errors
+    /// None today; a store treats it as fallible like [`crate::job::Job::apply`].
+    pub fn apply(&mut self, command: NodeCommand, now: Timestamp) -> Result<()> {
+        let alive = match command {
+            NodeCommand::Heartbeat { telemetry, active_jobs } => {
+                self.last_heartbeat = now;
+                self.active_jobs = active_jobs;
+                if let Some(telemetry) = telemetry {
+                    self.telemetry = telemetry;
+                }
+                true
+            }
+            NodeCommand::Drain => {
+                self.draining = true;
+                self.is_alive()
+            }
+            NodeCommand::Activate => {
+                self.draining = false;
+                self.is_alive()
+            }
+            NodeCommand::Lost => {
+                self.active_jobs = 0;
+                false
+            }
+        };
+        self.settle(alive);
+        Ok(())
+    }
+
+    /// Whether it sent heartbeats in time.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.status != NodeStatus::Offline
+    }
+
+    /// Whether it may be given new jobs.
+    #[must_use]
+    pub fn takes_jobs(&self) -> bool {
+        self.is_alive() && !self.draining
+    }
+
+    fn settle(&mut self, alive: bool) {
+        self.status = match () {
+            () if !alive => NodeStatus::Offline,
+            () if self.draining => NodeStatus::Draining,
+            () if self.active_jobs >= self.about.max_concurrent_jobs => NodeStatus::Busy,
+            () => NodeStatus::Available,
+        };
+    }
+}

@@ -1,0 +1,37 @@
+//! Schemas of the types that are written by hand: what the OpenAPI document says of a bit rate or
+//! a frame rate is exactly what its parser takes.
+
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
+
+use crate::clock::Timestamp;
+use crate::units::{Bitrate, Crf, FrameRate, PictureSize, Resolution, Seconds};
+
+macro_rules! schema {
+    ($name:ty, $build:expr) => {
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                let build: fn(ObjectBuilder) -> ObjectBuilder = $build;
+                build(ObjectBuilder::new()).into()
+            }
+        }
+
+        impl utoipa::ToSchema for $name {}
+    };
+}
+
+schema!(Timestamp, |s| s.schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))));
+schema!(Bitrate, |s| s
+    .schema_type(Type::String)
+    .pattern(Some(r"^([1-9][0-9]{0,2}|1000)(\.[0-9]{1,3})?M$|^[1-9][0-9]{0,5}k$|^[1-9][0-9]{3,8}$"))
+    .examples(["5M"]));
+schema!(Resolution, |s| s.schema_type(Type::String).pattern(Some(SIZE)).examples(["1280x720"]));
+schema!(PictureSize, |s| s
+    .schema_type(Type::String)
+    .pattern(Some(r"^(4K|2160p|1440p|1080p|720p|576p|480p|360p|240p|144p|[1-9][0-9]{2,3}x[1-9][0-9]{2,3})$"))
+    .examples(["720p"]));
+schema!(FrameRate, |s| s.schema_type(Type::Number).minimum(Some(1.0)).maximum(Some(240.0)).examples([30]));
+schema!(Crf, |s| s.schema_type(Type::Number).minimum(Some(0.0)).maximum(Some(63.0)).examples([23]));
+schema!(Seconds, |s| s.schema_type(Type::Number).minimum(Some(0.001)).maximum(Some(31_622_400.0)).examples([10]));
+
+const SIZE: &str = r"^[1-9][0-9]{1,4}x[1-9][0-9]{1,4}$";

@@ -1,0 +1,52 @@
+//! Default and recommended limits of an attempt.
+
+use crate::job::ResourceLimits;
+use crate::units::{FrameRate, Resolution};
+
+/// Default memory of an attempt in megabytes.
+pub const DEFAULT_MEMORY_MB: u64 = 2048;
+/// Default disk of an attempt in megabytes.
+pub const DEFAULT_DISK_MB: u64 = 5000;
+/// Default wall time of an attempt in seconds.
+pub const DEFAULT_TIMEOUT_SEC: u64 = 3600;
+/// Default scheduling priority of an attempt.
+pub const DEFAULT_NICE: i32 = 10;
+/// Length of a cgroup CPU period in microseconds.
+pub const CPU_PERIOD_MICROS: u64 = 100_000;
+
+/// CPU quota in microseconds per period: `percent / 100 × 100,000`.
+#[must_use]
+pub const fn cpu_quota_micros(percent: u32) -> u64 {
+    percent as u64 * CPU_PERIOD_MICROS / 100
+}
+
+/// Fills in the defaults: 2048 MB of memory, 5000 MB of disk, 3600 s. CPU stays open: it defaults
+/// to all cores of the node that runs the attempt.
+#[must_use]
+pub fn with_defaults(limits: ResourceLimits) -> ResourceLimits {
+    ResourceLimits {
+        max_cpu_percent: limits.max_cpu_percent,
+        max_memory_mb: limits.max_memory_mb.or(Some(DEFAULT_MEMORY_MB)),
+        max_disk_mb: limits.max_disk_mb.or(Some(DEFAULT_DISK_MB)),
+        timeout_sec: limits.timeout_sec.or(Some(DEFAULT_TIMEOUT_SEC)),
+    }
+}
+
+/// Recommended limits by picture size and rate: 720p30 150 %, 1024 MB, 300 s; 1080p30 300 %,
+/// 2048 MB, 900 s; above, as 4K60: 600 %, 4096 MB, 3600 s.
+#[must_use]
+pub fn recommended(size: Resolution, fps: FrameRate) -> ResourceLimits {
+    let pixels_per_second = size.pixels() as f64 * fps.as_f64();
+    let at = |width: u32, height: u32, fps: f64| f64::from(width) * f64::from(height) * fps;
+    let (cpu, memory, timeout) = match pixels_per_second {
+        rate if rate <= at(1280, 720, 30.0) => (150, 1024, 300),
+        rate if rate <= at(1920, 1080, 30.0) => (300, 2048, 900),
+        _ => (600, 4096, 3600),
+    };
+    ResourceLimits {
+        max_cpu_percent: Some(cpu),
+        max_memory_mb: Some(memory),
+        max_disk_mb: Some(DEFAULT_DISK_MB),
+        timeout_sec: Some(timeout),
+    }
+}

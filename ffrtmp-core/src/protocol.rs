@@ -1,0 +1,214 @@
+//! What agents and the master say to each other, independent of the wire.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::error::JobError;
+use crate::id::{Fence, JobId, NodeId};
+use crate::job::{Job, JobReport};
+use crate::media::named_enum;
+use crate::node::{Node, Telemetry};
+
+/// Answer to a registration.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Registered {
+    /// The node as the master keeps it.
+    #[serde(flatten)]
+    pub node: Node,
+    /// Whether the master had not known it.
+    #[serde(default)]
+    pub created: bool,
+    /// How often it expects a heartbeat, in milliseconds.
+    #[serde(default)]
+    pub heartbeat_interval_ms: u64,
+    /// How long a lease holds without renewal, in milliseconds.
+    #[serde(default)]
+    pub lease_ms: u64,
+}
+
+/// A request for work: the body of `POST /jobs/claim`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ClaimRequest {
+    /// Who asks.
+    pub node_id: NodeId,
+    /// Jobs that it has room for, 1 to 64.
+    #[serde(default = "one")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 64))]
+    pub slots: u32,
+    /// How long the master may wait for work to arrive, in milliseconds, at most 60,000.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(maximum = 60000))]
+    pub wait_ms: u64,
+    /// Names this request: asking again with the same id within a lease gets the same jobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// Jobs given to a node. Each one's `fence` names the attempt.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Claimed {
+    /// The jobs, most urgent first; empty if none came in time.
+    pub jobs: Vec<Job>,
+    /// How long each lease holds without renewal, in milliseconds.
+    pub lease_ms: u64,
+}
+
+/// How one attempt goes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AttemptStatus {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt.
+    pub fence: Fence,
+    /// Percent done, 0 to 100, if known.
+    #[serde(default)]
+    pub progress: Option<f64>,
+    /// Log lines since the last report.
+    #[serde(default)]
+    pub logs: Vec<LogLine>,
+}
+
+/// A line of an attempt's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LogLine {
+    /// When it was written, by the node's clock.
+    pub at: Timestamp,
+    /// `error`, `warning`, `info` or `debug`.
+    #[serde(default = "info")]
+    pub level: String,
+    /// The text, one line.
+    pub text: String,
+}
+
+fn info() -> String {
+    "info".into()
+}
+
+/// A sign of life: the body of `POST /nodes/{id}/heartbeat`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Heartbeat {
+    /// How the machine is.
+    pub telemetry: Option<Telemetry>,
+    /// Every attempt under way; each one's lease is renewed.
+    pub attempts: Vec<AttemptStatus>,
+}
+
+named_enum!(
+    /// What the master tells a node to do with an attempt.
+    DirectiveKind, "directive" {
+        /// Stop it and drop its output: canceled, or no longer this node's.
+        Cancel "cancel",
+        /// Freeze it.
+        Pause "pause",
+        /// Let it go on.
+        Resume "resume",
+    }
+);
+
+/// An order for one attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Directive {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt.
+    pub fence: Fence,
+    /// What to do; repeated in every answer as long as it holds.
+    pub directive: DirectiveKind,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// Answer to a heartbeat.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct HeartbeatAnswer {
+    /// Orders for attempts.
+    pub directives: Vec<Directive>,
+    /// Whether the node shall take no new jobs.
+    pub drain: bool,
+}
+
+/// The node begins an attempt: the body of `POST /jobs/{id}/start`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StartRequest {
+    /// Who runs it.
+    pub node_id: NodeId,
+    /// The attempt.
+    pub fence: Fence,
+}
+
+named_enum!(
+    /// How an attempt ended, as a node says it.
+    ResultStatus, "status" {
+        /// The output is published.
+        Completed "completed" | "success",
+        /// It failed.
+        Failed "failed" | "failure" | "error",
+        /// It stopped because the master canceled it.
+        Canceled "canceled" | "cancelled",
+        /// Given back unharmed.
+        Released "released",
+    }
+);
+
+/// The end of an attempt: the body of `POST /results`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FinishRequest {
+    /// The job.
+    pub job_id: JobId,
+    /// Who ran it.
+    pub node_id: NodeId,
+    /// The attempt.
+    pub fence: Fence,
+    /// How it ended.
+    pub status: ResultStatus,
+    /// What was measured.
+    #[serde(default)]
+    pub metrics: Option<JobReport>,
+    /// What went wrong: a text, or an object with `code` and `message`.
+    #[serde(default)]
+    pub error: Option<ErrorText>,
+    /// The last log lines: a text, or lines.
+    #[serde(default)]
+    pub logs: Option<LogText>,
+    /// When it ended, by the node's clock.
+    #[serde(default)]
+    pub completed_at: Option<Timestamp>,
+}
+
+/// An error in any of the shapes that agents send.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum ErrorText {
+    /// With code and disposition.
+    Typed(JobError),
+    /// In words only: taken as `encode_failed`, which is never retried.
+    Text(String),
+}
+
+/// Log lines in any of the shapes that agents send.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum LogText {
+    /// Lines with time and level.
+    Lines(Vec<LogLine>),
+    /// Plain text.
+    Text(String),
+}
