@@ -13,6 +13,7 @@
 pub mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod coordinator;
 pub mod engine;
 pub mod error;
 pub mod fsm;

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::id::NodeId;
-use crate::job::EngineName;
-use crate::media::{VideoCodec, named_enum};
+use crate::job::{EngineName, Job};
+use crate::media::{Container, Target, VideoCodec, named_enum};
+use crate::scenario::Scenario;
 
 named_enum!(
     /// How a node stands.
@@ -63,6 +64,26 @@ pub struct Requirements {
 }
 
 impl Requirements {
+    /// What a job needs: its engine, the codec that it encodes, and labels `node.KEY`.
+    ///
+    /// # Errors
+    /// `unknown_scenario` for a stored scenario that this version cannot read.
+    pub fn of(job: &Job) -> Result<Self> {
+        let scenario: Scenario = if job.scenario.is_empty() { Scenario::default() } else { job.scenario.parse()? };
+        let container = job.parameters.container.or_else(|| job.output.as_deref().and_then(Container::from_path));
+        let video_codec = match job.parameters.codec {
+            Some(Target::Copy) => None,
+            Some(Target::Encode(codec)) => Some(codec),
+            None => Some(scenario.codec.unwrap_or_else(|| container.unwrap_or(Container::Mp4).default_video())),
+        };
+        let node_labels = job.labels.iter().filter_map(|(key, value)| Some((key.strip_prefix("node.")?, value)));
+        Ok(Self {
+            engine: job.engine_used.unwrap_or(EngineName::Ffmpeg),
+            video_codec,
+            labels: node_labels.map(|(key, value)| (key.to_owned(), value.clone())).collect(),
+        })
+    }
+
     /// Whether a node with these capabilities and labels can run it.
     #[must_use]
     pub fn met_by(&self, capabilities: &Capabilities, labels: &BTreeMap<String, String>) -> bool {

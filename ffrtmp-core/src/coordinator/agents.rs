@@ -1,0 +1,329 @@
+//! What agents do: register, claim, start, report, finish.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::error::{Code, Disposition, Error, JobError, Result};
+use crate::id::{JobId, NodeId};
+use crate::job::{Job, JobState};
+use crate::lifecycle::{JobCommand, Lease, Outcome};
+use crate::node::{Node, NodeCommand, Registration};
+use crate::protocol::{
+    AttemptStatus, ClaimRequest, Claimed, Directive, DirectiveKind, ErrorText, FinishRequest, Heartbeat,
+    HeartbeatAnswer, LogLine, LogText, Registered, ResultStatus, StartRequest,
+};
+use crate::store::ClaimOrder;
+
+use super::{Answered, Coordinator, JobEventKind};
+
+const MAX_SLOTS: u32 = 64;
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+impl Coordinator {
+    /// Takes a node in, or what a known one newly says of itself.
+    ///
+    /// # Errors
+    /// `invalid_field` for a name that is empty or longer than 255 characters.
+    pub async fn register(&self, registration: Registration) -> Result<Registered> {
+        check_registration(&registration)?;
+        let id = registration.id.unwrap_or_else(NodeId::random);
+        let (node, created) = self.store.register_node(id, registration.into(), self.now()).await?;
+        Ok(Registered {
+            node,
+            created,
+            heartbeat_interval_ms: millis(self.settings.heartbeat_interval),
+            lease_ms: millis(self.settings.heartbeat_timeout),
+        })
+    }
+
+    /// All nodes.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub async fn nodes(&self) -> Result<Vec<Node>> {
+        self.store.list_nodes().await
+    }
+
+    /// One node.
+    ///
+    /// # Errors
+    /// `node_not_found`.
+    pub async fn node(&self, id: NodeId) -> Result<Node> {
+        self.store.node(id).await
+    }
+
+    /// Takes a node out of service: its jobs end, no new ones start.
+    ///
+    /// # Errors
+    /// `node_not_found`.
+    pub async fn drain(&self, id: NodeId) -> Result<Node> {
+        self.store.apply_node(id, NodeCommand::Drain, self.now()).await
+    }
+
+    /// Puts a node back into service.
+    ///
+    /// # Errors
+    /// `node_not_found`.
+    pub async fn activate(&self, id: NodeId) -> Result<Node> {
+        self.store.apply_node(id, NodeCommand::Activate, self.now()).await
+    }
+
+    /// Forgets a node. Its attempts end and their jobs go back to the queue.
+    ///
+    /// # Errors
+    /// `node_not_found`.
+    pub async fn remove_node(&self, id: NodeId) -> Result<()> {
+        let node = self.store.node(id).await?;
+        self.store.remove_node(id).await?;
+        self.evict_all(&node, "was removed").await
+    }
+
+    /// Gives work to a node, waiting for some to arrive if asked to.
+    ///
+    /// # Errors
+    /// `node_not_found` (register first), `invalid_field`.
+    ///
+    /// # Cancel safety
+    /// Jobs leased by a dropped call come back when the lease expires, or by asking again with the
+    /// same `request_id`.
+    pub async fn claim(&self, request: ClaimRequest) -> Result<Claimed> {
+        check_claim(&request)?;
+        if let Some(jobs) = self.answered_before(&request).await? {
+            return Ok(self.claimed(jobs));
+        }
+        self.sign_of_life(request.node_id).await?;
+        let deadline = Instant::now() + Duration::from_millis(request.wait_ms).min(MAX_WAIT);
+        let mut changes = self.store.changes();
+        let mut closing = self.closing.subscribe();
+        loop {
+            changes.mark_unchanged();
+            let jobs = self.claim_now(&request).await?;
+            if !jobs.is_empty() || *closing.borrow_and_update() {
+                return Ok(self.claimed(jobs));
+            }
+            let changed = async {
+                tokio::select! {
+                    changed = changes.changed() => changed.is_ok(),
+                    _ = closing.changed() => true,
+                }
+            };
+            if !matches!(timeout_at(deadline, changed).await, Ok(true)) {
+                return Ok(self.claimed(Vec::new()));
+            }
+        }
+    }
+
+    /// The node begins an attempt.
+    ///
+    /// # Errors
+    /// `stale_fence` if the attempt is over, `job_not_found`.
+    pub async fn start(&self, id: JobId, request: StartRequest) -> Result<Job> {
+        let lease = Lease { node: request.node_id, fence: request.fence };
+        let before = self.store.job(&id.into()).await?.state;
+        let job = self.apply_one(id, JobCommand::Start { lease, engine: None }).await?;
+        if job.state != before {
+            self.announce(&job);
+        }
+        Ok(job)
+    }
+
+    /// A sign of life: renews leases, takes progress and logs, answers with orders.
+    ///
+    /// # Errors
+    /// `node_not_found` (register again). An attempt that is over does not fail the call; it gets
+    /// a cancel order.
+    pub async fn heartbeat(&self, id: NodeId, heartbeat: Heartbeat) -> Result<HeartbeatAnswer> {
+        let active_jobs = u32::try_from(heartbeat.attempts.len()).unwrap_or(u32::MAX);
+        let command = NodeCommand::Heartbeat { telemetry: heartbeat.telemetry, active_jobs };
+        let node = self.store.apply_node(id, command, self.now()).await?;
+        let commands = heartbeat.attempts.iter().map(|attempt| (attempt.job_id, self.renewal(id, attempt))).collect();
+        let answers = self.store.apply(commands, self.now()).await?;
+        let mut directives = Vec::new();
+        for (attempt, answer) in heartbeat.attempts.into_iter().zip(answers) {
+            directives.extend(self.direct(attempt, answer).await?);
+        }
+        Ok(HeartbeatAnswer { directives, drain: node.draining })
+    }
+
+    /// The end of an attempt. The same one twice has one effect and gives the same answer.
+    ///
+    /// # Errors
+    /// `stale_fence` if another attempt has begun or the job ended otherwise.
+    pub async fn finish(&self, request: FinishRequest) -> Result<Job> {
+        let lease = Lease { node: request.node_id, fence: request.fence };
+        let before = self.store.job(&request.job_id.into()).await?;
+        let held = before.node_id == Some(lease.node) && before.fence == lease.fence;
+        if held && before.state == JobState::Canceled && request.status == ResultStatus::Canceled {
+            self.keep_logs(&before, request.logs).await?;
+            return Ok(before);
+        }
+        let outcome = outcome(request.status, request.metrics, request.error);
+        let job = self.apply_one(request.job_id, JobCommand::Finish { lease, outcome }).await?;
+        self.keep_logs(&job, request.logs).await?;
+        if job.state != before.state {
+            self.announce(&job);
+            self.settle_dependents(&job).await?;
+        }
+        Ok(job)
+    }
+
+    async fn claim_now(&self, request: &ClaimRequest) -> Result<Vec<Job>> {
+        let node = self.store.node(request.node_id).await?;
+        if !node.takes_jobs() || self.is_closing() {
+            return Ok(Vec::new());
+        }
+        let order = ClaimOrder {
+            node: node.id,
+            node_name: node.about.name,
+            capabilities: node.about.capabilities,
+            labels: node.about.labels,
+            slots: request.slots as usize,
+            lease: self.settings.heartbeat_timeout,
+        };
+        let jobs = self.store.claim(&order, self.now()).await?;
+        if let Some(watcher) = &self.watcher {
+            watcher.claimed(&jobs);
+        }
+        jobs.iter().for_each(|job| self.announce(job));
+        self.remember(request, &jobs);
+        Ok(jobs)
+    }
+
+    fn claimed(&self, jobs: Vec<Job>) -> Claimed {
+        Claimed { jobs, lease_ms: millis(self.settings.heartbeat_timeout) }
+    }
+
+    fn remember(&self, request: &ClaimRequest, jobs: &[Job]) {
+        let Some(request_id) = request.request_id.clone().filter(|_| !jobs.is_empty()) else { return };
+        let jobs = jobs.iter().map(|job| (job.id, job.fence)).collect();
+        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        answered.insert(request.node_id, Answered { request_id, jobs });
+    }
+
+    /// The jobs of the node's last claim, if this is the same one and they are still its own.
+    async fn answered_before(&self, request: &ClaimRequest) -> Result<Option<Vec<Job>>> {
+        let leased: Vec<_> = {
+            let answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+            match answered.get(&request.node_id) {
+                Some(last) if Some(&last.request_id) == request.request_id.as_ref() => last.jobs.clone(),
+                _ => return Ok(None),
+            }
+        };
+        let mut jobs = Vec::with_capacity(leased.len());
+        for (id, fence) in leased {
+            let job = self.store.job(&id.into()).await?;
+            if job.lease() == Some(Lease { node: request.node_id, fence }) {
+                jobs.push(job);
+            }
+        }
+        Ok(Some(jobs))
+    }
+
+    /// A node that asks for work is alive.
+    async fn sign_of_life(&self, id: NodeId) -> Result<()> {
+        let node = self.store.node(id).await?;
+        let quiet = self.now().since(node.last_heartbeat);
+        if node.is_alive() && quiet < self.settings.heartbeat_interval / 3 {
+            return Ok(());
+        }
+        let command = NodeCommand::Heartbeat { telemetry: None, active_jobs: node.active_jobs };
+        self.store.apply_node(id, command, self.now()).await.map(|_| ())
+    }
+
+    fn renewal(&self, node: NodeId, attempt: &AttemptStatus) -> JobCommand {
+        JobCommand::Progress {
+            lease: Lease { node, fence: attempt.fence },
+            percent: attempt.progress,
+            renew_for: self.settings.heartbeat_timeout,
+        }
+    }
+
+    /// What to tell a node about an attempt, given what the store made of its report.
+    async fn direct(&self, attempt: AttemptStatus, answer: Result<Job>) -> Result<Option<Directive>> {
+        let order = |directive, reason: &str| {
+            Some(Directive { job_id: attempt.job_id, fence: attempt.fence, directive, reason: reason.to_owned() })
+        };
+        let job = match answer {
+            Ok(job) => job,
+            Err(error) if error.disposition() == Disposition::Transient => return Err(error),
+            Err(error) => return Ok(order(DirectiveKind::Cancel, error.message())),
+        };
+        if !attempt.logs.is_empty() {
+            self.store.append_logs(job.id, job.attempt, attempt.logs).await?;
+        }
+        self.publish(&job, JobEventKind::Progress);
+        let last = job.state_transitions.last();
+        Ok(match job.state {
+            JobState::Paused => order(DirectiveKind::Pause, "paused by a person"),
+            JobState::Running if last.is_some_and(|change| change.from == JobState::Paused) => {
+                order(DirectiveKind::Resume, "resumed by a person")
+            }
+            _ => None,
+        })
+    }
+
+    async fn keep_logs(&self, job: &Job, logs: Option<LogText>) -> Result<()> {
+        let lines = match logs {
+            None => return Ok(()),
+            Some(LogText::Lines(lines)) => lines,
+            Some(LogText::Text(text)) => text.lines().map(|line| self.plain_line(line)).collect(),
+        };
+        if lines.is_empty() { Ok(()) } else { self.store.append_logs(job.id, job.attempt, lines).await }
+    }
+
+    fn plain_line(&self, text: &str) -> LogLine {
+        LogLine { at: self.now(), level: "info".into(), text: text.to_owned() }
+    }
+}
+
+fn outcome(status: ResultStatus, metrics: Option<crate::job::JobReport>, error: Option<ErrorText>) -> Outcome {
+    match status {
+        ResultStatus::Completed => Outcome::Completed(Box::new(metrics.unwrap_or_default())),
+        ResultStatus::Failed => Outcome::Failed(job_error(error)),
+        ResultStatus::Canceled => Outcome::Released("its node stopped the attempt".into()),
+        ResultStatus::Released => Outcome::Released(job_error(error).message),
+    }
+}
+
+fn job_error(error: Option<ErrorText>) -> JobError {
+    let text = match error {
+        // The disposition follows from the code, whatever the node says.
+        Some(ErrorText::Typed(error)) => return JobError { disposition: error.code.disposition(), ..error },
+        Some(ErrorText::Text(text)) => text,
+        None => "the node gave no reason".into(),
+    };
+    (&Error::new(Code::EncodeFailed, text)).into()
+}
+
+fn check_claim(request: &ClaimRequest) -> Result<()> {
+    if !(1..=MAX_SLOTS).contains(&request.slots) {
+        return Err(Error::new(Code::InvalidField, format!("{} slots", request.slots))
+            .field("slots")
+            .hint(format!("give 1 to {MAX_SLOTS}")));
+    }
+    if request.wait_ms > millis(MAX_WAIT) {
+        return Err(Error::new(Code::InvalidField, format!("{} ms is too long a wait", request.wait_ms))
+            .field("wait_ms")
+            .hint("give at most 60000"));
+    }
+    Ok(())
+}
+
+fn check_registration(registration: &Registration) -> Result<()> {
+    let name = &registration.name;
+    if name.is_empty() || name.chars().count() > 255 || name.chars().any(char::is_control) {
+        return Err(Error::new(
+            Code::InvalidField,
+            "a node needs a name of 1 to 255 characters without control characters",
+        )
+        .field("name")
+        .hint("the host name is usual"));
+    }
+    Ok(())
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,222 @@
+//! What people do: submit, look, cancel, pause, resume, retry.
+
+use crate::error::{Code, Error, Result};
+use crate::id::{JobId, JobKey};
+use crate::job::{Job, JobRequest};
+use crate::lifecycle::JobCommand;
+use crate::protocol::LogLine;
+use crate::request::{self, Prepared};
+use crate::store::{Counts, Idempotency, JobFilter, NewJob, Page, Submitted};
+
+use super::{Coordinator, waiting};
+
+/// Jobs in one batch.
+pub const MAX_BATCH: usize = 1000;
+
+impl Coordinator {
+    /// Takes a job in. With an idempotency key, the same request again gives the same job.
+    ///
+    /// # Errors
+    /// What [`request::prepare`] refuses; `idempotency_mismatch`; `storage`.
+    pub async fn submit(&self, request: JobRequest, idempotency_key: Option<String>) -> Result<Submitted> {
+        let idempotency = idempotency_key.map(|key| Idempotency { key, digest: digest(&request) });
+        let job = NewJob { idempotency, ..self.prepare(request).await? };
+        let mut submitted = self.store.submit(vec![job], self.now()).await?;
+        let submitted = submitted.pop().ok_or_else(|| Error::new(Code::Internal, "the store answered no job"))?;
+        if submitted.created {
+            self.announce(&submitted.job);
+        }
+        Ok(Submitted { job: self.with_reason(submitted.job).await?, ..submitted })
+    }
+
+    /// Takes many jobs in, all or none.
+    ///
+    /// # Errors
+    /// As [`Coordinator::submit`], naming the position as `jobs[N].FIELD`; `payload_too_large`
+    /// above [`MAX_BATCH`].
+    pub async fn submit_batch(&self, requests: Vec<JobRequest>) -> Result<Vec<Job>> {
+        if requests.len() > MAX_BATCH {
+            return Err(Error::new(
+                Code::PayloadTooLarge,
+                format!("{} jobs in one batch, at most {MAX_BATCH}", requests.len()),
+            )
+            .field("jobs"));
+        }
+        let mut jobs = Vec::with_capacity(requests.len());
+        for (position, request) in requests.into_iter().enumerate() {
+            jobs.push(self.prepare(request).await.map_err(|error| at_position(&error, position))?);
+        }
+        let submitted = self.store.submit(jobs, self.now()).await?;
+        let jobs: Vec<Job> = submitted.into_iter().map(|submitted| submitted.job).collect();
+        jobs.iter().for_each(|job| self.announce(job));
+        self.with_reasons(jobs).await
+    }
+
+    /// The job of this name, with its waiting reason.
+    ///
+    /// # Errors
+    /// `job_not_found`, `invalid_field` for an ambiguous prefix.
+    pub async fn job(&self, key: &JobKey) -> Result<Job> {
+        self.with_reason(self.store.job(key).await?).await
+    }
+
+    /// Jobs that pass the filter, newest first.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub async fn jobs(&self, filter: &JobFilter, page: Page) -> Result<Vec<Job>> {
+        self.with_reasons(self.store.list_jobs(filter, page).await?).await
+    }
+
+    /// The log of a job over all its attempts.
+    ///
+    /// # Errors
+    /// As [`Coordinator::job`].
+    pub async fn logs(&self, key: &JobKey) -> Result<Vec<(u32, LogLine)>> {
+        let job = self.store.job(key).await?;
+        self.store.logs(job.id).await
+    }
+
+    /// Cancels a job; its node stops the attempt when it hears of it.
+    ///
+    /// # Errors
+    /// `wrong_state` for a job that ended otherwise.
+    pub async fn cancel(&self, key: &JobKey) -> Result<Job> {
+        self.change(key, JobCommand::Cancel).await
+    }
+
+    /// Holds a queued job back or freezes a running one.
+    ///
+    /// # Errors
+    /// `wrong_state` for any other.
+    pub async fn pause(&self, key: &JobKey) -> Result<Job> {
+        self.change(key, JobCommand::Pause).await
+    }
+
+    /// Lets a paused job go on.
+    ///
+    /// # Errors
+    /// `wrong_state` for a job that ended.
+    pub async fn resume(&self, key: &JobKey) -> Result<Job> {
+        self.change(key, JobCommand::Resume).await
+    }
+
+    /// Starts a new round of a job that failed or was canceled.
+    ///
+    /// # Errors
+    /// `wrong_state` for any other.
+    pub async fn retry(&self, key: &JobKey) -> Result<Job> {
+        self.change(key, JobCommand::Retry).await
+    }
+
+    /// Numbers for metrics.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub async fn counts(&self) -> Result<Counts> {
+        self.store.counts().await
+    }
+
+    /// Proves that the store works.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub async fn check(&self) -> Result<()> {
+        self.store.check().await
+    }
+
+    async fn prepare(&self, request: JobRequest) -> Result<NewJob> {
+        let prepared = request::prepare(request, JobId::random(), self.settings.max_retries, self.now())?;
+        let Prepared { job, requirements, .. } = prepared;
+        let rank = self.scheduler.rank(&job, self.now());
+        Ok(NewJob { job, rank, requirements, idempotency: None })
+    }
+
+    async fn change(&self, key: &JobKey, command: JobCommand) -> Result<Job> {
+        let before = self.store.job(key).await?;
+        let job = self.apply_one(before.id, command).await?;
+        if job.state != before.state {
+            self.announce(&job);
+            self.settle_dependents(&job).await?;
+        }
+        self.with_reason(job).await
+    }
+
+    pub(super) async fn apply_one(&self, id: JobId, command: JobCommand) -> Result<Job> {
+        let mut answers = self.store.apply(vec![(id, command)], self.now()).await?;
+        answers.pop().unwrap_or_else(|| Err(Error::new(Code::Internal, "the store answered nothing")))
+    }
+
+    /// Moves on the jobs that waited for one that ended.
+    pub(super) async fn settle_dependents(&self, ended: &Job) -> Result<()> {
+        let mut ended = vec![ended.clone()];
+        while let Some(job) = ended.pop() {
+            if !job.state.is_final() {
+                continue;
+            }
+            for dependent in self.store.dependents(job.id).await? {
+                if let Some(settled) = self.settle(&dependent).await? {
+                    ended.push(settled);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues or fails a waiting job if its dependencies decide it. `None` if it waits on.
+    pub(super) async fn settle(&self, waiting: &Job) -> Result<Option<Job>> {
+        use crate::job::JobState::{Canceled, Completed, Failed, Rejected};
+        let mut open = false;
+        let mut command = JobCommand::Ready;
+        for id in &waiting.depends_on {
+            match self.store.job(&(*id).into()).await.map(|job| job.state) {
+                Ok(Completed) => {}
+                Ok(Failed | Canceled | Rejected) => command = JobCommand::DependencyFailed(*id),
+                Ok(_) => open = true,
+                Err(error) if error.code() == Code::JobNotFound => command = JobCommand::DependencyFailed(*id),
+                Err(error) => return Err(error),
+            }
+        }
+        if open && command == JobCommand::Ready {
+            return Ok(None);
+        }
+        match self.apply_one(waiting.id, command).await {
+            Ok(job) => {
+                self.announce(&job);
+                Ok(Some(job))
+            }
+            // Somebody else moved it in the meantime.
+            Err(error) if error.code() == Code::WrongState => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn with_reason(&self, job: Job) -> Result<Job> {
+        let mut jobs = self.with_reasons(vec![job]).await?;
+        jobs.pop().ok_or_else(|| Error::new(Code::Internal, "a job got lost"))
+    }
+
+    async fn with_reasons(&self, mut jobs: Vec<Job>) -> Result<Vec<Job>> {
+        if jobs.iter().any(waiting::needs_reason) {
+            let nodes = self.store.list_nodes().await?;
+            for job in &mut jobs {
+                job.waiting_reason = waiting::reason(job, &nodes);
+            }
+        }
+        Ok(jobs)
+    }
+}
+
+fn at_position(error: &Error, position: usize) -> Error {
+    let field = error.field_name().map_or(format!("jobs[{position}]"), |field| format!("jobs[{position}].{field}"));
+    Error::new(error.code(), error.message()).field(field).hint(error.hint_text())
+}
+
+/// FNV-1a over the request as JSON, 128 bits: tells an honest repetition from a mistake.
+fn digest(request: &JobRequest) -> String {
+    let json = serde_json::to_vec(request).unwrap_or_default();
+    let hash = json.iter().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, |hash, byte| {
+        (hash ^ u128::from(*byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
+    });
+    format!("{hash:032x}")
+}
