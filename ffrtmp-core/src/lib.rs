@@ -21,6 +21,7 @@ pub mod governor;
 pub mod id;
 pub mod job;
 pub mod lifecycle;
+pub mod location;
 pub mod media;
 pub mod node;
 #[cfg(feature = "openapi")]

@@ -1,0 +1,147 @@
+//! Quality and bit rate: the table for streams whose output was named, the default quality for
+//! those that keep what they are.
+
+use super::{OutputRequest, RateControl};
+use crate::media::{AudioCodec, MediaInfo, VideoCodec};
+use crate::units::{Bitrate, Crf, FrameRate, RESOLUTION_NAMES, Resolution};
+
+/// H.264 at 1920x1080 and 30 frames per second, in bits per second: the anchor of the table.
+const ANCHOR_BPS: f64 = 5_000_000.0;
+/// Pixels per second of the anchor.
+const ANCHOR_PIXEL_RATE: f64 = 1920.0 * 1080.0 * 30.0;
+/// Bits grow slower than pixels: neighbours in space and time resemble each other. Twice the
+/// pixels or frames cost 1.7 times the bits.
+const GROWTH: f64 = 0.75;
+/// Frames per second assumed of a source that does not say.
+const USUAL_FPS: f64 = 30.0;
+
+/// Bits that the codec needs for the quality that H.264 has with one: H.265 0.6, VP9 0.65,
+/// AV1 0.5, VP8 1.1.
+#[must_use]
+pub const fn bits_per_h264_bit(codec: VideoCodec) -> f64 {
+    match codec {
+        VideoCodec::H264 => 1.0,
+        VideoCodec::H265 => 0.6,
+        VideoCodec::Vp8 => 1.1,
+        VideoCodec::Vp9 => 0.65,
+        VideoCodec::Av1 => 0.5,
+    }
+}
+
+/// The bit rate of the table: 5 Mb/s for H.264 at 1080p30, times the growth of pixels per second
+/// to the power 0.75, times [`bits_per_h264_bit`]; in steps of 10 kb/s, at least 60 kb/s.
+#[must_use]
+pub fn table(codec: VideoCodec, size: Resolution, fps: f64) -> Bitrate {
+    let growth = (size.pixels() as f64 * fps / ANCHOR_PIXEL_RATE).powf(GROWTH);
+    let kbps = ANCHOR_BPS * growth * bits_per_h264_bit(codec) / 1000.0;
+    Bitrate::from_kbps(((kbps / 10.0).round() as u64 * 10).max(60))
+}
+
+/// A row of the table as people read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Name of the size.
+    pub size: &'static str,
+    /// Frames per second.
+    pub fps: u32,
+    /// The bit rate of each codec.
+    pub bitrates: Vec<(VideoCodec, Bitrate)>,
+}
+
+/// The table for every named size at 30 and 60 frames per second; 4K and 2160p are one size.
+#[must_use]
+pub fn rows() -> Vec<Row> {
+    let sizes = RESOLUTION_NAMES.iter().filter(|(name, _)| *name != "2160p");
+    sizes.flat_map(|(name, size)| [30, 60].map(|fps| row(name, *size, fps))).collect()
+}
+
+fn row(name: &'static str, size: Resolution, fps: u32) -> Row {
+    let bitrates = VideoCodec::ALL.iter().map(|codec| (*codec, table(*codec, size, f64::from(fps)))).collect();
+    Row { size: name, fps, bitrates }
+}
+
+/// The quality when nothing is asked for: 23 for H.264, 28 for H.265, 31 for VP9, 35 for AV1, 10
+/// for VP8, each on its own encoder's scale.
+#[must_use]
+pub fn default_quality(codec: VideoCodec) -> Crf {
+    let value = match codec {
+        VideoCodec::H264 => 23.0,
+        VideoCodec::H265 => 28.0,
+        VideoCodec::Vp8 => 10.0,
+        VideoCodec::Vp9 => 31.0,
+        VideoCodec::Av1 => 35.0,
+    };
+    Crf::try_from(value).expect("between 0 and 63")
+}
+
+/// The worst quality on the scale of the codec's encoder.
+pub(super) const fn worst_quality(codec: VideoCodec) -> f64 {
+    match codec {
+        VideoCodec::H264 | VideoCodec::H265 => 51.0,
+        VideoCodec::Vp8 | VideoCodec::Vp9 | VideoCodec::Av1 => 63.0,
+    }
+}
+
+/// The bit rate of a stereo track: 128 kb/s of AAC, 96 kb/s of Opus.
+#[must_use]
+pub fn default_audio(codec: AudioCodec) -> Bitrate {
+    match codec {
+        AudioCodec::Aac => Bitrate::from_kbps(128),
+        AudioCodec::Opus => Bitrate::from_kbps(96),
+    }
+}
+
+/// Quality or rate: what is asked for; else the table where the scenario names an output, is live,
+/// or the input is generated; else the default quality.
+pub(super) fn choose(
+    request: &OutputRequest,
+    codec: VideoCodec,
+    size: Resolution,
+    fps: Option<FrameRate>,
+    source: Option<&MediaInfo>,
+) -> RateControl {
+    if let Some(crf) = request.parameters.crf {
+        return RateControl::Quality(crf);
+    }
+    if let Some(bitrate) = request.parameters.bitrate {
+        return RateControl::Average(bitrate);
+    }
+    let named = request.scenario.names_output() || request.scenario.is_live_hint();
+    match source {
+        Some(_) if !named => RateControl::Quality(default_quality(codec)),
+        source => RateControl::Average(worthwhile(codec, size, fps, source)),
+    }
+}
+
+/// The bit rate of the table, but no more than the source has to give: its own bit rate, grown
+/// with the pixels per second where the output has more, and with the codec where the output's
+/// needs more bits; yet never less than a quarter of the table, whatever a header claims.
+fn worthwhile(codec: VideoCodec, size: Resolution, fps: Option<FrameRate>, source: Option<&MediaInfo>) -> Bitrate {
+    let source_fps = source.and_then(source_rate).unwrap_or(USUAL_FPS);
+    let out_fps = fps.map_or(source_fps, FrameRate::as_f64);
+    let table = table(codec, size, out_fps);
+    let Some(((stream, video), own)) = source.and_then(|info| Some((info.best_video()?, video_bps(info)?))) else {
+        return table;
+    };
+    let source_pixel_rate = f64::from(video.width) * f64::from(video.height) * source_fps;
+    let growth = (size.pixels() as f64 * out_fps / source_pixel_rate).powf(GROWTH).max(1.0);
+    let recoding = (bits_per_h264_bit(codec) / source_bits(&stream.codec)).max(1.0);
+    let worth = (own as f64 * growth * recoding / 1000.0) as u64;
+    Bitrate::from_kbps(worth).clamp(Bitrate::from_kbps(table.bps() / 4000), table)
+}
+
+fn source_rate(info: &MediaInfo) -> Option<f64> {
+    info.best_video().and_then(|(_, video)| video.frame_rate).map(FrameRate::as_f64)
+}
+
+/// Bit rate of the source's video, or of the file less its sound where only that is known.
+fn video_bps(info: &MediaInfo) -> Option<u64> {
+    let (stream, _) = info.best_video()?;
+    let sound = || info.audio().filter_map(|(stream, _)| stream.bit_rate).fold(0, u64::saturating_add);
+    stream.bit_rate.or_else(|| info.bit_rate.map(|whole| whole.saturating_sub(sound()))).filter(|bps| *bps > 0)
+}
+
+/// [`bits_per_h264_bit`] of a codec by libav's name; older ones than H.264 need about twice its bits.
+fn source_bits(codec: &str) -> f64 {
+    codec.parse().map_or(2.0, bits_per_h264_bit)
+}
