@@ -2,7 +2,7 @@
 
 use crate::error::{Code, Error, Result};
 use crate::id::{JobId, JobKey};
-use crate::job::{Job, JobRequest};
+use crate::job::{EngineName, Job, JobRequest};
 use crate::lifecycle::JobCommand;
 use crate::protocol::LogLine;
 use crate::request::{self, Prepared};
@@ -11,7 +11,7 @@ use crate::store::{Counts, Idempotency, JobFilter, NewJob, Page, Submitted};
 use super::{Coordinator, waiting};
 
 /// Jobs in one batch.
-pub const MAX_BATCH: usize = 1000;
+const MAX_BATCH: usize = 1000;
 
 impl Coordinator {
     /// Takes a job in. With an idempotency key, the same request again gives the same job.
@@ -33,7 +33,7 @@ impl Coordinator {
     ///
     /// # Errors
     /// As [`Coordinator::submit`], naming the position as `jobs[N].FIELD`; `payload_too_large`
-    /// above [`MAX_BATCH`].
+    /// above 1,000.
     pub async fn submit_batch(&self, requests: Vec<JobRequest>) -> Result<Vec<Job>> {
         if requests.len() > MAX_BATCH {
             return Err(Error::new(
@@ -126,10 +126,18 @@ impl Coordinator {
     }
 
     async fn prepare(&self, request: JobRequest) -> Result<NewJob> {
-        let prepared = request::prepare(request, JobId::random(), self.settings.max_retries, self.now())?;
+        let mut prepared = request::prepare(request, JobId::random(), self.settings.max_retries, self.now())?;
+        if prepared.fallback.is_some() && !self.fleet_has(prepared.requirements.engine).await? {
+            prepared.fall_back("no node has GStreamer");
+        }
         let Prepared { job, requirements, .. } = prepared;
         let rank = self.scheduler.rank(&job, self.now());
         Ok(NewJob { job, rank, requirements, idempotency: None })
+    }
+
+    async fn fleet_has(&self, engine: EngineName) -> Result<bool> {
+        let nodes = self.store.list_nodes().await?;
+        Ok(nodes.iter().any(|node| node.is_alive() && node.about.capabilities.engines.contains(&engine)))
     }
 
     async fn change(&self, key: &JobKey, command: JobCommand) -> Result<Job> {
