@@ -1,0 +1,333 @@
+//! One attempt, from the claim to the finish: stage → run → confirm → publish → report.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ffrtmp_core::clock::{Clock, Timestamp};
+use ffrtmp_core::engine::{Control, Engine, MediaBounds, Observer, Progress, Source, Task};
+use ffrtmp_core::error::{Code, Error, JobError, Result};
+use ffrtmp_core::id::{Fence, JobId};
+use ffrtmp_core::job::{EngineName, Job, JobReport};
+use ffrtmp_core::media::{Container, Target, VideoCodec};
+use ffrtmp_core::plan::OutputRequest;
+use ffrtmp_core::policy::limits;
+use ffrtmp_core::protocol::{
+    AttemptStatus, DirectiveKind, ErrorText, FinishRequest, LogLine, LogText, ResultStatus, StartRequest,
+};
+use ffrtmp_core::units::Seconds;
+use ffrtmp_engines::publish::Staged;
+
+use super::workdir::AttemptDir;
+use super::{Shared, download};
+
+/// Length of a generated input when the job does not say.
+const GENERATED_SECONDS: f64 = 10.0;
+/// Log lines kept until the next report.
+const MAX_PENDING_LINES: usize = 2000;
+
+/// What the heartbeat and the directives need to know of an attempt under way.
+pub(super) struct Attempt {
+    pub(super) job: JobId,
+    pub(super) fence: Fence,
+    pub(super) control: Control,
+    ordered_to_stop: AtomicBool,
+    handed_back: AtomicBool,
+    timed_out: AtomicBool,
+    said: Mutex<Said>,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Default)]
+struct Said {
+    progress: Option<f64>,
+    lines: Vec<LogLine>,
+    renewed: Option<Instant>,
+}
+
+impl Attempt {
+    pub(super) fn new(job: &Job, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            job: job.id,
+            fence: job.fence,
+            control: Control::default(),
+            ordered_to_stop: AtomicBool::new(false),
+            handed_back: AtomicBool::new(false),
+            timed_out: AtomicBool::new(false),
+            said: Mutex::new(Said { renewed: Some(Instant::now()), ..Said::default() }),
+            clock,
+        }
+    }
+
+    /// What to say of it in the next heartbeat; log lines are handed over.
+    pub(super) fn status(&self) -> AttemptStatus {
+        let mut said = self.said();
+        AttemptStatus {
+            job_id: self.job,
+            fence: self.fence,
+            progress: said.progress,
+            logs: std::mem::take(&mut said.lines),
+        }
+    }
+
+    /// The heartbeat with these lines was lost: they come first in the next one.
+    pub(super) fn take_back(&self, lines: Vec<LogLine>) {
+        let mut said = self.said();
+        let newer = std::mem::replace(&mut said.lines, lines);
+        said.lines.extend(newer);
+    }
+
+    /// The master took the heartbeat that was sent at `sent`.
+    pub(super) fn renewed(&self, sent: Instant) {
+        self.said().renewed = Some(sent);
+    }
+
+    pub(super) fn obey(&self, directive: DirectiveKind) {
+        match directive {
+            DirectiveKind::Cancel => {
+                self.ordered_to_stop.store(true, Ordering::Release);
+                self.control.cancel();
+            }
+            DirectiveKind::Pause => self.control.pause(),
+            DirectiveKind::Resume => self.control.resume(),
+        }
+    }
+
+    /// Stops it to give the job back.
+    pub(super) fn hand_back(&self) {
+        self.handed_back.store(true, Ordering::Release);
+        self.control.cancel();
+    }
+
+    fn lease_age(&self) -> Duration {
+        self.said().renewed.map_or(Duration::MAX, |at| at.elapsed())
+    }
+
+    fn said(&self) -> std::sync::MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for Attempt {
+    fn progress(&self, progress: Progress) {
+        let mut said = self.said();
+        // 100 is for the published output.
+        said.progress = progress.percent.map(|percent| percent.min(99.9)).or(said.progress);
+    }
+
+    fn log(&self, level: &str, text: &str) {
+        let at: Timestamp = self.clock.now();
+        let mut said = self.said();
+        if said.lines.len() < MAX_PENDING_LINES {
+            said.lines.push(LogLine { at, level: level.to_owned(), text: text.to_owned() });
+        }
+    }
+}
+
+/// Runs a claimed job to its end and reports it. Returns the report of a completed one.
+pub(super) async fn run(shared: Arc<Shared>, job: Job, attempt: Arc<Attempt>) -> Option<JobReport> {
+    let begun = shared
+        .retrying("start", || shared.transport.start(job.id, StartRequest { node_id: shared.node(), fence: job.fence }))
+        .await;
+    if let Err(error) = begun {
+        tracing::warn!(job = %job.id, %error, "the attempt is over before it began");
+        return None;
+    }
+    let outcome = work(&shared, &job, &attempt).await;
+    report(&shared, &job, &attempt, outcome).await
+}
+
+async fn work(shared: &Arc<Shared>, job: &Job, attempt: &Arc<Attempt>) -> Result<JobReport> {
+    let engine = shared.engine(job.engine_used.unwrap_or(EngineName::Ffmpeg))?;
+    let dir = shared.work.attempt(job.id, job.fence)?;
+    let (source, staged_bytes) = stage(shared, job, attempt, &dir).await?;
+    let request = OutputRequest::for_job(job)?;
+    let target = target(shared, job, &request)?;
+    if matches!(&source, Source::File(input) if *input == target) {
+        return Err(Error::new(Code::OutputNotWritable, "the output is the input")
+            .field("output")
+            .hint("name another file"));
+    }
+    let staged = Staged::new(&target)?;
+    dir.note_output(staged.path())?;
+    let task = Task { source, output: staged.path().to_path_buf(), request, bounds: bounds(job, staged_bytes) };
+    let report = run_limited(shared, job, attempt, engine, task).await?;
+    confirm(shared, attempt).await?;
+    let published = tokio::task::spawn_blocking(move || staged.commit()).await.map_err(lost_thread)??;
+    drop(published);
+    drop(dir);
+    Ok(JobReport { output_uri: Some(target.display().to_string()), ..report })
+}
+
+async fn stage(shared: &Arc<Shared>, job: &Job, attempt: &Arc<Attempt>, dir: &AttemptDir) -> Result<(Source, u64)> {
+    let Some(input) = &job.input else {
+        if !shared.options.generate_input {
+            return Err(Error::new(Code::InputNotFound, "the job has no input and this agent generates none")
+                .field("input")
+                .hint("give the job an input, or start the agent with --generate-input true"));
+        }
+        let length = match job.parameters.duration {
+            Some(length) => length,
+            None => Seconds::try_from(GENERATED_SECONDS)?,
+        };
+        return Ok((Source::Generated(length), 0));
+    };
+    match input.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase()).as_deref() {
+        None | Some("file") => Ok((Source::File(shared.places.input(input)?), 0)),
+        Some("http" | "https") => {
+            let path = dir.path().join("input");
+            let bytes = download::fetch(input, &path, disk_limit(job), &shared.places, &attempt.control).await?;
+            Ok((Source::File(path), bytes))
+        }
+        Some(scheme) => Err(Error::new(
+            Code::EngineUnavailable,
+            format!("{scheme}:// inputs need an engine that this node does not have"),
+        )
+        .field("input")
+        .hint("give a file path, http:// or https://")),
+    }
+}
+
+fn target(shared: &Shared, job: &Job, request: &OutputRequest) -> Result<PathBuf> {
+    match &job.output {
+        Some(output) => match output.split_once("://") {
+            None | Some(("file", _)) => shared.places.output(output),
+            Some((scheme, _)) => Err(Error::new(
+                Code::EngineUnavailable,
+                format!("{scheme}:// outputs need an engine that this node does not have"),
+            )
+            .field("output")),
+        },
+        None => Ok(shared.work.outputs().join(format!("{}.{}", job.id, own_container(request).extension()))),
+    }
+}
+
+/// The container of an output that the agent names itself: as [`ffrtmp_core::plan`] chooses it.
+fn own_container(request: &OutputRequest) -> Container {
+    let asked = match request.parameters.codec {
+        Some(Target::Encode(codec)) => Some(codec),
+        _ => request.scenario.codec,
+    };
+    match (request.parameters.container, asked) {
+        (Some(container), _) => container,
+        (None, Some(VideoCodec::Vp8 | VideoCodec::Vp9)) => Container::Webm,
+        _ => Container::Mp4,
+    }
+}
+
+fn disk_limit(job: &Job) -> u64 {
+    job.resource_limits.max_disk_mb.unwrap_or(limits::DEFAULT_DISK_MB) << 20
+}
+
+fn bounds(job: &Job, staged_bytes: u64) -> MediaBounds {
+    MediaBounds { max_output_bytes: Some(disk_limit(job).saturating_sub(staged_bytes)), ..MediaBounds::default() }
+}
+
+/// Runs the engine on a thread of its own under the job's time limit; time spent frozen does not
+/// count.
+async fn run_limited(
+    shared: &Arc<Shared>,
+    job: &Job,
+    attempt: &Arc<Attempt>,
+    engine: Arc<dyn Engine>,
+    task: Task,
+) -> Result<JobReport> {
+    let limit = Duration::from_secs(job.resource_limits.timeout_sec.unwrap_or(limits::DEFAULT_TIMEOUT_SEC));
+    let worker = {
+        let attempt = Arc::clone(attempt);
+        tokio::task::spawn_blocking(move || engine.run(&task, &attempt.control, &*attempt))
+    };
+    tokio::pin!(worker);
+    let mut left = limit;
+    let step = Duration::from_millis(200);
+    loop {
+        let begun = Instant::now();
+        tokio::select! {
+            ended = &mut worker => return ended.map_err(lost_thread)?,
+            () = tokio::time::sleep(step.min(left)) => {}
+        }
+        if !attempt.control.is_paused() {
+            left = left.saturating_sub(begun.elapsed());
+        }
+        if left.is_zero() && !attempt.timed_out.swap(true, Ordering::AcqRel) {
+            attempt.log("error", &format!("time limit of {} s is over", limit.as_secs()));
+            attempt.control.cancel();
+            left = step;
+        } else if left.is_zero() {
+            left = step;
+        }
+        shared.touch();
+    }
+}
+
+/// Makes sure that the attempt is still this node's before anything becomes visible: the lease was
+/// renewed recently, or the master says so now.
+async fn confirm(shared: &Shared, attempt: &Attempt) -> Result<()> {
+    let mut wait = Duration::from_secs(1);
+    loop {
+        let answered = shared.beat().await;
+        if attempt.control.is_canceled() {
+            return Err(Error::new(Code::Canceled, "the attempt was canceled before its output was published"));
+        }
+        match answered {
+            Ok(()) => return Ok(()),
+            Err(_) if attempt.lease_age() < shared.lease() / 2 => return Ok(()),
+            Err(error) => tracing::warn!(job = %attempt.job, %error, "waiting for the master before publishing"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = shared.force.cancelled() => return Err(Error::new(Code::Canceled, "the agent stops")),
+        }
+        wait = (wait * 2).min(Duration::from_secs(30));
+    }
+}
+
+async fn report(shared: &Shared, job: &Job, attempt: &Attempt, outcome: Result<JobReport>) -> Option<JobReport> {
+    let (status, metrics, error) = match outcome {
+        Ok(report) => (ResultStatus::Completed, Some(report), None),
+        Err(error) => failure(attempt, &error),
+    };
+    if let Some(error) = &error {
+        tracing::warn!(job = %job.id, fence = %job.fence, %status, code = %error.code, message = %error.message, "attempt ended without an output");
+    }
+    let request = FinishRequest {
+        job_id: job.id,
+        node_id: shared.node(),
+        fence: job.fence,
+        status,
+        metrics: metrics.clone(),
+        error: error.map(ErrorText::Typed),
+        logs: Some(LogText::Lines(attempt.status().logs)),
+        completed_at: Some(shared.clock.now()),
+    };
+    match shared.retrying("finish", || shared.transport.finish(request.clone())).await {
+        Ok(_) => metrics,
+        Err(error) => {
+            tracing::warn!(job = %job.id, fence = %job.fence, %error, "the master does not take the result");
+            None
+        }
+    }
+}
+
+fn failure(attempt: &Attempt, error: &Error) -> (ResultStatus, Option<JobReport>, Option<JobError>) {
+    let is_stop = matches!(error.code(), Code::Canceled);
+    let error = match () {
+        () if attempt.timed_out.load(Ordering::Acquire) => {
+            Error::new(Code::Timeout, "the job ran longer than its time limit").field("timeout_sec")
+        }
+        () if is_stop && attempt.ordered_to_stop.load(Ordering::Acquire) => {
+            return (ResultStatus::Canceled, None, Some(error.into()));
+        }
+        () if is_stop && attempt.handed_back.load(Ordering::Acquire) => {
+            let stopping = Error::new(Code::Killed, "the agent stops");
+            return (ResultStatus::Released, None, Some((&stopping).into()));
+        }
+        () => return (ResultStatus::Failed, None, Some(error.into())),
+    };
+    (ResultStatus::Failed, None, Some((&error).into()))
+}
+
+fn lost_thread(error: tokio::task::JoinError) -> Error {
+    Error::new(Code::AttemptCrashed, "the attempt's thread panicked").source(error)
+}

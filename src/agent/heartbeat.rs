@@ -1,0 +1,103 @@
+//! Signs of life, and obedience.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use ffrtmp_core::error::{Code, Error, Result};
+use ffrtmp_core::protocol::{Heartbeat, HeartbeatAnswer};
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+
+/// Between reports while attempts run: progress is at most this old, and so is a cancel order.
+const BUSY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Longest wait between tries while the master does not answer.
+const LOST_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Beats until `quiet`.
+pub(super) async fn run(shared: Arc<Shared>, quiet: CancellationToken) {
+    let mut wait = Duration::ZERO;
+    while !quiet.is_cancelled() {
+        wait = match shared.beat().await {
+            Ok(()) => Duration::ZERO,
+            Err(error) => lost(&shared, error, wait, &quiet).await,
+        };
+        tokio::select! {
+            () = pause(&shared, wait) => {}
+            () = quiet.cancelled() => {}
+        }
+    }
+}
+
+/// Says so once, registers again if the master forgot the node, and returns how long to wait.
+async fn lost(shared: &Arc<Shared>, error: Error, waited: Duration, quiet: &CancellationToken) -> Duration {
+    if shared.connected.swap(false, Ordering::AcqRel) {
+        tracing::warn!(%error, "the master does not take heartbeats");
+    }
+    if error.code() == Code::NodeNotFound {
+        let again = tokio::select! { done = shared.register() => done, () = quiet.cancelled() => Ok(()) };
+        if let Err(error) = again {
+            tracing::error!(%error, "cannot register again");
+        }
+    }
+    (waited * 2).clamp(BUSY_INTERVAL, LOST_INTERVAL)
+}
+
+/// Until the next beat: soon while attempts run, or as soon as one begins.
+async fn pause(shared: &Shared, at_least: Duration) {
+    tokio::time::sleep(at_least).await;
+    let changed = shared.changed.notified();
+    tokio::pin!(changed);
+    changed.as_mut().enable();
+    if shared.attempts().is_empty() {
+        let _ = tokio::time::timeout(shared.options.heartbeat_interval, changed).await;
+    } else {
+        tokio::time::sleep(BUSY_INTERVAL.min(shared.options.heartbeat_interval)).await;
+    }
+}
+
+impl Shared {
+    /// Sends one heartbeat for all attempts and obeys the answer. One at a time.
+    pub(super) async fn beat(&self) -> Result<()> {
+        let _one_at_a_time = self.beating.lock().await;
+        let running: Vec<_> = self.attempts().values().cloned().collect();
+        let sent = Instant::now();
+        let telemetry = self.governor.telemetry(self.work.root());
+        self.metrics.telemetry(&telemetry);
+        let heartbeat = Heartbeat {
+            telemetry: Some(telemetry),
+            attempts: running.iter().map(|attempt| attempt.status()).collect(),
+        };
+        match self.transport.heartbeat(self.node(), heartbeat.clone()).await {
+            Ok(answer) => {
+                self.connected.store(true, Ordering::Release);
+                self.metrics.heartbeat();
+                running.iter().for_each(|attempt| attempt.renewed(sent));
+                self.obey(&answer);
+                Ok(())
+            }
+            Err(error) => {
+                for (attempt, said) in running.iter().zip(heartbeat.attempts) {
+                    attempt.take_back(said.logs);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn obey(&self, answer: &HeartbeatAnswer) {
+        if self.drained.swap(answer.drain, Ordering::AcqRel) != answer.drain {
+            tracing::info!(drain = answer.drain, "the master changed the service of this node");
+            self.changed.notify_waiters();
+        }
+        for directive in &answer.directives {
+            let attempt = self.attempts().get(&directive.job_id).cloned();
+            if let Some(attempt) = attempt.filter(|attempt| attempt.fence == directive.fence) {
+                tracing::debug!(job = %directive.job_id, order = %directive.directive, reason = directive.reason, "order from the master");
+                attempt.obey(directive.directive);
+            }
+        }
+    }
+}

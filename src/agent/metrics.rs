@@ -1,0 +1,135 @@
+//! The metrics of an agent, by the names of the contract.
+
+use std::time::{Duration, Instant};
+
+use ffrtmp_core::error::{Code, Error, Result};
+use ffrtmp_core::id::NodeId;
+use ffrtmp_core::job::JobReport;
+use ffrtmp_core::node::Telemetry;
+use prometheus::{Counter, CounterVec, Gauge, Histogram, HistogramOpts, Opts, Registry, TextEncoder};
+
+/// Every metric, labelled with the node's id.
+pub(super) struct AgentMetrics {
+    registry: Registry,
+    started: Instant,
+    cpu_usage: Gauge,
+    memory_bytes: Gauge,
+    active_jobs: Gauge,
+    heartbeats: Counter,
+    heartbeat: Counter,
+    jobs: CounterVec,
+    duration: Histogram,
+    uptime: Gauge,
+    power: Gauge,
+    temperature: Gauge,
+    input_bytes: Counter,
+    output_bytes: Counter,
+    cpu_seconds: Counter,
+    energy: Counter,
+}
+
+impl AgentMetrics {
+    pub(super) fn new(node: NodeId) -> Result<Self> {
+        Self::build(node).map_err(|error| Error::new(Code::Internal, "cannot set up metrics").source(error))
+    }
+
+    fn build(node: NodeId) -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let opts = |name: &str, help: &str| Opts::new(name, help).const_label("node_id", node.to_string());
+        let gauge = |name, help| register(&registry, Gauge::with_opts(opts(name, help))?);
+        let counter = |name, help| register(&registry, Counter::with_opts(opts(name, help))?);
+        Ok(Self {
+            started: Instant::now(),
+            cpu_usage: gauge("ffrtmp_worker_cpu_usage", "Use of all cores, percent 0 to 100")?,
+            memory_bytes: gauge("ffrtmp_worker_memory_bytes", "Memory in use on the machine, bytes")?,
+            active_jobs: gauge("ffrtmp_worker_active_jobs", "Attempts under way")?,
+            heartbeats: counter("ffrtmp_worker_heartbeats_total", "Heartbeats that the master took")?,
+            heartbeat: counter("ffrtmp_worker_heartbeat_total", "The same as ffrtmp_worker_heartbeats_total")?,
+            jobs: register(
+                &registry,
+                CounterVec::new(opts("ffrtmp_worker_jobs_total", "Attempts that ended, by result"), &["result"])?,
+            )?,
+            duration: register(
+                &registry,
+                Histogram::with_opts(HistogramOpts {
+                    common_opts: opts("ffrtmp_worker_job_duration_seconds", "Wall time of attempts, seconds"),
+                    buckets: vec![0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0],
+                })?,
+            )?,
+            uptime: gauge("ffrtmp_worker_uptime_seconds", "Time since the agent started, seconds")?,
+            power: gauge("ffrtmp_worker_power_watts", "Package power where RAPL tells, watts")?,
+            temperature: gauge("ffrtmp_worker_temperature_celsius", "Hottest sensor, degrees Celsius")?,
+            input_bytes: counter("ffrtmp_job_input_bytes_total", "Bytes read from inputs")?,
+            output_bytes: counter("ffrtmp_job_output_bytes_total", "Bytes written to outputs")?,
+            cpu_seconds: counter("ffrtmp_job_cpu_seconds_total", "CPU time of attempts, seconds")?,
+            energy: counter("ffrtmp_job_energy_joules_total", "Energy of attempts, joules")?,
+            registry,
+        })
+    }
+
+    /// Gauges that follow from what the machine is, set once.
+    pub(super) fn machine(&self, node: NodeId, encoders: &[String], has_gpu: bool) {
+        let flags = [
+            ("ffrtmp_worker_has_gpu", "Whether the machine has a graphics processor", has_gpu),
+            (
+                "ffrtmp_worker_nvenc_available",
+                "Whether an NVENC encoder passed its test encode",
+                any(encoders, "_nvenc"),
+            ),
+            ("ffrtmp_worker_qsv_available", "Whether a QSV encoder passed its test encode", any(encoders, "_qsv")),
+            (
+                "ffrtmp_worker_vaapi_available",
+                "Whether a VA-API encoder passed its test encode",
+                any(encoders, "_vaapi"),
+            ),
+        ];
+        for (name, help, on) in flags {
+            let gauge = Gauge::with_opts(Opts::new(name, help).const_label("node_id", node.to_string()));
+            // Registered before: the value cannot have changed.
+            if let Ok(gauge) = gauge.and_then(|gauge| register(&self.registry, gauge)) {
+                gauge.set(f64::from(u8::from(on)));
+            }
+        }
+    }
+
+    pub(super) fn heartbeat(&self) {
+        self.heartbeats.inc();
+        self.heartbeat.inc();
+    }
+
+    pub(super) fn active(&self, attempts: usize) {
+        self.active_jobs.set(attempts as f64);
+    }
+
+    pub(super) fn telemetry(&self, telemetry: &Telemetry) {
+        self.cpu_usage.set(telemetry.cpu_percent);
+        self.memory_bytes.set(telemetry.memory_used_bytes as f64);
+        self.power.set(telemetry.power_watts.unwrap_or(0.0));
+        self.temperature.set(telemetry.temperature_celsius.unwrap_or(0.0));
+    }
+
+    pub(super) fn ended(&self, report: Option<&JobReport>, took: Duration) {
+        self.jobs.with_label_values(&[if report.is_some() { "completed" } else { "failed" }]).inc();
+        self.duration.observe(took.as_secs_f64());
+        if let Some(report) = report {
+            self.input_bytes.inc_by(report.input_bytes as f64);
+            self.output_bytes.inc_by(report.output_bytes as f64);
+            self.cpu_seconds.inc_by(report.cpu_seconds.max(0.0));
+            self.energy.inc_by(report.energy_joules.map_or(0.0, |joules| joules.0.max(0.0)));
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
+        self.uptime.set(self.started.elapsed().as_secs_f64());
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+    }
+}
+
+fn any(encoders: &[String], suffix: &str) -> bool {
+    encoders.iter().any(|encoder| encoder.ends_with(suffix))
+}
+
+fn register<C: prometheus::core::Collector + Clone + 'static>(registry: &Registry, metric: C) -> prometheus::Result<C> {
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}

@@ -1,0 +1,451 @@
+//! The agent: registers, claims what it has room for, runs attempts, reports, obeys.
+//!
+//! Four tasks share one [`Shared`]: the claim loop, the heartbeat, one task per attempt, and the
+//! optional metrics server. [`Agent::run`] owns them all and returns when the last has ended.
+
+mod attempt;
+mod download;
+mod heartbeat;
+mod metrics;
+mod places;
+mod server;
+mod workdir;
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use ffrtmp_core::clock::Clock;
+use ffrtmp_core::engine::Engine;
+use ffrtmp_core::error::{Code, Disposition, Error, Result};
+use ffrtmp_core::governor::{Admission, ResourceGovernor};
+use ffrtmp_core::id::{JobId, NodeId};
+use ffrtmp_core::job::{EngineName, Job, ResourceLimits};
+use ffrtmp_core::node::{Capabilities, Registration};
+use ffrtmp_core::protocol::ClaimRequest;
+use ffrtmp_core::transport::Transport;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::SteadyClock;
+use attempt::Attempt;
+use metrics::AgentMetrics;
+use places::Places;
+use workdir::WorkDir;
+
+/// How an agent behaves. Every field has the contract's default.
+#[derive(Clone, Debug)]
+pub struct AgentOptions {
+    /// Name for people; the host name by default.
+    pub name: Option<String>,
+    /// Jobs at once; what [`ffrtmp_governor`] recommends for this machine by default.
+    pub max_concurrent_jobs: Option<u32>,
+    /// How long to wait before asking again after an answer that was no answer.
+    pub poll_interval: Duration,
+    /// How often to send a heartbeat while idle; every second while attempts run.
+    pub heartbeat_interval: Duration,
+    /// Whether jobs without input get a generated one.
+    pub generate_input: bool,
+    /// Work directory; by default one below the user's state directory.
+    pub work_dir: Option<PathBuf>,
+    /// Directories that jobs may read and write; the current one by default.
+    pub allow_paths: Vec<PathBuf>,
+    /// Hosts that jobs may contact although their addresses are private.
+    pub allow_hosts: Vec<String>,
+    /// Free labels of the node.
+    pub labels: BTreeMap<String, String>,
+    /// How long running jobs may take to end when the agent stops.
+    pub drain_timeout: Duration,
+    /// Where to listen for `/metrics`, `/health` and `/ready`; not at all if `None`.
+    pub metrics_address: Option<std::net::SocketAddr>,
+}
+
+impl Default for AgentOptions {
+    fn default() -> Self {
+        Self {
+            name: None,
+            max_concurrent_jobs: None,
+            poll_interval: Duration::from_secs(3),
+            heartbeat_interval: Duration::from_secs(30),
+            generate_input: true,
+            work_dir: None,
+            allow_paths: Vec::new(),
+            allow_hosts: Vec::new(),
+            labels: BTreeMap::new(),
+            drain_timeout: Duration::from_secs(30),
+            metrics_address: None,
+        }
+    }
+}
+
+/// A worker, composed of a way to the master, engines and a governor.
+pub struct Agent {
+    shared: Arc<Shared>,
+    listener: Option<TcpListener>,
+}
+
+/// What the tasks of an agent share.
+struct Shared {
+    transport: Arc<dyn Transport>,
+    engines: HashMap<EngineName, Arc<dyn Engine>>,
+    governor: Arc<dyn ResourceGovernor>,
+    clock: Arc<dyn Clock>,
+    options: AgentOptions,
+    slots: u32,
+    work: WorkDir,
+    places: Arc<Places>,
+    metrics: AgentMetrics,
+    attempts: Mutex<HashMap<JobId, Arc<Attempt>>>,
+    /// An attempt ended or began: the claim loop and the heartbeat look again.
+    changed: Notify,
+    lease_ms: AtomicU64,
+    drained: AtomicBool,
+    connected: AtomicBool,
+    beating: tokio::sync::Mutex<()>,
+    force: CancellationToken,
+}
+
+impl Agent {
+    /// Composes an agent. Opens its work directory and its metrics port.
+    ///
+    /// # Errors
+    /// `invalid_config` for a work directory in use or an allowed path that does not exist,
+    /// `port_in_use`, `storage`.
+    pub async fn new(
+        transport: Arc<dyn Transport>,
+        engines: Vec<Arc<dyn Engine>>,
+        governor: Arc<dyn ResourceGovernor>,
+        options: AgentOptions,
+    ) -> Result<Self> {
+        let work = match &options.work_dir {
+            Some(dir) => WorkDir::open(dir)?,
+            None => WorkDir::open_free(&default_work_dir())?,
+        };
+        let listener = match options.metrics_address {
+            Some(address) => Some(crate::listen(address, "metrics-port").await?),
+            None => None,
+        };
+        let places = Places::new(&allowed(&options, &work)?, &options.allow_hosts)?;
+        let slots = options.max_concurrent_jobs.unwrap_or_else(recommended_slots).max(1);
+        let shared = Shared {
+            metrics: AgentMetrics::new(work.node())?,
+            engines: engines.into_iter().map(|engine| (engine.name(), engine)).collect(),
+            transport,
+            governor,
+            clock: Arc::new(SteadyClock::start()),
+            slots,
+            work,
+            places: Arc::new(places),
+            options,
+            attempts: Mutex::default(),
+            changed: Notify::new(),
+            lease_ms: AtomicU64::new(90_000),
+            drained: AtomicBool::new(false),
+            connected: AtomicBool::new(false),
+            beating: tokio::sync::Mutex::default(),
+            force: CancellationToken::new(),
+        };
+        Ok(Self { shared: Arc::new(shared), listener })
+    }
+
+    /// Its identity, kept in the work directory.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        self.shared.node()
+    }
+
+    /// Where it keeps its identity, its attempts, and outputs without a place of their own.
+    #[must_use]
+    pub fn work_dir(&self) -> &Path {
+        self.shared.work.root()
+    }
+
+    /// Cancel it to stop at once: attempts are given back without waiting for them to end.
+    #[must_use]
+    pub fn force(&self) -> CancellationToken {
+        self.shared.force.clone()
+    }
+
+    /// Works until `shutdown`: then stops claiming, lets attempts end within the drain timeout,
+    /// gives back what is left, and returns.
+    ///
+    /// # Errors
+    /// What the first registration refuses for good, such as `unauthorized`.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
+        let Self { shared, listener } = self;
+        let ended = CancellationToken::new();
+        let server = listener.map(|listener| tokio::spawn(server::serve(listener, Arc::clone(&shared), ended.clone())));
+        let worked = work(&shared, &shutdown).await;
+        ended.cancel();
+        if let Some(server) = server {
+            let _ = server.await;
+        }
+        worked
+    }
+}
+
+async fn work(shared: &Arc<Shared>, shutdown: &CancellationToken) -> Result<()> {
+    tokio::select! {
+        registered = shared.register() => registered?,
+        () = shutdown.cancelled() => return Ok(()),
+    }
+    let quiet = CancellationToken::new();
+    let heart = tokio::spawn(heartbeat::run(Arc::clone(shared), quiet.clone()));
+    let attempts = TaskTracker::new();
+    let claimed = tokio::select! {
+        claimed = claim_loop(shared, &attempts) => claimed,
+        () = shutdown.cancelled() => Ok(()),
+        () = shared.force.cancelled() => Ok(()),
+    };
+    drain(shared, &attempts).await;
+    quiet.cancel();
+    let _ = heart.await;
+    claimed
+}
+
+/// Asks for work whenever there is room. Ends only with an error that time does not mend.
+async fn claim_loop(shared: &Arc<Shared>, attempts: &TaskTracker) -> Result<()> {
+    let mut backoff = patience().build();
+    let mut request_id = fresh_request_id();
+    loop {
+        let free = shared.wait_for_room().await;
+        let request = ClaimRequest {
+            node_id: shared.node(),
+            slots: free.min(64),
+            wait_ms: 30_000,
+            request_id: Some(request_id.clone()),
+        };
+        match shared.transport.claim(request).await {
+            Ok(claimed) => {
+                backoff = patience().build();
+                request_id = fresh_request_id();
+                shared.lease_ms.store(claimed.lease_ms.max(1), Ordering::Release);
+                shared.connected.store(true, Ordering::Release);
+                for job in claimed.jobs {
+                    spawn_attempt(shared, attempts, job);
+                }
+            }
+            Err(error) if error.code() == Code::NodeNotFound => shared.register().await?,
+            Err(error) if error.disposition() == Disposition::Transient || error.code() == Code::RateLimited => {
+                shared.connected.store(false, Ordering::Release);
+                let wait = backoff.next().unwrap_or(shared.options.poll_interval);
+                tracing::warn!(%error, wait_s = wait.as_secs_f64(), "cannot claim, trying again");
+                tokio::time::sleep(wait).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn spawn_attempt(shared: &Arc<Shared>, attempts: &TaskTracker, job: Job) {
+    let attempt = Arc::new(Attempt::new(&job, Arc::clone(&shared.clock)));
+    shared.attempts().insert(job.id, Arc::clone(&attempt));
+    let shared = Arc::clone(shared);
+    attempts.spawn(async move {
+        let begun = std::time::Instant::now();
+        let id = job.id;
+        tracing::info!(job = %id, scenario = %job.scenario, fence = %job.fence, "attempt begins");
+        shared.changed.notify_waiters();
+        let report = attempt::run(Arc::clone(&shared), job, attempt).await;
+        shared.attempts().remove(&id);
+        shared.metrics.ended(report.as_ref(), begun.elapsed());
+        tracing::info!(job = %id, completed = report.is_some(), "attempt ended");
+        shared.changed.notify_waiters();
+    });
+}
+
+/// Lets attempts end; gives back those that take too long, or all when forced.
+async fn drain(shared: &Shared, attempts: &TaskTracker) {
+    attempts.close();
+    let left = shared.attempts().len();
+    if left > 0 {
+        let seconds = shared.options.drain_timeout.as_secs();
+        tracing::info!(left, seconds, "waiting for running jobs; a second signal gives them back at once");
+    }
+    tokio::select! {
+        () = attempts.wait() => return,
+        () = tokio::time::sleep(shared.options.drain_timeout) => {}
+        () = shared.force.cancelled() => {}
+    }
+    for attempt in shared.attempts().values() {
+        attempt.hand_back();
+    }
+    // Encoders stop within 200 ms; telling the master takes a moment more.
+    if tokio::time::timeout(Duration::from_secs(5), attempts.wait()).await.is_err() {
+        shared.force.cancel();
+        let _ = tokio::time::timeout(Duration::from_secs(2), attempts.wait()).await;
+    }
+}
+
+impl Shared {
+    fn node(&self) -> NodeId {
+        self.work.node()
+    }
+
+    fn lease(&self) -> Duration {
+        Duration::from_millis(self.lease_ms.load(Ordering::Acquire))
+    }
+
+    fn attempts(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Arc<Attempt>>> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn name(&self) -> String {
+        self.options.name.clone().unwrap_or_else(host_name)
+    }
+
+    fn engine(&self, name: EngineName) -> Result<Arc<dyn Engine>> {
+        self.engines.get(&name).cloned().ok_or_else(|| {
+            Error::new(Code::EngineUnavailable, format!("the engine {name} is not on this node")).field("engine")
+        })
+    }
+
+    /// Introduces the node, waiting for a master that is away.
+    async fn register(self: &Arc<Self>) -> Result<()> {
+        let this = Arc::clone(self);
+        let registration = tokio::task::spawn_blocking(move || this.registration())
+            .await
+            .map_err(|error| Error::new(Code::Internal, "cannot describe this machine").source(error))?;
+        let registered = self.retrying("register", || self.transport.register(registration.clone())).await?;
+        self.lease_ms.store(registered.lease_ms.max(1), Ordering::Release);
+        self.drained.store(registered.node.draining, Ordering::Release);
+        self.connected.store(true, Ordering::Release);
+        tracing::info!(node = %self.node(), name = %self.name(), slots = self.slots, created = registered.created, "registered");
+        Ok(())
+    }
+
+    /// What this machine is and can do; encoders are proven by a test encode the first time.
+    fn registration(&self) -> Registration {
+        let facts = ffrtmp_governor::HostFacts::read();
+        Registration {
+            id: Some(self.node()),
+            name: self.name(),
+            node_type: facts.node_type,
+            address: None,
+            cpu_threads: facts.cpu_threads,
+            cpu_model: facts.cpu_model,
+            has_gpu: !facts.gpus.is_empty(),
+            gpu_type: facts.gpus.first().map(|gpu| gpu.name.clone()).unwrap_or_default(),
+            gpus: facts.gpus,
+            ram_total_bytes: facts.ram_total_bytes,
+            labels: self.options.labels.clone(),
+            capabilities: self.capabilities(),
+            max_concurrent_jobs: Some(self.slots),
+            version: Some(env!("CARGO_PKG_VERSION").into()),
+        }
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let known: Vec<_> = self.engines.values().map(|engine| engine.capabilities()).collect();
+        let works = known.iter().flat_map(|one| &one.video_encoders).filter(|(_, encoders)| !encoders.is_empty());
+        let mut engines: Vec<_> = self.engines.keys().copied().collect();
+        engines.sort_unstable();
+        Capabilities {
+            engines,
+            video_codecs: Some(works.clone().map(|(codec, _)| *codec).collect()),
+            encoders: works.flat_map(|(_, encoders)| encoders.iter().cloned()).collect(),
+            enforced_limits: self.governor.enforced().iter().map(|limit| limit.as_str().to_owned()).collect(),
+        }
+    }
+
+    /// Waits until a slot is free, the node is in service, and the governor admits.
+    async fn wait_for_room(&self) -> u32 {
+        let mut told = String::new();
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let active = u32::try_from(self.attempts().len()).unwrap_or(u32::MAX);
+            let free = self.slots.saturating_sub(active);
+            if free > 0 && !self.drained.load(Ordering::Acquire) {
+                match self.governor.admit(&ResourceLimits::default(), self.work.root()) {
+                    Ok(Admission::Admitted) => return free,
+                    Ok(Admission::Warned(reason)) => {
+                        tracing::warn!(reason, "resources are getting short");
+                        return free;
+                    }
+                    Ok(Admission::Refused(reason)) if reason == told => {}
+                    Ok(Admission::Refused(reason)) => {
+                        tracing::warn!(reason, "taking no jobs");
+                        told = reason;
+                    }
+                    Err(error) => tracing::warn!(%error, "cannot tell whether there is room"),
+                }
+                let _ = tokio::time::timeout(self.options.poll_interval, changed).await;
+            } else {
+                changed.await;
+            }
+        }
+    }
+
+    /// Repeats a call until it is answered: 1 s, 2 s, … 30 s between tries while the error is
+    /// transient. Nothing that an agent has to say is given up while the agent lives.
+    async fn retrying<T, F: Future<Output = Result<T>>>(&self, what: &'static str, call: impl Fn() -> F) -> Result<T> {
+        let mut backoff = patience().build();
+        loop {
+            let error = match call().await {
+                Err(error) if error.disposition() == Disposition::Transient || error.code() == Code::RateLimited => {
+                    error
+                }
+                answered => return answered,
+            };
+            let wait = backoff.next().unwrap_or(Duration::from_secs(30));
+            tracing::warn!(%error, what, wait_s = wait.as_secs_f64(), "the master does not answer, trying again");
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.force.cancelled() => return Err(error),
+            }
+        }
+    }
+
+    /// An attempt is alive on this side; the metrics show it.
+    fn touch(&self) {
+        self.metrics.active(self.attempts().len());
+    }
+}
+
+fn patience() -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_secs(1))
+        .with_max_delay(Duration::from_secs(30))
+        .with_jitter()
+        .without_max_times()
+}
+
+fn fresh_request_id() -> String {
+    JobId::random().to_string()
+}
+
+fn allowed(options: &AgentOptions, work: &WorkDir) -> Result<Vec<PathBuf>> {
+    let mut roots = options.allow_paths.clone();
+    if roots.is_empty() {
+        let here = std::env::current_dir().map_err(|error| {
+            Error::new(Code::InvalidConfig, "cannot read the current directory").field("allow-path").source(error)
+        })?;
+        roots.push(here);
+    }
+    roots.push(work.outputs());
+    Ok(roots)
+}
+
+fn recommended_slots() -> u32 {
+    ffrtmp_governor::recommend(ffrtmp_governor::Environment::Production, &ffrtmp_governor::HostFacts::read())
+        .max_concurrent_jobs
+}
+
+fn default_work_dir() -> PathBuf {
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    state.or(home).unwrap_or_else(std::env::temp_dir).join("ffrtmp").join("agent")
+}
+
+pub(crate) fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() { "agent".into() } else { name }
+}

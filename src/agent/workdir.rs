@@ -1,0 +1,226 @@
+//! The work directory of an agent: its identity, its lock, one directory per attempt, and what a
+//! crash left behind.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use ffrtmp_core::error::{Code, Error, Result};
+use ffrtmp_core::id::{Fence, JobId, NodeId};
+use rustix::fs::{FlockOperation, flock};
+
+/// A locked work directory.
+#[derive(Debug)]
+pub struct WorkDir {
+    root: PathBuf,
+    node: NodeId,
+    _lock: File,
+}
+
+impl WorkDir {
+    /// Opens, or makes, a work directory for this process alone.
+    ///
+    /// # Errors
+    /// `invalid_config` naming `work-dir` if another agent uses it; `storage` if it cannot be
+    /// made or written.
+    pub fn open(root: &Path) -> Result<Self> {
+        fs::create_dir_all(root).map_err(|error| broken(root, error))?;
+        let root = root.canonicalize().map_err(|error| broken(root, error))?;
+        let path = root.join("lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| broken(&path, error))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| in_use(&root))?;
+        let node = identity(&root.join("node-id"))?;
+        for part in ["attempts", "outputs"] {
+            fs::create_dir_all(root.join(part)).map_err(|error| broken(&root, error))?;
+        }
+        let dir = Self { root, node, _lock: lock };
+        dir.remove_leftovers()?;
+        Ok(dir)
+    }
+
+    /// Opens the first of `BASE`, `BASE-2`, `BASE-3` … that no other agent uses.
+    ///
+    /// # Errors
+    /// As [`WorkDir::open`], after 64 tries.
+    pub fn open_free(base: &Path) -> Result<Self> {
+        let numbered =
+            |n: u32| if n == 1 { base.to_path_buf() } else { PathBuf::from(format!("{}-{n}", base.display())) };
+        for n in 1..64 {
+            match Self::open(&numbered(n)) {
+                Err(error) if error.code() == Code::InvalidConfig => {}
+                other => return other,
+            }
+        }
+        Err(in_use(base))
+    }
+
+    /// The identity kept here.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where outputs go that have no place of their own.
+    #[must_use]
+    pub fn outputs(&self) -> PathBuf {
+        self.root.join("outputs")
+    }
+
+    /// A fresh directory for an attempt, removed when the value is dropped.
+    ///
+    /// # Errors
+    /// `storage`, or `disk_full`.
+    pub fn attempt(&self, job: JobId, fence: Fence) -> Result<AttemptDir> {
+        let path = self.root.join("attempts").join(format!("{job}-{fence}"));
+        fs::create_dir_all(&path).map_err(|error| broken(&path, error))?;
+        Ok(AttemptDir(path))
+    }
+
+    /// Removes what attempts of an earlier life left: their directories, and the temporary output
+    /// that each one noted.
+    fn remove_leftovers(&self) -> Result<()> {
+        let attempts = self.root.join("attempts");
+        for entry in fs::read_dir(&attempts).map_err(|error| broken(&attempts, error))? {
+            let entry = entry.map_err(|error| broken(&attempts, error))?;
+            let dir = AttemptDir(entry.path());
+            if let Some(staged) = dir.noted_output() {
+                match fs::remove_file(&staged) {
+                    Ok(()) => {
+                        tracing::info!(path = %staged.display(), "removed the unfinished output of a lost attempt")
+                    }
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    Err(error) => {
+                        tracing::warn!(path = %staged.display(), %error, "cannot remove the unfinished output of a lost attempt")
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The directory of one attempt.
+#[derive(Debug)]
+pub struct AttemptDir(PathBuf);
+
+impl AttemptDir {
+    /// The directory itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Notes a temporary output outside this directory, so that the next life can remove it.
+    ///
+    /// # Errors
+    /// `storage`, or `disk_full`.
+    pub fn note_output(&self, staged: &Path) -> Result<()> {
+        use std::os::unix::ffi::OsStrExt;
+        let path = self.0.join("staged-output");
+        fs::write(&path, staged.as_os_str().as_bytes()).map_err(|error| broken(&path, error))
+    }
+
+    fn noted_output(&self) -> Option<PathBuf> {
+        use std::os::unix::ffi::OsStringExt;
+        let bytes = fs::read(self.0.join("staged-output")).ok()?;
+        let path = PathBuf::from(std::ffi::OsString::from_vec(bytes));
+        // Only ever a name of our own making.
+        let name = path.file_name()?.to_str()?;
+        (name.starts_with('.') && name.ends_with(".part")).then_some(path)
+    }
+}
+
+impl Drop for AttemptDir {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::warn!(path = %self.0.display(), %error, "cannot remove an attempt's directory");
+        }
+    }
+}
+
+fn identity(path: &Path) -> Result<NodeId> {
+    match fs::read_to_string(path) {
+        Ok(text) => text.trim().parse().map_err(|_| {
+            Error::new(Code::InvalidConfig, format!("{} does not hold a node id", path.display()))
+                .hint("remove the file; the agent then registers as a new node")
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let node = NodeId::random();
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(path)
+                .map_err(|error| broken(path, error))?;
+            writeln!(file, "{node}").and_then(|()| file.sync_all()).map_err(|error| broken(path, error))?;
+            Ok(node)
+        }
+        Err(error) => Err(broken(path, error)),
+    }
+}
+
+fn in_use(root: &Path) -> Error {
+    Error::new(Code::InvalidConfig, format!("another agent uses {}", root.display()))
+        .field("work-dir")
+        .hint("give each agent its own --work-dir")
+}
+
+fn broken(path: &Path, error: std::io::Error) -> Error {
+    let code = match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Code::DiskFull,
+        _ => Code::Storage,
+    };
+    Error::new(code, format!("cannot use {}", path.display())).field("work-dir").source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identity_stays_and_a_second_agent_is_refused() {
+        let base = tempfile::tempdir().unwrap();
+        let root = base.path().join("agent");
+        let first = WorkDir::open(&root).unwrap();
+        let second = WorkDir::open(&root).unwrap_err();
+        assert_eq!((second.code(), second.field_name()), (Code::InvalidConfig, Some("work-dir")));
+        let other = WorkDir::open_free(&root).unwrap();
+        assert_ne!(first.node(), other.node());
+        let node = first.node();
+        drop(first);
+        assert_eq!(WorkDir::open(&root).unwrap().node(), node);
+    }
+
+    #[test]
+    fn leftovers_of_a_crash_are_removed() {
+        let base = tempfile::tempdir().unwrap();
+        let root = base.path().join("agent");
+        let dir = WorkDir::open(&root).unwrap();
+        let staged = base.path().join(".out.mp4.x.part");
+        let foreign = base.path().join("precious.mp4");
+        for (n, path) in [&staged, &foreign].into_iter().enumerate() {
+            fs::write(path, "x").unwrap();
+            let attempt = dir.attempt(JobId::from_u128(n as u128), Fence(1)).unwrap();
+            attempt.note_output(path).unwrap();
+            std::mem::forget(attempt);
+        }
+        drop(dir);
+        let dir = WorkDir::open(&root).unwrap();
+        assert!(!staged.exists());
+        assert!(foreign.exists(), "only temporary names of our own making are removed");
+        assert_eq!(fs::read_dir(dir.root().join("attempts")).unwrap().count(), 0);
+    }
+}

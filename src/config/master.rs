@@ -1,0 +1,232 @@
+//! Flags of `ffrtmp-master`.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{ArgAction, Args};
+use ffrtmp_core::coordinator::{Settings, Unrunnable};
+use ffrtmp_core::error::{Code, Error, Result};
+use ffrtmp_core::store::Store;
+use ffrtmp_store::SqliteStore;
+use ffrtmp_transport::http::certificate;
+use ffrtmp_transport::http::server::TlsConfig;
+
+use super::{contradiction, duration, given_key, older_key_variable};
+use crate::master::{Master, MasterOptions, key};
+
+/// Options of a master.
+#[derive(Args, Clone, Debug)]
+pub struct MasterArgs {
+    /// Port of the API
+    #[arg(long, default_value_t = 8080, env = "FFRTMP_PORT")]
+    pub port: u16,
+    /// Address to listen on; every address by default
+    #[arg(long, env = "FFRTMP_BIND")]
+    pub bind: Option<IpAddr>,
+    /// SQLite file; "" keeps everything in memory
+    #[arg(long, default_value = "master.db", env = "FFRTMP_DB")]
+    pub db: String,
+    /// Database: sqlite or postgres
+    #[arg(long, default_value = "sqlite", env = "DATABASE_TYPE")]
+    pub db_type: String,
+    /// Connection string of a Postgres database
+    #[arg(long, env = "DATABASE_DSN", hide_env_values = true)]
+    pub db_dsn: Option<String>,
+    /// Serve HTTPS
+    #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
+    pub tls: bool,
+    /// Certificate (PEM); a self-signed one is generated if it is missing
+    #[arg(long, visible_alias = "tls-cert", default_value = "certs/master.crt")]
+    pub cert: PathBuf,
+    /// Private key (PEM)
+    #[arg(long, visible_alias = "tls-key", default_value = "certs/master.key")]
+    pub key: PathBuf,
+    /// Authorities whose client certificates are let in, with --mtls
+    #[arg(long)]
+    pub ca: Option<PathBuf>,
+    /// Require client certificates
+    #[arg(long, default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
+    pub mtls: bool,
+    /// Write a self-signed certificate and its key, and exit
+    #[arg(long, default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
+    pub generate_cert: bool,
+    /// More host names for a generated certificate
+    #[arg(long, value_delimiter = ',')]
+    pub cert_hosts: Vec<String>,
+    /// More addresses for a generated certificate
+    #[arg(long, value_delimiter = ',')]
+    pub cert_ips: Vec<IpAddr>,
+    /// Key that clients must show; generated and kept beside the database if none is given
+    #[arg(long, env = "MASTER_API_KEY", hide_env_values = true)]
+    pub api_key: Option<String>,
+    /// File that holds the key
+    #[arg(long)]
+    pub api_key_file: Option<PathBuf>,
+    /// Let everybody in without a key
+    #[arg(long, default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
+    pub insecure_no_auth: bool,
+    /// Retries of jobs that do not say how many
+    #[arg(long, default_value_t = 3)]
+    pub max_retries: u32,
+    /// Serve metrics
+    #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
+    pub metrics: bool,
+    /// Port of the metrics, in plain HTTP
+    #[arg(long, default_value_t = 9090)]
+    pub metrics_port: u16,
+    /// Between rounds of the scheduler
+    #[arg(long, default_value = "5s", value_parser = duration)]
+    pub scheduler_interval: Duration,
+    /// How often agents send heartbeats
+    #[arg(long, default_value = "30s", value_parser = duration)]
+    pub heartbeat_interval: Duration,
+    /// After how long without one a node is lost; also how long a lease holds
+    #[arg(long, default_value = "90s", value_parser = duration)]
+    pub heartbeat_timeout: Duration,
+    /// Export traces (not part of this version)
+    #[arg(long, default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
+    pub tracing: bool,
+    /// Where traces go
+    #[arg(long, default_value = "localhost:4318")]
+    pub tracing_endpoint: String,
+    /// Remove old jobs
+    #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
+    pub cleanup: bool,
+    /// Days that ended jobs are kept
+    #[arg(long, default_value_t = 7)]
+    pub cleanup_retention: u32,
+    /// Requests per second and address
+    #[arg(long, default_value = "100")]
+    pub rate_limit: NonZeroU32,
+    /// Requests at once and address
+    #[arg(long, default_value = "200")]
+    pub rate_burst: NonZeroU32,
+    /// What happens to jobs that no known node can run: wait or reject
+    #[arg(long, default_value = "wait", value_parser = unrunnable)]
+    pub unrunnable: Unrunnable,
+    /// error, warn, info, debug or trace
+    #[arg(long, default_value = "info", env = "FFRTMP_LOG_LEVEL")]
+    pub log_level: String,
+    /// text or json
+    #[arg(long, default_value = "text", env = "FFRTMP_LOG_FORMAT")]
+    pub log_format: String,
+}
+
+fn unrunnable(text: &str) -> std::result::Result<Unrunnable, String> {
+    text.parse().map_err(|error: Error| format!("{error}; {}", error.hint_text()))
+}
+
+impl MasterArgs {
+    /// A master as these options say. Opens the database and the ports, and makes certificate and
+    /// key where they are missing.
+    ///
+    /// # Errors
+    /// `invalid_config` naming the flag, `port_in_use`, `tls`, `storage`.
+    pub async fn compose(&self) -> Result<Master> {
+        self.check()?;
+        let store = self.open_store().await?;
+        let options = MasterOptions {
+            api_address: Some(SocketAddr::new(self.bind.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), self.port)),
+            tls: self.tls_config()?,
+            api_key: self.ensure_key()?,
+            rate_limit: self.rate_limit,
+            rate_burst: self.rate_burst,
+            metrics_address: self
+                .metrics
+                .then(|| SocketAddr::new(self.bind.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), self.metrics_port)),
+            scheduler_interval: self.scheduler_interval,
+            settings: self.settings(),
+        };
+        Master::new(store, options).await
+    }
+
+    /// Writes the certificate and its key.
+    ///
+    /// # Errors
+    /// `tls` if a file is there already, `storage`.
+    pub fn write_certificate(&self) -> Result<()> {
+        certificate::generate(&self.cert, &self.key, &self.cert_hosts, &self.cert_ips)
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.mtls && self.ca.is_none() {
+            return Err(contradiction(
+                "mtls",
+                "--mtls without --ca lets nobody in",
+                "give --ca FILE with the authorities of client certificates",
+            ));
+        }
+        if self.mtls && !self.tls {
+            return Err(contradiction("mtls", "--mtls needs TLS", "leave out --tls false"));
+        }
+        if self.tracing {
+            return Err(contradiction("tracing", "this version does not export traces", "leave out --tracing"));
+        }
+        if self.heartbeat_timeout <= self.heartbeat_interval {
+            return Err(contradiction(
+                "heartbeat-timeout",
+                "the timeout must be longer than the interval",
+                "three intervals are usual",
+            ));
+        }
+        if self.db_type != "sqlite" {
+            let known = if self.db_type == "postgres" {
+                "this version is built without Postgres"
+            } else {
+                "unknown database type"
+            };
+            return Err(contradiction("db-type", known, "use --db-type sqlite"));
+        }
+        Ok(())
+    }
+
+    async fn open_store(&self) -> Result<Arc<dyn Store>> {
+        let path = PathBuf::from(&self.db);
+        let opened = tokio::task::spawn_blocking(move || {
+            if path.as_os_str().is_empty() { SqliteStore::in_memory() } else { SqliteStore::open(&path) }
+        });
+        let store =
+            opened.await.map_err(|error| Error::new(Code::Internal, "cannot open the database").source(error))??;
+        Ok(Arc::new(store))
+    }
+
+    fn tls_config(&self) -> Result<Option<TlsConfig>> {
+        if !self.tls {
+            return Ok(None);
+        }
+        certificate::ensure(&self.cert, &self.key, &self.cert_hosts, &self.cert_ips)?;
+        let client_ca = if self.mtls { self.ca.clone() } else { None };
+        Ok(Some(TlsConfig { cert: self.cert.clone(), key: self.key.clone(), client_ca }))
+    }
+
+    fn ensure_key(&self) -> Result<Option<String>> {
+        if self.insecure_no_auth {
+            tracing::warn!("no key is required: everybody who reaches the port may submit and cancel jobs");
+            return Ok(None);
+        }
+        let given = self.api_key.clone().filter(|key| !key.is_empty());
+        let given = given.or_else(|| if self.api_key_file.is_none() { older_key_variable() } else { None });
+        if let Some(key) = given_key(given.as_ref(), self.api_key_file.as_ref())? {
+            return Ok(Some(key));
+        }
+        let path = Path::new(&self.db).parent().unwrap_or(Path::new("")).join("api-key");
+        let (key, new) = key::ensure(&path)?;
+        let what = if new { "generated an API key" } else { "using the API key that was generated earlier" };
+        tracing::info!(file = %path.display(), "{what}; clients take it with --api-key-file or MASTER_API_KEY");
+        Ok(Some(key))
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            max_retries: self.max_retries,
+            heartbeat_interval: self.heartbeat_interval,
+            heartbeat_timeout: self.heartbeat_timeout,
+            retention: self.cleanup.then(|| Duration::from_secs(u64::from(self.cleanup_retention) * 24 * 3600)),
+            unrunnable: self.unrunnable,
+            ..Settings::default()
+        }
+    }
+}
