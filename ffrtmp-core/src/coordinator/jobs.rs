@@ -128,7 +128,7 @@ impl Coordinator {
     async fn prepare(&self, request: JobRequest) -> Result<NewJob> {
         let mut prepared = request::prepare(request, JobId::random(), self.settings.max_retries, self.now())?;
         if prepared.fallback.is_some() && !self.fleet_has(prepared.requirements.engine).await? {
-            prepared.fall_back("no node has GStreamer");
+            prepared.fall_back();
         }
         let Prepared { job, requirements, .. } = prepared;
         let rank = self.scheduler.rank(&job, self.now());
