@@ -25,6 +25,8 @@ pub mod config;
 #[cfg(feature = "cli")]
 pub mod logging;
 pub mod master;
+#[cfg(feature = "cli")]
+pub mod program;
 mod transcode;
 
 pub use agent::{Agent, AgentOptions};

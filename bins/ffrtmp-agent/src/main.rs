@@ -1,2 +1,34 @@
-//! Placeholder.
-fn main() {}
+//! `ffrtmp-agent`: parses flags, composes an agent, runs it until a signal; a second signal gives
+//! running jobs back at once.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use ffrtmp::Result;
+use ffrtmp::config::AgentArgs;
+
+/// The ffrtmp agent: registers with a master, claims jobs, governs and runs them.
+#[derive(Parser)]
+#[command(name = "ffrtmp-agent", version)]
+struct Cli {
+    #[command(flatten)]
+    args: AgentArgs,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    ffrtmp::program::run("ffrtmp-agent", &cli.args.log_level, &cli.args.log_format, agent(&cli.args))
+}
+
+async fn agent(args: &AgentArgs) -> Result<()> {
+    args.check()?;
+    let stop = ffrtmp::program::signals()?;
+    let agent = args.compose().await?;
+    tracing::info!(node = %agent.node_id(), master = args.master, work_dir = %agent.work_dir().display(), "ffrtmp-agent {} starts", env!("CARGO_PKG_VERSION"));
+    let force = agent.force();
+    tokio::spawn(async move {
+        stop.forced.cancelled().await;
+        force.cancel();
+    });
+    agent.run(stop.graceful).await
+}
