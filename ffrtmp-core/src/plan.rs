@@ -105,8 +105,9 @@ impl OutputRequest {
     /// # Errors
     /// Those of the scenario grammar, for a job that another version stored.
     pub fn for_job(job: &Job) -> Result<Self> {
+        let scenario = if job.scenario.is_empty() { Scenario::default() } else { job.scenario.parse()? };
         Ok(Self {
-            scenario: job.scenario.parse()?,
+            scenario,
             parameters: job.parameters.clone(),
             container: job.output.as_deref().and_then(Container::from_path),
         })

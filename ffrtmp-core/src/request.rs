@@ -15,7 +15,7 @@ use crate::job::{
     Classification, EngineChoice, EngineName, Job, JobRequest, JobState, Priority, Queue, ResourceLimits,
 };
 use crate::location::Scheme;
-use crate::media::{Container, Target};
+use crate::media::Container;
 use crate::node::Requirements;
 use crate::plan::{OutputRequest, Plan};
 use crate::policy::{engine, limits};
@@ -36,7 +36,7 @@ pub const MAX_DEPENDENCIES: usize = 100;
 /// Most retries of a job.
 pub const MAX_RETRIES: u32 = 100;
 
-/// Labels that start so are asked of the node, without the prefix.
+/// Labels that start so ask for a label of the node; see [`Requirements::of`].
 const NODE_LABEL: &str = "node.";
 /// Extensions of media files that no container here stands for: an output of that name would not
 /// be what it says.
@@ -56,17 +56,16 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Takes the engine that may stand in, if there is one, and says so in the job. Returns whether
-    /// there was one.
-    pub fn fall_back(&mut self, why: &str) -> bool {
+    /// For a fleet without the chosen engine: takes the one that may stand in, if there is one,
+    /// and says so in the job. Returns whether there was one.
+    pub fn fall_back(&mut self) -> bool {
         let Some(engine) = self.fallback.take() else {
             return false;
         };
-        let first = self.job.engine_reason.take().unwrap_or_default();
-        self.job.engine_reason =
-            Some(format!("{engine} instead of {}, because {why}; {first}", self.requirements.engine));
+        let wanted = std::mem::replace(&mut self.requirements.engine, engine);
+        let why = self.job.engine_reason.take().unwrap_or_default();
+        self.job.engine_reason = Some(format!("{engine}, because no node has {wanted}, which was preferred: {why}"));
         self.job.engine_used = Some(engine);
-        self.requirements.engine = engine;
         true
     }
 }
@@ -84,12 +83,11 @@ pub fn prepare(request: JobRequest, id: JobId, default_max_retries: u32, now: Ti
     check_limits(&request.resource_limits)?;
     let max_retries = request.max_retries.unwrap_or(default_max_retries);
     check_range("max_retries", Some(u64::from(max_retries)), 0..=u64::from(MAX_RETRIES), "retries")?;
-    let output = output_request(&request, &scenario)?;
+    check_output(&request, &scenario)?;
 
     let queue = request.queue.unwrap_or(if scenario.is_live_hint() { Queue::Live } else { Queue::Default });
     let asked = request.engine.unwrap_or(EngineChoice::Auto);
     let chosen = engine::choose(asked, queue, &scenario, request.input.as_deref(), request.output.as_deref());
-    let requirements = requirements(&request.labels, chosen.engine, &output);
     let state = if request.depends_on.is_empty() { JobState::Queued } else { JobState::Waiting };
     let job = Job {
         id,
@@ -131,12 +129,12 @@ pub fn prepare(request: JobRequest, id: JobId, default_max_retries: u32, now: Ti
         sla: None,
         state_transitions: vec![StateTransition { from: state, to: state, at: now, reason: "submitted".into() }],
     };
-    Ok(Prepared { job, requirements, fallback: chosen.fallback })
+    Ok(Prepared { requirements: Requirements::of(&job)?, job, fallback: chosen.fallback })
 }
 
 /// Everything that can be said about the output before the input is known; all of it, where the
 /// input is generated.
-fn output_request(request: &JobRequest, scenario: &Scenario) -> Result<OutputRequest> {
+fn check_output(request: &JobRequest, scenario: &Scenario) -> Result<()> {
     let path =
         request.output.as_deref().filter(|text| Scheme::of_output(text).is_ok_and(|scheme| scheme == Scheme::File));
     let container = path.and_then(Container::from_path);
@@ -145,10 +143,9 @@ fn output_request(request: &JobRequest, scenario: &Scenario) -> Result<OutputReq
     }
     let output = OutputRequest { scenario: scenario.clone(), parameters: request.parameters.clone(), container };
     match request.input {
-        Some(_) => output.check()?,
-        None => drop(Plan::resolve(&output, None)?),
+        Some(_) => output.check(),
+        None => Plan::resolve(&output, None).map(drop),
     }
-    Ok(output)
 }
 
 fn check_extension(path: &str) -> Result<()> {
@@ -160,18 +157,6 @@ fn check_extension(path: &str) -> Result<()> {
             .hint("name it .mp4, .mkv, .webm or .ts, or give the parameter container"));
     }
     Ok(())
-}
-
-fn requirements(labels: &BTreeMap<String, String>, engine: EngineName, output: &OutputRequest) -> Requirements {
-    let of_node = |(key, value): (&String, &String)| Some((key.strip_prefix(NODE_LABEL)?.to_owned(), value.clone()));
-    Requirements {
-        engine,
-        video_codec: match output.video_codec() {
-            Target::Copy => None,
-            Target::Encode(codec) => Some(codec),
-        },
-        labels: labels.iter().filter_map(of_node).collect(),
-    }
 }
 
 fn check_places(request: &JobRequest) -> Result<()> {
