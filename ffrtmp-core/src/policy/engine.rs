@@ -95,3 +95,34 @@ fn gstreamer(reason: String, fallback: Option<EngineName>) -> Chosen {
 fn ffmpeg(reason: String) -> Chosen {
     Chosen { engine: EngineName::Ffmpeg, reason, fallback: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_in_their_order() {
+        use EngineChoice::{Auto, Ffmpeg, Gstreamer};
+        const NONE: Option<&str> = None;
+        for (asked, queue, scenario, input, output, chosen, stands_in) in [
+            (Ffmpeg, Queue::Live, "live-4k", NONE, Some("rtmp://h/live/x"), "ffmpeg was asked for", false),
+            (Gstreamer, Queue::Batch, "transcode", Some("a.mp4"), NONE, "gstreamer was asked for", false),
+            (Auto, Queue::Default, "transcode", Some("rtsp://cam/1"), NONE, "gstreamer: the protocol is RTSP", false),
+            (Auto, Queue::Batch, "transcode", NONE, Some("srt://h:9000"), "gstreamer: the protocol is SRT", false),
+            (Auto, Queue::Live, "transcode", NONE, NONE, "gstreamer: the queue is live", true),
+            (Auto, Queue::Live, "live-stream", Some("https://h/a.mp4"), NONE, "gstreamer: the queue is live", true),
+            (Auto, Queue::Default, "stream-nvenc", NONE, NONE, "gstreamer: the GPU encoder nvenc meets a stream", true),
+            (Auto, Queue::Batch, "live-4k", NONE, NONE, "ffmpeg: the queue is batch", false),
+            (Auto, Queue::Default, "1080p-gpu", Some("a.mp4"), NONE, "ffmpeg: input and output are files", false),
+            (Auto, Queue::Default, "live-4k", NONE, Some("a.mp4"), "ffmpeg: weighted choice", false),
+            (Auto, Queue::Default, "720p", Some("http://h/a.mp4"), NONE, "ffmpeg: weighted choice", false),
+            (Auto, Queue::Default, "live-720p", Some("http://h/a"), NONE, "gstreamer: weighted choice", true),
+        ] {
+            let scenario: Scenario = scenario.parse().unwrap();
+            let found = choose(asked, queue, &scenario, input, output);
+            let said = format!("{}: {}", found.engine, found.reason);
+            assert!(said.starts_with(chosen) || found.reason.starts_with(chosen), "{scenario}: {said}, not {chosen}");
+            assert_eq!(found.fallback.is_some(), stands_in, "{scenario}: {said}");
+        }
+    }
+}
