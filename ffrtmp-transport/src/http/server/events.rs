@@ -1,0 +1,151 @@
+//! The story of a job: as a list, or live as server-sent events.
+//!
+//! A live stream begins with every change of state so far, goes on with what happens, and ends
+//! when the job has ended. The id of an event is its time in microseconds and its place among
+//! events of that time, so that a follower who comes back with `Last-Event-ID` misses nothing.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::ACCEPT;
+use axum::http::{HeaderMap, HeaderName};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use ffrtmp_core::Result;
+use ffrtmp_core::coordinator::{JobEvent, JobEventKind};
+use ffrtmp_core::id::JobId;
+use ffrtmp_core::job::{Job, StateTransition};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::App;
+use super::extract::JobPath;
+use super::failure::Failure;
+use crate::http::wire::EventList;
+
+/// Shows every change of a job's state; with `Accept: text/event-stream`, follows it until it ends.
+#[utoipa::path(
+    get, path = "/jobs/{id}/events", tag = "jobs", operation_id = "get_job_events",
+    params(("id" = String, Path, description = "Id, unique prefix of it, or sequence number.")),
+    responses((status = 200, description = "The changes, oldest first.", content(
+        (EventList = "application/json"),
+        (String = "text/event-stream"),
+    )))
+)]
+pub(super) async fn events(
+    State(app): State<Arc<App>>,
+    JobPath(key): JobPath,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    // Subscribed before the job is read: what happens in between comes twice and is dropped once.
+    let receiver = app.coordinator.events();
+    let job = app.coordinator.job(&key).await?;
+    if !wants_stream(&headers) {
+        let events = job.state_transitions;
+        return Ok(Json(EventList { count: events.len(), events }).into_response());
+    }
+    let follower = Follower::new(app, receiver, &job, last_event_id(&headers));
+    let stream = futures::stream::unfold(follower, Follower::next);
+    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15)).text("alive")).into_response())
+}
+
+fn wants_stream(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|range| {
+        range.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("text/event-stream"))
+    })
+}
+
+fn last_event_id(headers: &HeaderMap) -> Mark {
+    const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+    let id = headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok()).and_then(|id| id.split_once('-'));
+    // Somebody who comes back with an unknown id hears the story from the beginning.
+    id.and_then(|(at, place)| Some(Mark { at: at.parse().ok()?, place: place.parse().ok()? })).unwrap_or_default()
+}
+
+/// How far a follower has heard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Mark {
+    at: i64,
+    place: u32,
+}
+
+struct Follower {
+    app: Arc<App>,
+    receiver: Receiver<JobEvent>,
+    job: JobId,
+    heard: Mark,
+    pending: VecDeque<Event>,
+    ended: bool,
+}
+
+impl Follower {
+    fn new(app: Arc<App>, receiver: Receiver<JobEvent>, job: &Job, heard: Mark) -> Self {
+        let mut follower = Self { app, receiver, job: job.id, heard, pending: VecDeque::new(), ended: false };
+        follower.catch_up(job);
+        follower
+    }
+
+    async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
+        loop {
+            if let Some(event) = self.pending.pop_front() {
+                return Some((Ok(event), self));
+            }
+            if self.ended {
+                return None;
+            }
+            let app = Arc::clone(&self.app);
+            let received = app.stop.run_until_cancelled(self.receiver.recv()).await?;
+            match received {
+                Ok(event) if event.job_id != self.job => {}
+                Ok(event) if event.kind == JobEventKind::Progress => self.pending.extend(message(&event, None)),
+                // The job itself tells what was missed.
+                Ok(_) | Err(RecvError::Lagged(_)) => match app.coordinator.job(&self.job.into()).await {
+                    Ok(job) => self.catch_up(&job),
+                    Err(_) => return None,
+                },
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// Queues the changes of state that the follower has not heard yet.
+    fn catch_up(&mut self, job: &Job) {
+        let mut mark = Mark::default();
+        for change in &job.state_transitions {
+            let at = change.at.as_micros();
+            mark = Mark { at, place: if at == mark.at { mark.place + 1 } else { 1 } };
+            if mark > self.heard {
+                self.heard = mark;
+                self.pending.extend(message(&story(job, change), Some(mark)));
+            }
+        }
+        self.ended = job.state.is_final();
+    }
+}
+
+/// A change of state as an event.
+fn story(job: &Job, change: &StateTransition) -> JobEvent {
+    JobEvent {
+        job_id: job.id,
+        at: change.at,
+        kind: JobEventKind::State,
+        state: change.to,
+        progress: job.progress,
+        attempt: job.attempt,
+        node_name: job.node_name.clone(),
+        reason: Some(change.reason.clone()),
+    }
+}
+
+fn message(event: &JobEvent, mark: Option<Mark>) -> Option<Event> {
+    let message = Event::default().event(event.kind.as_str()).json_data(event).ok()?;
+    Some(match mark {
+        Some(Mark { at, place }) => message.id(format!("{at}-{place}")),
+        None => message,
+    })
+}

@@ -1,0 +1,278 @@
+//! Lists, queries and small answers of the HTTP API, shared by server and client.
+
+use std::collections::BTreeMap;
+
+use ffrtmp_core::clock::Timestamp;
+use ffrtmp_core::error::nearest;
+use ffrtmp_core::id::NodeId;
+use ffrtmp_core::job::{JobState, JobView, StateTransition};
+use ffrtmp_core::node::Node;
+use ffrtmp_core::protocol::LogLine;
+use ffrtmp_core::store::{JobFilter, Page};
+use ffrtmp_core::{Code, Error, Result};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Jobs of a page when the query does not say.
+pub const DEFAULT_LIMIT: usize = 100;
+/// Most jobs of a page.
+pub const MAX_LIMIT: usize = 500;
+/// Most jobs of a batch.
+pub const MAX_BATCH: usize = 1000;
+
+/// A page of jobs, newest submission first.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct JobList {
+    /// The jobs.
+    pub jobs: Vec<JobView>,
+    /// How many this page holds.
+    pub count: usize,
+    /// Give it as `cursor` to get the next page; `null` on the last one.
+    pub next_cursor: Option<String>,
+}
+
+/// All nodes, by name.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct NodeList {
+    /// The nodes.
+    pub nodes: Vec<Node>,
+    /// How many they are.
+    pub count: usize,
+    /// Always `null`: a fleet fits on one page.
+    pub next_cursor: Option<String>,
+}
+
+/// The jobs that a batch made, in its order.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct BatchAnswer {
+    /// The jobs.
+    pub jobs: Vec<JobView>,
+    /// How many they are.
+    pub count: usize,
+}
+
+/// The log of a job over all its attempts, oldest line first.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct LogList {
+    /// The lines.
+    pub logs: Vec<LogEntry>,
+    /// How many they are.
+    pub count: usize,
+}
+
+/// A line of a job's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogEntry {
+    /// The attempt that wrote it, from 1.
+    pub attempt: u32,
+    /// When, by the node's clock.
+    pub at: Timestamp,
+    /// `error`, `warning`, `info` or `debug`.
+    pub level: String,
+    /// The text.
+    pub text: String,
+}
+
+impl From<(u32, LogLine)> for LogEntry {
+    fn from((attempt, LogLine { at, level, text }): (u32, LogLine)) -> Self {
+        Self { attempt, at, level, text }
+    }
+}
+
+/// Every change of a job's state so far, oldest first.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct EventList {
+    /// The changes.
+    pub events: Vec<StateTransition>,
+    /// How many they are.
+    pub count: usize,
+}
+
+/// How a master is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// `ok`; a master that is not well answers with status 503 and a problem document.
+    pub status: String,
+    /// Version of the master.
+    pub version: String,
+}
+
+/// Which jobs to list; what is absent does not filter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobQuery {
+    /// Jobs of a page, 1 to 500; 100 by default.
+    pub limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    pub cursor: Option<String>,
+    /// One or more states, separated by commas.
+    pub state: Option<String>,
+    /// A queue.
+    pub queue: Option<String>,
+    /// A priority.
+    pub priority: Option<String>,
+    /// Id of the node that holds or last held the job.
+    pub node_id: Option<String>,
+    /// Exactly this scenario.
+    pub scenario: Option<String>,
+    /// A classification.
+    pub classification: Option<String>,
+    /// A label, `key=value`.
+    pub label: Option<String>,
+    /// More labels, all of which a job must carry.
+    pub more_labels: Vec<String>,
+    /// Submitted at or after, RFC 3339.
+    pub created_after: Option<String>,
+    /// Submitted before, RFC 3339.
+    pub created_before: Option<String>,
+}
+
+impl JobQuery {
+    /// Names of the parameters.
+    pub const PARAMETERS: &'static [&'static str] = &[
+        "limit",
+        "cursor",
+        "state",
+        "queue",
+        "priority",
+        "node_id",
+        "scenario",
+        "classification",
+        "label",
+        "created_after",
+        "created_before",
+    ];
+
+    /// The parameters that are set, for a query string.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<(&'static str, String)> {
+        let single = [
+            ("limit", self.limit.map(|limit| limit.to_string())),
+            ("cursor", self.cursor.clone()),
+            ("state", self.state.clone()),
+            ("queue", self.queue.clone()),
+            ("priority", self.priority.clone()),
+            ("node_id", self.node_id.clone()),
+            ("scenario", self.scenario.clone()),
+            ("classification", self.classification.clone()),
+            ("label", self.label.clone()),
+            ("created_after", self.created_after.clone()),
+            ("created_before", self.created_before.clone()),
+        ];
+        let more = self.more_labels.iter().map(|label| ("label", label.clone()));
+        single.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(more).collect()
+    }
+}
+
+/// Reads the query of `GET /jobs`.
+///
+/// # Errors
+/// `unknown_field` with the nearest name, `invalid_field` naming the parameter.
+pub(crate) fn filter(pairs: &[(String, String)]) -> Result<(JobFilter, Page)> {
+    let mut filter = JobFilter::default();
+    let mut page = Page { limit: DEFAULT_LIMIT, before: None };
+    refuse_unknown(pairs, JobQuery::PARAMETERS)?;
+    refuse_repeated(pairs, "label")?;
+    for (name, value) in pairs {
+        match name.as_str() {
+            "limit" => page.limit = limit(value)?,
+            "cursor" => page.before = Some(cursor(value)?),
+            "state" => filter.states = states(value)?,
+            "queue" => filter.queue = Some(value.parse()?),
+            "priority" => filter.priority = Some(value.parse()?),
+            "classification" => filter.classification = Some(value.parse()?),
+            "node_id" => filter.node_id = Some(value.parse::<NodeId>()?),
+            "scenario" => filter.scenario = Some(value.clone()),
+            "created_after" => filter.created_after = Some(time("created_after", value)?),
+            "created_before" => filter.created_before = Some(time("created_before", value)?),
+            _ => add_label(&mut filter.labels, value)?,
+        }
+    }
+    Ok((filter, page))
+}
+
+/// Refuses parameters that a route does not know.
+pub(crate) fn refuse_unknown(pairs: &[(String, String)], known: &[&str]) -> Result<()> {
+    let Some((name, _)) = pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) else { return Ok(()) };
+    let hint = match nearest(name, known.iter().copied()) {
+        Some(near) => format!("did you mean {near}? known: {}", known.join(", ")),
+        None => format!("known: {}", known.join(", ")),
+    };
+    Err(Error::new(Code::UnknownField, "unknown query parameter").field(name).hint(hint))
+}
+
+fn refuse_repeated(pairs: &[(String, String)], repeatable: &str) -> Result<()> {
+    let repeated = |(at, (name, _)): (usize, &(String, String))| {
+        (name != repeatable && pairs[..at].iter().any(|(earlier, _)| earlier == name)).then(|| name.clone())
+    };
+    match pairs.iter().enumerate().find_map(repeated) {
+        Some(name) => Err(Error::new(Code::InvalidField, "given more than once").field(name).hint("give it once")),
+        None => Ok(()),
+    }
+}
+
+fn limit(text: &str) -> Result<usize> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten().filter(|limit| (1..=MAX_LIMIT).contains(limit)).ok_or_else(|| {
+        Error::new(Code::InvalidField, format!("{text:?} is not a page size")).field("limit").hint("give 1 to 500")
+    })
+}
+
+fn cursor(text: &str) -> Result<u64> {
+    let digits = text.len() <= 18 && !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten().ok_or_else(|| {
+        Error::new(Code::InvalidField, format!("{text:?} is not a cursor"))
+            .field("cursor")
+            .hint("give the next_cursor of the page before, unchanged")
+    })
+}
+
+fn states(text: &str) -> Result<Vec<JobState>> {
+    text.split(',').map(str::parse).collect()
+}
+
+fn time(name: &'static str, text: &str) -> Result<Timestamp> {
+    text.parse().map_err(|_| {
+        Error::new(Code::InvalidField, format!("{text:?} is not a time"))
+            .field(name)
+            .hint("give RFC 3339, such as 2026-01-31T12:00:00Z")
+    })
+}
+
+fn add_label(labels: &mut BTreeMap<String, String>, text: &str) -> Result<()> {
+    let (key, value) = text.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
+        Error::new(Code::InvalidField, format!("{text:?} is not a label")).field("label").hint("give key=value")
+    })?;
+    match labels.insert(key.to_owned(), value.to_owned()) {
+        Some(other) if other != value => {
+            Err(Error::new(Code::InvalidField, format!("a job cannot carry {key}={other} and {key}={value} at once"))
+                .field("label")
+                .hint("give each label key once"))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_comes_back_as_the_same_filter() {
+        let query = JobQuery {
+            limit: Some(7),
+            cursor: Some("42".into()),
+            state: Some("queued,running".into()),
+            label: Some("show=a=b".into()),
+            more_labels: vec!["team=x".into()],
+            created_after: Some("2026-01-31T12:00:00Z".into()),
+            ..JobQuery::default()
+        };
+        let pairs: Vec<_> = query.pairs().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let (filter, page) = filter(&pairs).unwrap();
+        assert_eq!((page.limit, page.before), (7, Some(42)));
+        assert_eq!(filter.states, [JobState::Queued, JobState::Running]);
+        assert_eq!(filter.labels.get("show").map(String::as_str), Some("a=b"));
+        assert_eq!(filter.labels.len(), 2);
+        assert!(filter.created_after.is_some() && filter.created_before.is_none());
+    }
+}
