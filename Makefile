@@ -1,0 +1,43 @@
+# Two commands: `make demo` shows the system at work, `make test` proves it. Both set everything up.
+
+.PHONY: demo test build setup lint docs api-test bench deny python clean
+
+# INPUT=path transcodes a file of yours instead of a generated one.
+demo: setup
+	cargo build --release --quiet
+	./target/release/ffrtmp demo $(if $(INPUT),--input "$(INPUT)")
+
+test: setup
+	cargo build --workspace
+	cargo test --workspace
+	$(MAKE) --no-print-directory python api-test
+
+build: setup
+	cargo build --release
+
+setup:
+	@scripts/setup.sh
+
+lint: setup
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
+
+# The running master against its own OpenAPI document.
+api-test: setup
+	cargo build
+	tests/schemathesis.sh target/debug/ffrtmp-master
+
+# The Python package, built and imported in an environment of its own.
+python: setup
+	scripts/python-test.sh
+
+bench: setup
+	cargo bench --workspace
+
+deny:
+	cargo deny check
+
+clean:
+	cargo clean

@@ -1,0 +1,10 @@
+"""Distributed, energy-aware video transcoding.
+
+>>> import ffrtmp
+>>> report = ffrtmp.transcode("in.mov", "out.mp4", scenario="720p30-h264")  # doctest: +SKIP
+>>> report["frames"], report["speed"]  # doctest: +SKIP
+"""
+
+from ffrtmp._ffrtmp import FfrtmpError, __version__, transcode
+
+__all__ = ["FfrtmpError", "__version__", "transcode"]
