@@ -91,7 +91,7 @@ impl Job {
     /// # Errors
     /// `wrong_state` unless it is queued.
     pub fn assign(&mut self, node: NodeId, name: &str, lease: Duration, now: Timestamp) -> Result<Lease> {
-        self.fence_check_state(JobState::Assigned)?;
+        fsm::transition(self.state, JobState::Assigned)?;
         self.fence = self.fence.next();
         self.attempt += 1;
         self.node_id = Some(node);
@@ -118,12 +118,16 @@ impl Job {
             JobCommand::Pause => self.pause(now),
             JobCommand::Resume => self.resume(now),
             JobCommand::Retry => self.retry(now),
-            JobCommand::Requeue => self.requeue("backoff over".into(), now),
+            JobCommand::Requeue => {
+                self.expect_state(JobState::Retrying, JobState::Queued)?;
+                self.requeue("backoff over".into(), now)
+            }
             JobCommand::Ready => {
-                self.fence_check_state(JobState::Queued)?;
+                self.expect_state(JobState::Waiting, JobState::Queued)?;
                 self.requeue("everything it waited for completed".into(), now)
             }
             JobCommand::DependencyFailed(id) => {
+                self.expect_state(JobState::Waiting, JobState::Failed)?;
                 let error = Error::new(
                     Code::DependencyFailed,
                     format!("job {id}, which this one depends on, did not complete"),
@@ -196,12 +200,15 @@ impl Job {
         }
     }
 
-    /// Whether this attempt has said this before.
+    /// Whether this attempt has said this before. An error that differs from the recorded one is
+    /// a late word of an attempt that the master had ended already, not a repetition.
     fn answers_again(&self, outcome: &Outcome) -> bool {
+        let back = matches!(self.state, JobState::Retrying | JobState::Queued)
+            || (self.state == JobState::Paused && !self.is_frozen());
         match outcome {
             Outcome::Completed(_) => self.state == JobState::Completed,
-            Outcome::Failed(_) => matches!(self.state, JobState::Failed | JobState::Retrying | JobState::Queued),
-            Outcome::Released(_) => matches!(self.state, JobState::Queued | JobState::Retrying),
+            Outcome::Failed(error) => (back || self.state == JobState::Failed) && self.error.as_ref() == Some(error),
+            Outcome::Released(_) => back,
         }
     }
 
@@ -230,17 +237,26 @@ impl Job {
             self.max_retries,
             delay.as_secs_f64()
         );
+        let held = self.is_frozen();
         self.become_state(JobState::Retrying, reason, now)?;
         self.error = Some(error);
         self.retry_at = Some(now + delay);
         self.let_go();
-        Ok(true)
+        if held { self.hold_again(now) } else { Ok(true) }
     }
 
     fn release(&mut self, reason: &str, now: Timestamp) -> Result<bool> {
+        let held = self.is_frozen();
         self.become_state(JobState::Retrying, format!("given back by its node: {reason}"), now)?;
         self.let_go();
-        self.requeue("ready for another node".into(), now)
+        if held { self.hold_again(now) } else { self.requeue("ready for another node".into(), now) }
+    }
+
+    /// A paused job lost its attempt: it stays paused, since a person holds it.
+    fn hold_again(&mut self, now: Timestamp) -> Result<bool> {
+        self.requeue("the attempt that was paused is over".into(), now)?;
+        self.become_state(JobState::Paused, "still held by the person who paused it".into(), now)?;
+        Ok(true)
     }
 
     fn evict(&mut self, fence: Fence, error: JobError, now: Timestamp) -> Result<bool> {
@@ -357,8 +373,15 @@ impl Job {
             .field("fence")
     }
 
-    fn fence_check_state(&self, to: JobState) -> Result<()> {
-        fsm::transition(self.state, to).map(|_| ())
+    /// Refuses a change that the master meant for another state: a person may have canceled or
+    /// paused the job between its look and its command, and the table alone would let the command
+    /// undo that.
+    fn expect_state(&self, from: JobState, to: JobState) -> Result<()> {
+        if self.state == from {
+            return Ok(());
+        }
+        let message = format!("a job that is {} is no longer {from} and cannot become {to}", self.state);
+        Err(Error::new(Code::WrongState, message).field("state"))
     }
 
     fn become_state(&mut self, to: JobState, reason: String, now: Timestamp) -> Result<()> {
@@ -371,3 +394,6 @@ impl Job {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
