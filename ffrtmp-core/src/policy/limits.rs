@@ -50,3 +50,34 @@ pub fn recommended(size: Resolution, fps: FrameRate) -> ResourceLimits {
         timeout_sec: Some(timeout),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recommendations_by_size_and_rate() {
+        for (size, fps, cpu, memory, timeout) in [
+            ("144p", 60, 150, 1024, 300),
+            ("720p", 30, 150, 1024, 300),
+            ("720p", 31, 300, 2048, 900),
+            ("1080p", 30, 300, 2048, 900),
+            ("1080p", 60, 600, 4096, 3600),
+            ("4K", 60, 600, 4096, 3600),
+        ] {
+            let limits = recommended(size.parse().unwrap(), FrameRate::whole(fps));
+            assert_eq!(limits.max_cpu_percent, Some(cpu), "{size}{fps}");
+            assert_eq!((limits.max_memory_mb, limits.timeout_sec), (Some(memory), Some(timeout)), "{size}{fps}");
+        }
+    }
+
+    #[test]
+    fn defaults_fill_only_what_is_absent() {
+        let given = ResourceLimits { max_memory_mb: Some(64), ..ResourceLimits::default() };
+        let filled = with_defaults(given);
+        assert_eq!((filled.max_cpu_percent, filled.max_memory_mb), (None, Some(64)));
+        assert_eq!((filled.max_disk_mb, filled.timeout_sec), (Some(5000), Some(3600)));
+        assert_eq!(with_defaults(filled), filled);
+        assert_eq!((cpu_quota_micros(200), cpu_quota_micros(50)), (200_000, 50_000));
+    }
+}

@@ -55,3 +55,55 @@ fn counted(compliant: bool, reason: String) -> SlaVerdict {
 fn not_counted(reason: String) -> SlaVerdict {
     SlaVerdict { counted: false, compliant: true, reason }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::error::{Code, Error};
+    use crate::id::{JobId, NodeId};
+    use crate::job::JobRequest;
+    use crate::lifecycle::{JobCommand, Lease, Outcome};
+    use crate::request;
+
+    fn at(second: u64) -> Timestamp {
+        Timestamp::from_micros(1_700_000_000_000_000) + Duration::from_secs(second)
+    }
+
+    /// The verdict on a job that waited, ran and ended so.
+    fn after(scenario: &str, waited: u64, took: u64, end: impl Fn(Lease) -> JobCommand) -> SlaVerdict {
+        let mut request = JobRequest { scenario: scenario.into(), max_retries: Some(0), ..JobRequest::default() };
+        request.resource_limits.timeout_sec = Some(100);
+        let mut job = request::prepare(request, JobId::from_u128(1), 3, at(0)).unwrap().job;
+        let lease = job.assign(NodeId::from_u128(1), "n", Duration::from_secs(90), at(waited)).unwrap();
+        job.apply(JobCommand::Start { lease, engine: None }, at(waited)).unwrap();
+        job.apply(end(lease), at(waited + took)).unwrap();
+        job.sla.expect("a job that ended has a verdict")
+    }
+
+    #[test]
+    fn verdicts_and_their_reasons() {
+        let completes = |lease| JobCommand::Finish { lease, outcome: Outcome::Completed(Box::default()) };
+        let fails = |code| {
+            move |lease| {
+                let outcome = Outcome::Failed((&Error::new(code, "for a test")).into());
+                JobCommand::Finish { lease, outcome }
+            }
+        };
+        for (found, counted, compliant, why) in [
+            (after("720p", 30, 100, completes), true, true, "within its limits"),
+            (after("720p", 31, 1, completes), true, false, "waited 31 s"),
+            (after("720p", 1, 101, completes), true, false, "took 101 s"),
+            (after("720p", 1, 1, fails(Code::NodeLost)), true, false, "platform_error"),
+            (after("720p", 1, 1, fails(Code::DiskFull)), true, false, "resource_error"),
+            (after("720p", 1, 1, fails(Code::Timeout)), true, false, "timeout"),
+            (after("720p", 1, 1, fails(Code::InputInvalid)), true, true, "input_error"),
+            (after("720p", 1, 1, |_| JobCommand::Cancel), false, true, "canceled"),
+            (after("720p-test", 99, 999, completes), false, true, "test jobs"),
+            (after("benchmark", 1, 1, fails(Code::Timeout)), false, true, "benchmark jobs"),
+        ] {
+            assert_eq!((found.counted, found.compliant), (counted, compliant), "{}", found.reason);
+            assert!(found.reason.contains(why), "{:?} does not say {why:?}", found.reason);
+        }
+    }
+}
