@@ -1,0 +1,104 @@
+//! What is refused, and in which words.
+
+use ffrtmp::core::{Code, Error};
+
+use super::{Cli, Command, Format, Parsed, parse};
+use crate::cli::jobs::Jobs;
+
+fn words(line: &str) -> Vec<std::ffi::OsString> {
+    std::iter::once("ffrtmp").chain(line.split_whitespace()).map(Into::into).collect()
+}
+
+fn accepted(line: &str) -> Cli {
+    match parse(&words(line)) {
+        Ok(Parsed::Command(cli)) => *cli,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn refused(line: &str) -> Error {
+    parse(&words(line)).expect_err(line)
+}
+
+#[test]
+fn the_commands_are_well_formed() {
+    use clap::CommandFactory as _;
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn global_flags_stand_before_or_after_the_command() {
+    for line in ["--output json --master http://m:1 jobs list", "jobs list --output=json --master http://m:1"] {
+        let globals = accepted(line).globals;
+        assert_eq!((globals.output, globals.master.as_deref()), (Format::Json, Some("http://m:1")), "{line}");
+    }
+}
+
+#[test]
+fn values_arrive_as_types() {
+    let Command::Jobs(jobs) =
+        accepted("jobs submit --scenario 720p --timeout 15m --priority normal --label a=b=c").command
+    else {
+        panic!("not jobs");
+    };
+    let Jobs::Submit(submit) = *jobs else { panic!("not submit") };
+    assert_eq!(submit.timeout, Some(900));
+    assert_eq!(submit.priority, Some(ffrtmp::core::job::Priority::Medium));
+    assert_eq!(submit.labels, [("a".to_owned(), "b=c".to_owned())]);
+}
+
+#[test]
+fn refusals_name_the_field_and_the_cure() {
+    for (line, code, message, hint) in [
+        ("jobs submit --scenario 1080pp", Code::UnknownScenario, "--scenario: ", "1080p"),
+        ("jobs submit", Code::InvalidField, "--scenario <SCENARIO> is required", "usage: ffrtmp jobs submit"),
+        (
+            "jobs submit --scenario 720p --duration -5",
+            Code::InvalidField,
+            "--duration: \"-5\"",
+            "positive number of seconds",
+        ),
+        ("jobs submit --scenario 720p --bitrate 5X", Code::InvalidField, "--bitrate: \"5X\"", "5M"),
+        ("jobs submit --scenario 720p --codec h2644", Code::InvalidField, "--codec: ", "did you mean h264?"),
+        ("jobs submit --scenario 720p --queue liv", Code::InvalidField, "--queue: ", "did you mean live?"),
+        (
+            "jobs submit --scenario 720p --cpu-limit 0",
+            Code::InvalidField,
+            "--cpu-limit: \"0\"",
+            "positive whole number",
+        ),
+        ("jobs submit --scenario 720p --timeout 5d", Code::InvalidField, "--timeout: \"5d\"", "15m"),
+        ("jobs submit --scenario 720p --label x", Code::InvalidField, "--label: \"x\"", "KEY=VALUE"),
+        ("jobs submit --scenario 720p --fps 0", Code::InvalidField, "--fps: ", "1 to 240"),
+        ("jobs submit --scenario 720p --output a.mp4", Code::InvalidField, "--output: ", "--out"),
+        ("jobs submit --scenaro 720p", Code::UnknownField, "unknown flag \"--scenaro\"", "did you mean --scenario?"),
+        ("jobs lst", Code::UnknownField, "unknown command \"lst\"", "did you mean list?"),
+        ("jbs list", Code::UnknownField, "unknown command \"jbs\"", "did you mean jobs?"),
+        ("jobs cancel", Code::InvalidField, "<ID> is required", "usage: ffrtmp jobs cancel"),
+        ("jobs cancel ../etc", Code::JobNotFound, "ID: no job is named", "sequence number"),
+        ("jobs status --follow", Code::InvalidField, "is required", "usage:"),
+        ("jobs list --limit -1", Code::InvalidField, "--limit: ", "positive whole number"),
+        ("config recommend --environment prod", Code::InvalidField, "--environment: ", "production"),
+        ("completions tcsh", Code::InvalidField, "SHELL: ", "bash"),
+        ("--api-key a --api-key-file b scenarios", Code::InvalidField, "cannot be used with", "usage:"),
+        ("transcode a.mp4", Code::InvalidField, "<OUT> is required", "usage: ffrtmp transcode"),
+    ] {
+        let error = refused(line);
+        assert_eq!(error.code(), code, "{line}: {error}");
+        assert!(error.to_string().contains(message), "{line}: {error}");
+        assert!(error.hint_text().contains(hint), "{line}: {error}: {}", error.hint_text());
+        assert_eq!(error.to_string().lines().count(), 1, "{line}: {error}");
+    }
+}
+
+#[test]
+fn hostile_text_is_only_text() {
+    for text in ["-i", "--", ";rm -rf /", "%d", "a\nb", "😀", "\u{202e}x"] {
+        let line: Vec<_> =
+            ["ffrtmp", "jobs", "submit", "--scenario", "720p", &format!("--input={text}")].map(Into::into).into();
+        let Ok(Parsed::Command(cli)) = parse(&line) else { panic!("{text:?}") };
+        let Command::Jobs(jobs) = cli.command else { panic!("{text:?}") };
+        let Jobs::Submit(submit) = *jobs else { panic!("{text:?}") };
+        assert_eq!(submit.input.as_deref(), Some(text));
+    }
+}

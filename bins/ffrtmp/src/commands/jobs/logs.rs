@@ -1,0 +1,49 @@
+//! `ffrtmp jobs logs`: the lines that the attempts of a job wrote.
+
+use std::time::Duration;
+
+use ffrtmp::transport::http::{LogEntry, MasterClient};
+
+use super::follow::Patience;
+use crate::cli::jobs::Logs;
+use crate::console::{Console, one_line};
+use crate::stop::Done;
+
+/// The master keeps lines but does not announce them: they are asked for this often.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+pub(super) async fn run(client: &MasterClient, command: &Logs, console: &Console) -> Done {
+    let id = command.job.id.to_string();
+    if command.follow {
+        return follow(client, &id, console).await;
+    }
+    let lines = client.logs(&id).await?;
+    if console.is_json() { console.json(&lines) } else { lines.iter().try_for_each(|line| print(line, console)) }
+}
+
+async fn follow(client: &MasterClient, id: &str, console: &Console) -> Done {
+    let mut patience = Patience::new();
+    let mut shown = 0;
+    loop {
+        // The state is asked for first: lines that arrive in between are then still shown.
+        let answered = async { Ok((client.job(id).await?.job.state, client.logs(id).await?)) }.await;
+        match answered {
+            Ok((state, lines)) => {
+                patience.renew();
+                for line in lines.iter().skip(shown) {
+                    if console.is_json() { console.json_line(line)? } else { print(line, console)? }
+                }
+                shown = shown.max(lines.len());
+                if state.is_final() {
+                    return Ok(());
+                }
+                tokio::time::sleep(ASK_EVERY).await;
+            }
+            Err(error) => patience.wait(error, console).await?,
+        }
+    }
+}
+
+fn print(line: &LogEntry, console: &Console) -> Done {
+    console.line(format_args!("{} {} {:<7} {}", line.at, line.attempt, one_line(&line.level), one_line(&line.text)))
+}

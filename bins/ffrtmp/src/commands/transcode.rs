@@ -1,0 +1,146 @@
+//! `ffrtmp transcode`: one file into another, here and now, without a server.
+
+use std::path::{Path, PathBuf};
+
+use ffrtmp::core::engine::{Control, Engine, MediaBounds, Source, Task};
+use ffrtmp::core::job::JobReport;
+use ffrtmp::core::media::Container;
+use ffrtmp::core::plan::OutputRequest;
+use ffrtmp::core::{Code, Error, Result};
+use ffrtmp::engines::publish::Staged;
+use serde_json::json;
+
+use crate::cli::local::Transcode;
+use crate::console::Console;
+use crate::describe;
+use crate::describe::quantity::{bit_rate, bytes, span};
+use crate::progress::{Board, Shown};
+use crate::stop::Done;
+
+pub(super) fn run(command: &Transcode, console: &Console) -> Done {
+    let source = crate::local::source(&command.input, "IN")?;
+    let container = target(&command.input, &command.output)?;
+    let engine = crate::local::engine()?;
+    let request = OutputRequest {
+        scenario: command.scenario.clone().unwrap_or_default(),
+        parameters: command.wishes.parameters(),
+        container: Some(container),
+    };
+    let task = Task { source, output: command.output.clone(), request, bounds: MediaBounds::default() };
+    if command.dry_run {
+        return dry_run(command, &task, &engine, console);
+    }
+    let (report, warnings) = attempt(command, task, &engine, console)?;
+    for warning in warnings.iter().chain(&report.warnings) {
+        console.note(format_args!("warning: {}", crate::console::one_line(warning)));
+    }
+    summary(&command.output, &report, console)
+}
+
+/// Looks at the place of the output before any work is done for it.
+fn target(input: &Path, output: &Path) -> Result<Container> {
+    let shown = output.display();
+    let refuse = |code, message: String, hint: &str| Err(Error::new(code, message).field("OUT").hint(hint));
+    if output.is_dir() {
+        return refuse(Code::OutputNotWritable, format!("{shown} is a directory"), "give a file path in it");
+    }
+    if output.exists() && !output.is_file() {
+        return refuse(Code::OutputNotWritable, format!("{shown} is no regular file"), "give another file");
+    }
+    if !directory(output).is_dir() {
+        let directory = directory(output);
+        let hint = format!("create it first: mkdir -p {}", directory.display());
+        return refuse(
+            Code::OutputDirectoryMissing,
+            format!("the directory {} does not exist", directory.display()),
+            &hint,
+        );
+    }
+    if same_file(input, output) {
+        return refuse(
+            Code::InvalidField,
+            format!("{shown} is the input"),
+            "give another file; a source is never overwritten",
+        );
+    }
+    let name = output.to_string_lossy();
+    Container::from_path(&name).map_or_else(
+        || refuse(Code::InvalidField, format!("{shown} names no container"), "use the extension mp4, mkv, webm or ts"),
+        Ok,
+    )
+}
+
+fn directory(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Whether two names lead to one file, through links of any kind.
+fn same_file(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let (Ok(one), Ok(other)) = (one.metadata(), other.metadata()) else { return false };
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+fn dry_run(command: &Transcode, task: &Task, engine: &dyn Engine, console: &Console) -> Done {
+    let plan = engine.plan(task).map_err(|error| crate::local::named(error, "IN", &command.input))?;
+    if console.is_json() {
+        return console.json(&json!({ "input": command.input, "output": command.output, "plan": plan }));
+    }
+    console.line(format_args!("{} → {}", command.input.display(), command.output.display()))?;
+    console.table(&describe::plan::facts(&plan, console))
+}
+
+/// Encodes to a hidden name beside the output and publishes it at the end. On every error, and
+/// when a signal cancels it, nothing stays behind.
+fn attempt(
+    command: &Transcode,
+    mut task: Task,
+    engine: &dyn Engine,
+    console: &Console,
+) -> Result<(JobReport, Vec<String>)> {
+    let staged = Staged::new(&command.output)?;
+    task.output = staged.path().to_owned();
+    let control = Control::default();
+    super::signals::cancel_on_signal(&control)?;
+    let shown = Shown::on(Board::new(console, command.progress).gauge(name(&task.source)));
+    let ran = engine.run(&task, &control, &shown);
+    let warnings = shown.clear();
+    let mut report = ran.map_err(|error| crate::local::named(error, "IN", &command.input))?;
+    // Between the last frame and here a signal still takes the output back.
+    control.checkpoint()?;
+    staged.commit()?;
+    report.output_uri = Some(command.output.display().to_string());
+    Ok((report, warnings))
+}
+
+fn name(source: &Source) -> String {
+    let name = match source {
+        Source::File(path) => path.file_name().map(|name| name.to_string_lossy().into_owned()),
+        Source::Generated(_) => None,
+    };
+    crate::console::one_line(&name.unwrap_or_default())
+}
+
+fn summary(output: &Path, report: &JobReport, console: &Console) -> Done {
+    if console.is_json() {
+        return console.json(report);
+    }
+    let picture: Vec<_> = report.video_codec.iter().chain(&report.resolution).map(String::as_str).collect();
+    console.line(format_args!(
+        "{}: {} {}, {}, {}, {} frames in {} ({:.1} fps, {:.2}x), CPU {}, peak memory {}",
+        output.display(),
+        picture.join(" "),
+        span(report.duration_seconds),
+        bytes(report.size_bytes),
+        bit_rate(report.bit_rate),
+        report.frames,
+        span(report.wall_seconds),
+        report.fps,
+        report.speed,
+        span(report.cpu_seconds),
+        bytes(report.peak_memory_bytes),
+    ))
+}

@@ -1,0 +1,132 @@
+//! A job, and lists of them.
+
+use comfy_table::{Cell, Table};
+use ffrtmp::core::job::{EnergySource, Job, JobReport, JobView, StateTransition};
+
+use super::quantity::{age, bit_rate, bytes, short, span};
+use crate::console::{Console, one_line};
+
+/// One row per job.
+pub(crate) fn list(jobs: &[JobView], console: &Console) -> Table {
+    let mut table = console.columns(&["#", "id", "state", "done", "scenario", "queue", "priority", "node", "age"]);
+    for JobView { job, .. } in jobs {
+        table.add_row(vec![
+            Cell::new(job.sequence_number),
+            Cell::new(short(job.id)),
+            console.state(job.state),
+            Cell::new(format!("{:.0}%", job.progress)),
+            Cell::new(or_dash(&job.scenario)),
+            Cell::new(job.queue),
+            Cell::new(job.priority),
+            Cell::new(job.node_name.as_deref().map_or("-".into(), one_line)),
+            Cell::new(age(job.created_at)),
+        ]);
+    }
+    table
+}
+
+/// Everything about a job.
+pub(crate) fn facts(job: &Job, console: &Console) -> Table {
+    let mut table = console.facts();
+    for (name, value) in [
+        ("id", job.id.to_string()),
+        ("number", job.sequence_number.to_string()),
+        ("scenario", or_dash(&job.scenario)),
+        ("input", job.input.as_deref().map_or("generated".into(), one_line)),
+        ("output", job.output.as_deref().map_or("kept by the agent".into(), one_line)),
+    ] {
+        table.add_row(vec![console.heading(name), value.into()]);
+    }
+    table.add_row(vec![console.heading("state"), console.state(job.state)]);
+    for (name, value) in standing(job) {
+        table.add_row(vec![console.heading(name), value.into()]);
+    }
+    for (name, value) in job.result.iter().flat_map(measured) {
+        table.add_row(vec![console.heading(name), value.into()]);
+    }
+    table
+}
+
+fn standing(job: &Job) -> Vec<(&'static str, String)> {
+    let mut facts = vec![
+        ("progress", format!("{:.1}%", job.progress)),
+        ("queue", format!("{}, priority {}, for {}", job.queue, job.priority, job.classification)),
+        ("engine", engine(job)),
+        ("attempt", format!("{} of at most {}", job.attempt, u64::from(job.max_retries) + 1)),
+        ("created", format!("{} ({} ago)", job.created_at, age(job.created_at))),
+    ];
+    let node = job.node_name.as_deref().map(one_line).or_else(|| job.node_id.map(|id| id.to_string()));
+    facts.extend(node.map(|node| ("node", node)));
+    facts.extend(job.started_at.map(|at| ("started", at.to_string())));
+    facts.extend(job.completed_at.map(|at| ("ended", at.to_string())));
+    facts.extend(job.waiting_reason.as_deref().map(|reason| ("waits because", one_line(reason))));
+    if let Some(error) = &job.error {
+        facts.push(("error", format!("{} ({})", one_line(&error.message), error.code)));
+        facts.push(("hint", one_line(&error.hint)));
+    }
+    if !job.labels.is_empty() {
+        let labels: Vec<_> = job.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        facts.push(("labels", one_line(&labels.join(" "))));
+    }
+    facts
+}
+
+fn engine(job: &Job) -> String {
+    match (job.engine_used, &job.engine_reason) {
+        (Some(used), Some(reason)) => format!("{used}: {}", one_line(reason)),
+        (Some(used), None) => used.to_string(),
+        (None, _) => job.engine.to_string(),
+    }
+}
+
+/// What an attempt measured, as facts.
+pub(crate) fn measured(report: &JobReport) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    facts.extend(report.output_uri.as_deref().map(|uri| ("result", one_line(uri))));
+    let picture: Vec<_> = report.video_codec.iter().chain(&report.resolution).map(String::as_str).collect();
+    if !picture.is_empty() {
+        facts.push(("video", picture.join(" ")));
+    }
+    facts.push(("size", format!("{}, {}", bytes(report.size_bytes), bit_rate(report.bit_rate))));
+    facts.push(("length", format!("{}, {} frames", span(report.duration_seconds), report.frames)));
+    facts.push((
+        "took",
+        format!(
+            "{}, {:.1} fps, {:.2}x, CPU {}",
+            span(report.wall_seconds),
+            report.fps,
+            report.speed,
+            span(report.cpu_seconds)
+        ),
+    ));
+    facts.push(("peak memory", bytes(report.peak_memory_bytes)));
+    if let Some(energy) = report.energy_joules {
+        let how = match report.energy_source {
+            Some(EnergySource::Rapl) => "measured by RAPL",
+            Some(EnergySource::Model) => "modelled",
+            None => "source unknown",
+        };
+        facts.push(("energy", format!("{:.1} J ({how})", energy.0)));
+    }
+    facts.extend(report.hash.clone().map(|hash| ("hash", hash)));
+    facts.extend(report.warnings.iter().map(|warning| ("warning", one_line(warning))));
+    facts
+}
+
+/// One row per change of state.
+pub(crate) fn events(events: &[StateTransition], console: &Console) -> Table {
+    let mut table = console.columns(&["at", "from", "to", "reason"]);
+    for event in events {
+        table.add_row(vec![
+            Cell::new(event.at),
+            Cell::new(event.from),
+            console.state(event.to),
+            Cell::new(one_line(&event.reason)),
+        ]);
+    }
+    table
+}
+
+fn or_dash(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { one_line(text) }
+}
