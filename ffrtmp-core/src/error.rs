@@ -56,7 +56,6 @@ macro_rules! codes {
     ($($variant:ident $name:literal $disposition:ident $http:literal $exit:ident $reason:ident $cause:literal $cure:literal;)*) => {
         /// What happened, as a stable name. [`Code::explain`] gives cause and cure.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         #[non_exhaustive]
         pub enum Code {
             $(#[doc = $cause] #[serde(rename = $name)] $variant,)*

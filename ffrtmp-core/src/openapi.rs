@@ -5,6 +5,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 
 use crate::clock::Timestamp;
+use crate::error::Code;
 use crate::units::{Bitrate, Crf, FrameRate, PictureSize, Resolution, Seconds};
 
 macro_rules! schema {
@@ -33,5 +34,18 @@ schema!(PictureSize, |s| s
 schema!(FrameRate, |s| s.schema_type(Type::Number).minimum(Some(1.0)).maximum(Some(240.0)).examples([30]));
 schema!(Crf, |s| s.schema_type(Type::Number).minimum(Some(0.0)).maximum(Some(63.0)).examples([23]));
 schema!(Seconds, |s| s.schema_type(Type::Number).minimum(Some(0.001)).maximum(Some(31_622_400.0)).examples([10]));
+
+impl utoipa::PartialSchema for Code {
+    fn schema() -> RefOr<Schema> {
+        names(Self::ALL.iter().map(|code| code.as_str()))
+    }
+}
+
+impl utoipa::ToSchema for Code {}
+
+/// One of these texts. Enums whose names come out of a macro need it: the derive sees no text there.
+pub(crate) fn names(values: impl Iterator<Item = &'static str>) -> RefOr<Schema> {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(values)).into()
+}
 
 const SIZE: &str = r"^[1-9][0-9]{1,4}x[1-9][0-9]{1,4}$";
