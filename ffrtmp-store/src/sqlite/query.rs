@@ -122,12 +122,19 @@ pub(super) fn dependents(connection: &Connection, dependency: JobId) -> Result<V
 }
 
 pub(super) fn logs(connection: &Connection, id: JobId) -> Result<Vec<(u32, LogLine)>, Fault> {
-    let snapshot = connection.unchecked_transaction()?;
-    let sequence = sequence_of(&snapshot, id)?;
-    collect(&snapshot, "SELECT attempt, at, level, text FROM logs WHERE job = ?1 ORDER BY line", [sequence], |row| {
-        let at = Timestamp::from_micros(row.get(1)?);
-        Ok((row.get(0)?, LogLine { at, level: row.get(2)?, text: row.get(3)? }))
-    })
+    let lines = collect(
+        connection,
+        "SELECT attempt, at, level, text FROM jobs JOIN logs ON job = sequence WHERE id = ?1 ORDER BY line",
+        [id.to_string()],
+        |row| {
+            let at = Timestamp::from_micros(row.get(1)?);
+            Ok((row.get(0)?, LogLine { at, level: row.get(2)?, text: row.get(3)? }))
+        },
+    )?;
+    if lines.is_empty() {
+        sequence_of(connection, id)?;
+    }
+    Ok(lines)
 }
 
 pub(super) fn node(connection: &Connection, id: NodeId) -> Result<Node, Fault> {
