@@ -1,0 +1,454 @@
+//! One audio stream: decode, resample, cut into the encoder's frames, encode.
+//!
+//! Gaps in the source become silence and overlaps are dropped, so that sound stays with the picture
+//! to within one frame of the encoder.
+
+use std::fmt::Write as _;
+
+use ffrtmp_core::engine::MediaBounds;
+use ffrtmp_core::error::{Code, Error, Result};
+use ffrtmp_core::media::AudioCodec;
+use ffrtmp_core::units::Bitrate;
+
+use super::encoders::audio_encoder;
+use super::fault::failed;
+use super::mux::Muxer;
+use super::notes::Notes;
+use super::session::Limit;
+use super::sys::{AudioFormat, AvError, Decoder, Encoder, Frame, Graph, Packet, Pulled, StreamView, TimeBase};
+
+/// Rates that AAC has.
+const AAC_RATES: &[u32] = &[96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350];
+/// The only rate at which Opus really works.
+const OPUS_RATE: u32 = 48000;
+/// Layouts with a place in each codec, by number of channels.
+const AAC_LAYOUTS: &[&str] = &["mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1"];
+const OPUS_LAYOUTS: &[&str] = &["mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1"];
+
+/// Decodes, converts and encodes the packets of one stream.
+pub(super) struct AudioTrack {
+    decoder: Decoder,
+    converter: Graph,
+    shape: Shape,
+    base: TimeBase,
+    next: Option<i64>,
+    stage: Stage,
+    frame: Frame,
+    converted: Frame,
+    pub(super) damaged: u64,
+    pub(super) decoded: u64,
+}
+
+/// What a converter was built for; another shape in mid-stream needs another one.
+#[derive(Clone, Debug, PartialEq)]
+struct Shape {
+    sample_rate: u32,
+    sample_format: String,
+    layout: String,
+}
+
+impl AudioTrack {
+    pub(super) fn open(
+        stream: StreamView<'_>,
+        codec: AudioCodec,
+        bitrate: Bitrate,
+        bounds: &MediaBounds,
+        muxer: &mut Muxer<'_>,
+        notes: &mut Notes<'_>,
+    ) -> Result<Self> {
+        let decoder = open_decoder(stream, bounds)?;
+        let (channels, layout) = stream.channels();
+        let shape = Shape {
+            sample_rate: stream.sample_rate(),
+            sample_format: stream.sample_format().unwrap_or_default(),
+            layout: layout.unwrap_or_else(|| default_layout(channels)),
+        };
+        if shape.sample_rate == 0 || shape.sample_format.is_empty() || channels == 0 {
+            let what = format!("the {} audio could not be decoded", stream.codec());
+            return Err(Error::new(Code::InputInvalid, what).field("input"));
+        }
+        let stage = open_encoder(codec, bitrate, &shape, channels, muxer, notes)?;
+        let base = stream.time_base();
+        let converter = shape.converter(base, &stage.format)?;
+        Ok(Self {
+            decoder,
+            converter,
+            shape,
+            base,
+            next: None,
+            stage,
+            frame: Frame::new(),
+            converted: Frame::new(),
+            damaged: 0,
+            decoded: 0,
+        })
+    }
+
+    pub(super) fn lane(&self) -> usize {
+        self.stage.lane
+    }
+
+    /// Whether the wanted length is reached.
+    pub(super) fn is_done(&self) -> bool {
+        self.stage.done
+    }
+
+    /// Takes one packet with its times on the output's clock.
+    pub(super) fn packet(&mut self, packet: &Packet, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+        match self.decoder.send(Some(packet)) {
+            Ok(()) => {}
+            Err(AvError::AGAIN) => {
+                self.receive(muxer, limit)?;
+                self.damaged += u64::from(self.decoder.send(Some(packet)).is_err());
+            }
+            Err(_) => self.damaged += 1,
+        }
+        self.receive(muxer, limit)
+    }
+
+    /// Empties decoder, converter and encoder.
+    pub(super) fn finish(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+        if !self.stage.done {
+            // A decoder that refuses to drain has nothing left.
+            let _ = self.decoder.send(None);
+            self.receive(muxer, limit)?;
+            self.end_converter(muxer, limit)?;
+        }
+        self.stage.finish(muxer, limit)
+    }
+
+    fn receive(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+        while !self.stage.done {
+            limit.control.checkpoint()?;
+            match self.decoder.receive(&mut self.frame) {
+                Ok(()) => self.convert(muxer, limit)?,
+                Err(AvError::AGAIN | AvError::EOF) => return Ok(()),
+                Err(_) => {
+                    self.damaged += 1;
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn convert(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+        self.decoded += 1;
+        self.adapt(muxer, limit)?;
+        let length = TimeBase::new(1, self.shape.sample_rate as i32).rescale(self.frame.samples().into(), self.base);
+        let pts = self.frame.best_effort_pts().or(self.next).unwrap_or(0);
+        limit.check(self.base.seconds(pts))?;
+        self.next = Some(pts.saturating_add(length));
+        self.frame.set_pts(pts);
+        self.converter
+            .push(&mut self.frame)
+            .map_err(|error| failed(Code::EncodeFailed, "samples were refused", error))?;
+        self.drain_converter(muxer, limit)
+    }
+
+    /// Builds another converter when the samples change their shape in mid-stream.
+    fn adapt(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+        let (channels, layout) = self.decoder.layout();
+        let shape = Shape {
+            sample_rate: u32::try_from(self.frame.sample_rate()).unwrap_or(0),
+            sample_format: self.frame.sample_format().unwrap_or_default(),
+            layout: layout.unwrap_or_else(|| default_layout(channels)),
+        };
+        if shape == self.shape || shape.sample_rate == 0 || channels == 0 {
+            return Ok(());
+        }
+        self.end_converter(muxer, limit)?;
+        self.converter = shape.converter(self.base, &self.stage.format)?;
+        self.shape = shape;
+        Ok(())
+    }
+
+    fn end_converter(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+        let end = self.next.unwrap_or(0);
+        self.converter.close(end).map_err(|error| failed(Code::EncodeFailed, "the converter did not end", error))?;
+        self.drain_converter(muxer, limit)
+    }
+
+    fn drain_converter(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+        loop {
+            match self.converter.pull(&mut self.converted) {
+                Ok(Pulled::Frame) => self.stage.push(&mut self.converted, muxer, limit)?,
+                Ok(Pulled::Hungry | Pulled::End) => return Ok(()),
+                Err(error) => return Err(failed(Code::EncodeFailed, "the sample converter failed", error)),
+            }
+        }
+    }
+}
+
+/// A generated tone, encoded.
+pub(super) struct ToneTrack {
+    source: Graph,
+    stage: Stage,
+    frame: Frame,
+}
+
+impl ToneTrack {
+    pub(super) fn open(
+        codec: AudioCodec,
+        bitrate: Bitrate,
+        seconds: f64,
+        muxer: &mut Muxer<'_>,
+        notes: &mut Notes<'_>,
+    ) -> Result<Self> {
+        let shape = Shape { sample_rate: 48000, sample_format: "s16".to_owned(), layout: "stereo".to_owned() };
+        let stage = open_encoder(codec, bitrate, &shape, 2, muxer, notes)?;
+        let notation = format!(
+            "sine=frequency=440:sample_rate=48000:duration={seconds},{},abuffersink@out",
+            stage.format.conversion()
+        );
+        let source = Graph::new(&notation, 1, None)
+            .map_err(|error| failed(Code::EncodeFailed, "the test tone cannot be made", error))?;
+        Ok(Self { source, stage, frame: Frame::new() })
+    }
+
+    /// Makes some more of the tone; false at the end.
+    pub(super) fn advance(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<bool> {
+        match self.source.pull(&mut self.frame) {
+            Ok(Pulled::Frame) => {
+                self.stage.push(&mut self.frame, muxer, limit)?;
+                Ok(!self.stage.done)
+            }
+            Ok(Pulled::Hungry | Pulled::End) => Ok(false),
+            Err(error) => Err(failed(Code::EncodeFailed, "the test tone failed", error)),
+        }
+    }
+
+    pub(super) fn reached(&self) -> f64 {
+        self.stage.reached
+    }
+
+    pub(super) fn finish(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+        self.stage.finish(muxer, limit)
+    }
+}
+
+fn open_decoder(stream: StreamView<'_>, bounds: &MediaBounds) -> Result<Decoder> {
+    if !stream.has_decoder() {
+        let what = format!("no decoder for {} audio", stream.codec());
+        return Err(Error::new(Code::InputUnsupported, what).field("input"));
+    }
+    // Audio decodes faster than threads start.
+    Decoder::open(stream, 1, bounds.max_pixels)
+        .map_err(|error| failed(Code::InputInvalid, format!("the {} audio cannot be decoded", stream.codec()), error))
+}
+
+/// Opens the encoder with the source's layout, or with the nearest one that it takes.
+fn open_encoder(
+    codec: AudioCodec,
+    bitrate: Bitrate,
+    shape: &Shape,
+    channels: u16,
+    muxer: &mut Muxer<'_>,
+    notes: &mut Notes<'_>,
+) -> Result<Stage> {
+    let name = audio_encoder(codec);
+    let mut refused = None;
+    for layout in layouts(codec, &shape.layout, channels) {
+        let count = if layout == "stereo" { 2 } else { u64::from(channels.min(8)) };
+        let per_channel = (bitrate.bps() / 2).min(256_000);
+        let format = AudioFormat {
+            sample_rate: sample_rate(codec, shape.sample_rate),
+            sample_format: if codec == AudioCodec::Aac { "fltp" } else { "flt" },
+            layout: layout.to_owned(),
+            bit_rate: (per_channel * count).max(6_000),
+        };
+        match Encoder::audio(name, &format, muxer.wants_global_header()) {
+            Ok(encoder) => {
+                if refused.is_some() || channels > 8 {
+                    notes.warn(format!("{channels} channels ({}) became {layout} for {codec}", shape.layout));
+                }
+                let lane = muxer.add_encoded(&encoder, codec.as_str(), encoder.time_base(), None)?;
+                return Stage::new(encoder, lane, format);
+            }
+            Err(error) => refused = Some(error),
+        }
+    }
+    Err(failed(
+        Code::CodecUnavailable,
+        format!("no encoder for {codec} works here"),
+        refused.unwrap_or(AvError::INVALID),
+    )
+    .field("audio_codec"))
+}
+
+fn layouts<'a>(codec: AudioCodec, own: &'a str, channels: u16) -> Vec<&'a str> {
+    let known = if codec == AudioCodec::Aac { AAC_LAYOUTS } else { OPUS_LAYOUTS };
+    let by_count = known[usize::from(channels.clamp(1, 8)) - 1];
+    let own = known.contains(&own).then_some(own);
+    let mut layouts: Vec<&str> = own.into_iter().chain([by_count, "7.1", "stereo"]).collect();
+    layouts.dedup();
+    if channels < 8 {
+        layouts.retain(|layout| *layout != "7.1" || channels == 7);
+    }
+    layouts
+}
+
+fn default_layout(channels: u16) -> String {
+    match channels {
+        1..=8 => AAC_LAYOUTS[usize::from(channels) - 1].to_owned(),
+        more => format!("{more}c"),
+    }
+}
+
+fn sample_rate(codec: AudioCodec, source: u32) -> u32 {
+    match codec {
+        AudioCodec::Opus => OPUS_RATE,
+        AudioCodec::Aac if AAC_RATES.contains(&source) => source,
+        AudioCodec::Aac if source > 48000 => 48000,
+        AudioCodec::Aac => AAC_RATES.iter().copied().rev().find(|rate| *rate >= source).unwrap_or(44100),
+    }
+}
+
+impl Shape {
+    fn converter(&self, base: TimeBase, format: &AudioFormat) -> Result<Graph> {
+        let mut notation = String::new();
+        let _ = write!(
+            notation,
+            "abuffer@in=sample_rate={}:sample_fmt={}:channel_layout={}:time_base={}/{},{},abuffersink@out",
+            self.sample_rate,
+            self.sample_format,
+            self.layout,
+            base.num,
+            base.den,
+            format.conversion()
+        );
+        Graph::new(&notation, 1, None)
+            .map_err(|error| failed(Code::EncodeFailed, "the sound cannot be converted", error))
+    }
+}
+
+impl AudioFormat {
+    /// Filters that bring any sound into this format, without gaps.
+    fn conversion(&self) -> String {
+        format!("aresample={}:async=1:min_hard_comp=0.02,{}", self.sample_rate, self.constraint())
+    }
+
+    fn constraint(&self) -> String {
+        format!(
+            "aformat=sample_fmts={}:sample_rates={}:channel_layouts={}",
+            self.sample_format, self.sample_rate, self.layout
+        )
+    }
+
+    /// Cuts samples into frames of the encoder's size.
+    fn framer(&self, samples: u32) -> Result<Graph, AvError> {
+        let notation = format!(
+            "abuffer@in=sample_rate={0}:sample_fmt={1}:channel_layout={2}:time_base=1/{0},{3},abuffersink@out",
+            self.sample_rate,
+            self.sample_format,
+            self.layout,
+            self.constraint()
+        );
+        let mut graph = Graph::new(&notation, 1, None)?;
+        if samples > 0 {
+            graph.set_frame_size(samples);
+        }
+        Ok(graph)
+    }
+}
+
+/// The encoder behind the cutter into frames.
+struct Stage {
+    encoder: Encoder,
+    framer: Graph,
+    format: AudioFormat,
+    lane: usize,
+    base: TimeBase,
+    framed: Frame,
+    packet: Packet,
+    /// Seconds of sound that went in.
+    reached: f64,
+    fed: bool,
+    done: bool,
+}
+
+impl Stage {
+    fn new(encoder: Encoder, lane: usize, format: AudioFormat) -> Result<Self> {
+        let framer = format
+            .framer(encoder.frame_size())
+            .map_err(|error| failed(Code::EncodeFailed, "the sound cannot be cut into frames", error))?;
+        Ok(Self {
+            base: encoder.time_base(),
+            encoder,
+            framer,
+            format,
+            lane,
+            framed: Frame::new(),
+            packet: Packet::new(),
+            reached: 0.0,
+            fed: false,
+            done: false,
+        })
+    }
+
+    fn push(&mut self, frame: &mut Frame, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+        if self.done {
+            return Ok(());
+        }
+        let pts = frame.pts().unwrap_or_else(|| self.base.ticks(self.reached));
+        if let Some(end) = limit.seconds.map(|seconds| self.base.ticks(seconds)) {
+            let left = end - pts;
+            if left <= i64::from(frame.samples()) {
+                self.done = true;
+                frame.truncate_samples(i32::try_from(left.max(0)).unwrap_or(0));
+            }
+        }
+        if frame.samples() > 0 {
+            let end = pts + i64::from(frame.samples());
+            self.reached = self.base.seconds(end);
+            limit.check(self.reached)?;
+            frame.set_pts(pts);
+            self.fed = true;
+            self.framer.push(frame).map_err(|error| failed(Code::EncodeFailed, "samples were refused", error))?;
+        }
+        self.drain_framer(muxer, limit)
+    }
+
+    fn finish(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+        if !self.fed {
+            return Ok(());
+        }
+        let end = self.base.ticks(self.reached);
+        self.framer.close(end).map_err(|error| failed(Code::EncodeFailed, "the sound did not end", error))?;
+        self.drain_framer(muxer, limit)?;
+        self.encoder.send(None).map_err(|error| failed(Code::EncodeFailed, "the audio encoder did not end", error))?;
+        self.drain(muxer, limit)
+    }
+
+    fn drain_framer(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+        loop {
+            match self.framer.pull(&mut self.framed) {
+                Ok(Pulled::Frame) => self.encode(muxer, limit)?,
+                Ok(Pulled::Hungry | Pulled::End) => return Ok(()),
+                Err(error) => return Err(failed(Code::EncodeFailed, "the sound cannot be cut into frames", error)),
+            }
+        }
+    }
+
+    fn encode(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+        loop {
+            limit.control.checkpoint()?;
+            match self.encoder.send(Some(&self.framed)) {
+                Ok(()) => return self.drain(muxer, limit),
+                Err(AvError::AGAIN) => self.drain(muxer, limit)?,
+                Err(error) => return Err(failed(Code::EncodeFailed, "the audio encoder refused a frame", error)),
+            }
+        }
+    }
+
+    fn drain(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+        loop {
+            limit.control.checkpoint()?;
+            match self.encoder.receive(&mut self.packet) {
+                Ok(()) => muxer.write(self.lane, &mut self.packet, self.base)?,
+                Err(AvError::AGAIN | AvError::EOF) => return Ok(()),
+                Err(error) => return Err(failed(Code::EncodeFailed, "the audio encoder failed", error)),
+            }
+        }
+    }
+}

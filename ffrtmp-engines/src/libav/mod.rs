@@ -1,0 +1,143 @@
+//! The in-process libav engine: probe, then demux → decode → filter → encode → mux → verify.
+//!
+//! A job's way through the files:
+//!
+//! | file | subject |
+//! |---|---|
+//! | `probe.rs` | opens foreign media within bounds and describes it |
+//! | `session.rs` | one attempt: opens the tracks, pumps packets, judges the source |
+//! | `timeline.rs` | the source's clock |
+//! | `video.rs`, `stage.rs` | decode and filter pictures; encode them with their times |
+//! | `audio.rs`, `copy.rs` | sound; streams that pass through |
+//! | `encoders.rs`, `capabilities.rs` | what a plan means to each encoder; which of them work here |
+//! | `mux.rs`, `verify.rs`, `report.rs` | write, read back, describe |
+//! | `meter.rs`, `notes.rs`, `fault.rs` | progress, warnings, errors |
+//! | `sys/` | owning types around the C libraries; the only unsafe code |
+//!
+//! What is not here: choosing what to make (`ffrtmp_core::plan`), and protection against a decoder
+//! that crashes, which is the isolated engine's part.
+
+mod audio;
+mod capabilities;
+mod copy;
+mod encoders;
+mod fault;
+mod meter;
+mod mux;
+mod notes;
+mod probe;
+mod report;
+mod session;
+mod stage;
+mod sys;
+mod timeline;
+mod verify;
+mod video;
+
+use std::path::Path;
+
+use ffrtmp_core::engine::{Control, Engine, EngineCapabilities, MediaBounds, Observer, Source, Task};
+use ffrtmp_core::error::{Code, Error, Result};
+use ffrtmp_core::job::{EngineName, JobReport};
+use ffrtmp_core::media::MediaInfo;
+use ffrtmp_core::plan::Plan;
+
+use capabilities::Encoders;
+use session::Opened;
+use sys::log::{self, Collector};
+
+/// Prepares the process for codec libraries: their words go to `tracing`, and SVT-AV1, which only
+/// knows an environment variable for that, stays silent.
+///
+/// Programs call it first thing in `main`: the variable can be set only before a second thread
+/// exists. [`LibavEngine::new`] does the rest where it was not called.
+pub fn init() {
+    sys::quiet_svt();
+    log::redirect();
+}
+
+/// Transcodes in this process with the libraries of FFmpeg.
+///
+/// # Measures
+/// CPU time and peak memory in its reports are those of the whole process.
+///
+/// # Cancel safety
+/// It looks at the control between packets and frames and gives up blocking reads; what is inside
+/// an encoder when a cancel comes is thrown away.
+#[derive(Debug, Default)]
+pub struct LibavEngine {
+    encoders: Encoders,
+}
+
+impl LibavEngine {
+    /// Loads the engine; which encoders work is found out when first needed.
+    ///
+    /// # Errors
+    /// `engine_unavailable` if the libraries are not those it was built for.
+    pub fn new() -> Result<Self> {
+        init();
+        if sys::libraries_match() {
+            Ok(Self::default())
+        } else {
+            Err(Error::new(
+                Code::EngineUnavailable,
+                "the FFmpeg libraries here are not those this program was built for",
+            )
+            .hint("rebuild it on this machine, or install the FFmpeg version it was built with"))
+        }
+    }
+
+    /// Does what a plan says, for callers that planned themselves.
+    ///
+    /// # Errors
+    /// As [`Engine::run`].
+    pub fn execute(
+        &self,
+        plan: &Plan,
+        source: &Source,
+        output: &Path,
+        bounds: &MediaBounds,
+        control: &Control,
+        observer: &dyn Observer,
+    ) -> Result<JobReport> {
+        let _lines = Collector::start();
+        control.checkpoint()?;
+        let (opened, _) = Opened::source(source, bounds, control)?;
+        session::transcode(&self.encoders, plan, opened, output, bounds, control, observer)
+    }
+}
+
+impl Engine for LibavEngine {
+    fn name(&self) -> EngineName {
+        EngineName::Ffmpeg
+    }
+
+    fn capabilities(&self) -> &EngineCapabilities {
+        self.encoders.all()
+    }
+
+    fn probe(&self, source: &Source, bounds: &MediaBounds) -> Result<MediaInfo> {
+        let _lines = Collector::start();
+        match source {
+            Source::File(path) => {
+                let (input, size) = probe::open(path, bounds, &Control::default())?;
+                Ok(probe::describe(&input, size))
+            }
+            Source::Generated(_) => {
+                Err(Error::new(Code::InputUnsupported, "a generated input has nothing to probe").field("input"))
+            }
+        }
+    }
+
+    fn run(&self, task: &Task, control: &Control, observer: &dyn Observer) -> Result<JobReport> {
+        let _lines = Collector::start();
+        control.checkpoint()?;
+        let (opened, size) = Opened::source(&task.source, &task.bounds, control)?;
+        let info = match &opened {
+            Opened::File(input) => Some(probe::describe(input, size)),
+            Opened::Generated(_) => None,
+        };
+        let plan = Plan::resolve(&task.request, info.as_ref())?;
+        session::transcode(&self.encoders, &plan, opened, &task.output, &task.bounds, control, observer)
+    }
+}

@@ -1,0 +1,328 @@
+//! Opens foreign media and says what is in it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use ffrtmp_core::engine::{Control, MediaBounds};
+use ffrtmp_core::error::{Code, Error, Result};
+use ffrtmp_core::media::{AudioInfo, MediaInfo, StreamInfo, StreamKind, VideoInfo};
+use ffrtmp_core::units::{FrameRate, Ratio};
+
+use super::fault::failed;
+use super::sys::log::Collector;
+use super::sys::{Guard, Input, InputLimits, OpenError, StreamView, TimeBase};
+
+/// Demuxers that read one file and open no other. Playlists, scripts, session descriptions,
+/// image sequences and devices are not among them.
+const DEMUXERS: &[&str] = &[
+    "aac",
+    "ac3",
+    "aiff",
+    "amr",
+    "asf",
+    "asf_o",
+    "au",
+    "av1",
+    "avi",
+    "caf",
+    "dnxhd",
+    "dts",
+    "dtshd",
+    "dv",
+    "eac3",
+    "flac",
+    "flv",
+    "gif",
+    "gxf",
+    "h263",
+    "h264",
+    "hevc",
+    "ivf",
+    "live_flv",
+    "loas",
+    "m4v",
+    "matroska",
+    "mjpeg",
+    "mjpeg_2000",
+    "mlp",
+    "mov",
+    "mp3",
+    "mpeg",
+    "mpegts",
+    "mpegvideo",
+    "mxf",
+    "nsv",
+    "nut",
+    "obu",
+    "ogg",
+    "rm",
+    "truehd",
+    "tta",
+    "vc1",
+    "voc",
+    "vvc",
+    "w64",
+    "wav",
+    "webm",
+    "wtv",
+    "wv",
+    "y4m",
+    "yuv4mpegpipe",
+];
+
+/// Opens a file, within bounds.
+pub(super) fn open(path: &Path, bounds: &MediaBounds, control: &Control) -> Result<(Input, u64)> {
+    open_with(path, bounds, control, true)
+}
+
+/// Opens a file as its packets lie in it, without obeying edit lists.
+pub(super) fn open_raw(path: &Path, bounds: &MediaBounds, control: &Control) -> Result<(Input, u64)> {
+    open_with(path, bounds, control, false)
+}
+
+fn open_with(path: &Path, bounds: &MediaBounds, control: &Control, edit_lists: bool) -> Result<(Input, u64)> {
+    let (file, size) = open_file(path)?;
+    let limits = InputLimits {
+        formats: DEMUXERS,
+        max_streams: bounds.max_streams,
+        max_pixels: bounds.max_pixels,
+        time: bounds.max_probe,
+        edit_lists,
+    };
+    let input = match Input::open(file, Guard::new(control.clone()), &limits) {
+        Ok(input) => input,
+        Err(error) => {
+            control.checkpoint()?;
+            return Err(refusal(error, bounds).field("input"));
+        }
+    };
+    control.checkpoint()?;
+    check_bounds(&input, bounds)?;
+    Ok((input, size))
+}
+
+/// Describes an opened file.
+pub(super) fn describe(input: &Input, size_bytes: u64) -> MediaInfo {
+    let streams: Vec<StreamInfo> = input.streams().map(describe_stream).collect();
+    let longest = streams.iter().filter_map(|stream| stream.duration_seconds).fold(0.0, f64::max);
+    let seconds = |micros: i64| TimeBase::MICROS.seconds(micros);
+    let duration_seconds = input.duration().map(seconds).or((longest > 0.0).then_some(longest));
+    let average = || duration_seconds.map(|seconds| (size_bytes as f64 * 8.0 / seconds) as u64);
+    MediaInfo {
+        format: input.format(),
+        duration_seconds,
+        start_seconds: input.start().map_or(0.0, seconds),
+        size_bytes,
+        bit_rate: input.bit_rate().or_else(average),
+        streams,
+        tags: input.tags(),
+        chapters: input.chapters().len(),
+    }
+}
+
+/// How a player turns the pictures of a stream for display.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Orientation {
+    /// Clockwise degrees: 0, 90, 180 or 270.
+    pub(super) degrees: u16,
+    /// Mirrored upside down before the turn.
+    pub(super) mirrored: bool,
+}
+
+impl Orientation {
+    pub(super) fn of(stream: StreamView<'_>) -> Self {
+        stream.display_matrix().map_or_else(Self::default, Self::from_matrix)
+    }
+
+    /// Reads a display matrix; turns that are no multiple of 90 degrees count as the nearest.
+    fn from_matrix(matrix: [i32; 9]) -> Self {
+        let [a, b, _, c, d, ..] = matrix.map(f64::from);
+        if a.hypot(c) == 0.0 || b.hypot(d) == 0.0 {
+            return Self::default();
+        }
+        let quarters = (b.atan2(a).to_degrees() / 90.0).round() as i32;
+        Self { degrees: (quarters.rem_euclid(4) * 90) as u16, mirrored: a * d - b * c < 0.0 }
+    }
+
+    /// Whether width and height change places.
+    pub(super) fn is_sideways(self) -> bool {
+        self.degrees % 180 == 90
+    }
+
+    /// Filters that turn the pictures upright.
+    pub(super) fn filters(self) -> &'static [&'static str] {
+        match (self.degrees, self.mirrored) {
+            (90, false) => &["transpose=clock"],
+            (90, true) => &["transpose=cclock_flip"],
+            (180, false) => &["hflip", "vflip"],
+            (180, true) => &["hflip"],
+            (270, false) => &["transpose=cclock"],
+            (270, true) => &["transpose=clock_flip"],
+            (_, true) => &["vflip"],
+            _ => &[],
+        }
+    }
+}
+
+/// Average frame rate of a stream, if it is one that video has.
+pub(super) fn frame_rate(stream: StreamView<'_>) -> Option<FrameRate> {
+    stream.frame_rates().into_iter().find_map(|(num, den)| {
+        let (num, den) = (u32::try_from(num).ok()?, u32::try_from(den).ok()?);
+        FrameRate::new(num, den).ok()
+    })
+}
+
+/// Opens a regular file for reading without ever waiting for a writer on the other end.
+pub(super) fn open_file(path: &Path) -> Result<(File, u64)> {
+    let unreadable =
+        |what: &str| Error::new(Code::InputUnreadable, format!("{} {what}", path.display())).field("input");
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path);
+    let file = opened.map_err(|error| not_opened(path, error))?;
+    let metadata = file.metadata().map_err(|error| unreadable("cannot be examined").source(error))?;
+    if metadata.is_dir() {
+        return Err(unreadable("is a directory"));
+    }
+    if !metadata.is_file() {
+        return Err(unreadable("is not a regular file"));
+    }
+    if metadata.len() == 0 {
+        return Err(Error::new(Code::InputInvalid, format!("{} is empty", path.display())).field("input"));
+    }
+    Ok((file, metadata.len()))
+}
+
+fn not_opened(path: &Path, error: io::Error) -> Error {
+    let path = path.display();
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+            Error::new(Code::InputNotFound, format!("{path} does not exist")).field("input")
+        }
+        ErrorKind::PermissionDenied => {
+            Error::new(Code::InputUnreadable, format!("{path} may not be read")).field("input")
+        }
+        _ => Error::new(Code::InputUnreadable, format!("{path} cannot be opened")).field("input").source(error),
+    }
+}
+
+fn refusal(error: OpenError, bounds: &MediaBounds) -> Error {
+    match error {
+        OpenError::Unknown(error) => failed(Code::InputInvalid, "the file is not media that is known here", error),
+        OpenError::Refused(name) => {
+            let name = name.split(',').next().unwrap_or_default();
+            Error::new(Code::InputUnsupported, format!("the file is of the format {name}, which is not accepted"))
+                .hint("formats that name other files, such as playlists, are refused; give the media file itself")
+        }
+        OpenError::Damaged(..) if Collector::last_error().is_some_and(|line| line.contains("max_streams")) => {
+            too_large(format!("the file has more than {} streams", bounds.max_streams))
+        }
+        OpenError::Damaged(name, error) => {
+            let name = name.split(',').next().unwrap_or_default();
+            failed(Code::InputInvalid, format!("the file looks like {name} but is damaged or cut off"), error)
+        }
+    }
+}
+
+fn check_bounds(input: &Input, bounds: &MediaBounds) -> Result<()> {
+    if input.guard().is_late() {
+        let limit = bounds.max_probe.as_secs_f64();
+        return Err(
+            Error::new(Code::InputInvalid, format!("the file could not be analysed in {limit} s")).field("input")
+        );
+    }
+    if input.len() == 0 {
+        return Err(Error::new(Code::InputInvalid, "the file has no streams").field("input"));
+    }
+    if input.len() > bounds.max_streams {
+        return Err(too_large(format!("the file has {} streams, more than {}", input.len(), bounds.max_streams)));
+    }
+    for (width, height) in input.streams().filter(StreamView::is_video).map(|stream| stream.size()) {
+        if u64::from(width) * u64::from(height) > bounds.max_pixels {
+            let limit = bounds.max_pixels;
+            return Err(too_large(format!("a picture of {width}x{height} has more than {limit} pixels")));
+        }
+    }
+    let limit = bounds.max_duration.as_secs_f64();
+    if input.duration().is_some_and(|micros| TimeBase::MICROS.seconds(micros) > limit) {
+        return Err(too_large(format!("the file says it is longer than {limit} s")));
+    }
+    Ok(())
+}
+
+pub(super) fn too_large(what: String) -> Error {
+    Error::new(Code::InputTooLarge, what).field("input")
+}
+
+fn describe_stream(stream: StreamView<'_>) -> StreamInfo {
+    let base = stream.time_base();
+    let mut tags = stream.tags();
+    StreamInfo {
+        index: stream.index(),
+        kind: kind(stream),
+        codec: stream.codec(),
+        profile: stream.profile(),
+        language: tags.remove("language").filter(|language| language != "und"),
+        default: stream.is_default(),
+        duration_seconds: stream.duration().map(|ticks| base.seconds(ticks)),
+        start_seconds: stream.start().map(|ticks| base.seconds(ticks)),
+        frames: stream.frames(),
+        bit_rate: stream.bit_rate(),
+        time_base: Ratio { num: base.num, den: base.den },
+        video: stream.is_video().then(|| describe_video(stream)),
+        audio: stream.is_audio().then(|| describe_audio(stream)),
+    }
+}
+
+fn kind(stream: StreamView<'_>) -> StreamKind {
+    match () {
+        () if stream.is_video() => StreamKind::Video,
+        () if stream.is_audio() => StreamKind::Audio,
+        () if stream.is_subtitle() => StreamKind::Subtitle,
+        () if stream.is_attachment() => StreamKind::Attachment,
+        () => StreamKind::Data,
+    }
+}
+
+fn describe_video(stream: StreamView<'_>) -> VideoInfo {
+    let (width, height) = stream.size();
+    let (num, den) = stream.sample_aspect_ratio().unwrap_or((1, 1));
+    let color = stream.color();
+    VideoInfo {
+        width,
+        height,
+        sample_aspect_ratio: Ratio { num, den },
+        frame_rate: frame_rate(stream),
+        pixel_format: stream.pixel_format(),
+        rotation: Orientation::of(stream).degrees,
+        field_order: if stream.is_interlaced() { "interlaced" } else { "progressive" }.to_owned(),
+        color_range: color.range_name(),
+        color_primaries: color.primaries_name(),
+        color_transfer: color.transfer_name(),
+        color_space: color.matrix_name(),
+        cover_art: stream.is_cover_art(),
+    }
+}
+
+fn describe_audio(stream: StreamView<'_>) -> AudioInfo {
+    let (channels, layout) = stream.channels();
+    AudioInfo { sample_rate: stream.sample_rate(), channels, layout }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: i32 = 1 << 16;
+
+    #[test]
+    fn display_matrices_become_turns() {
+        let matrix = |a, b, c, d| Orientation::from_matrix([a, b, 0, c, d, 0, 0, 0, 1 << 30]);
+        assert_eq!(matrix(ONE, 0, 0, ONE), Orientation::default());
+        assert_eq!(matrix(0, ONE, -ONE, 0), Orientation { degrees: 90, mirrored: false });
+        assert_eq!(matrix(-ONE, 0, 0, -ONE), Orientation { degrees: 180, mirrored: false });
+        assert_eq!(matrix(0, -ONE, ONE, 0), Orientation { degrees: 270, mirrored: false });
+        assert_eq!(matrix(ONE, 0, 0, -ONE), Orientation { degrees: 0, mirrored: true });
+        assert_eq!(matrix(0, 0, 0, 0), Orientation::default());
+    }
+}

@@ -1,0 +1,184 @@
+//! The encoder of a video stream.
+//!
+//! Encoders see a steady count of frames instead of times: frame 0, 1, 2 … at the nominal rate.
+//! What comes out gets the times of the frames back that went in. So variable frame rates, odd time
+//! bases and rounding survive every encoder exactly, and decoding times follow from the order.
+
+use std::collections::VecDeque;
+
+use ffrtmp_core::error::{Code, Result};
+
+use super::fault::failed;
+use super::mux::Muxer;
+use super::session::Limit;
+use super::sys::{AvError, Encoder, Frame, Packet, TimeBase};
+
+/// The encoder, with the times of the frames that are in it.
+pub(super) struct Stage {
+    encoder: Encoder,
+    pub(super) lane: usize,
+    base: TimeBase,
+    /// Ticks that a frame lasts when nothing better is known.
+    nominal: i64,
+    held: Option<(Frame, i64)>,
+    /// Number of the next frame for the encoder.
+    count: i64,
+    first: i64,
+    last: Option<i64>,
+    /// Added to times after the clock of the source went back.
+    shift: i64,
+    /// Time and length of frames by number, from number `forgotten` on.
+    times: VecDeque<(i64, i64)>,
+    forgotten: i64,
+    packet: Packet,
+    /// Whether the wanted length is reached.
+    pub(super) done: bool,
+}
+
+impl Stage {
+    pub(super) fn new(encoder: Encoder, lane: usize, base: TimeBase, nominal: i64) -> Self {
+        Self {
+            encoder,
+            lane,
+            base,
+            nominal,
+            held: None,
+            count: 0,
+            first: 0,
+            last: None,
+            shift: 0,
+            times: VecDeque::new(),
+            forgotten: 0,
+            packet: Packet::new(),
+            done: false,
+        }
+    }
+
+    /// Takes a frame with its time in `base`; the one before it now has its length.
+    pub(super) fn push(
+        &mut self,
+        frame: &mut Frame,
+        base: TimeBase,
+        muxer: &mut Muxer<'_>,
+        limit: &Limit<'_>,
+    ) -> Result<()> {
+        if self.done {
+            return Ok(());
+        }
+        let pts = self.in_order(frame.pts().map(|pts| base.rescale(pts, self.base)));
+        if let Some(end) = limit.seconds.map(|seconds| self.base.ticks(seconds)).filter(|end| pts >= *end) {
+            self.done = true;
+            return match self.held.take() {
+                Some((frame, start)) => self.encode(frame, start, end - start, muxer, limit),
+                None => Ok(()),
+            };
+        }
+        limit.check(self.base.seconds(pts))?;
+        let held = self.held.replace((std::mem::replace(frame, Frame::new()), pts));
+        self.last = Some(pts);
+        match held {
+            Some((frame, start)) => self.encode(frame, start, pts - start, muxer, limit),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn finish(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+        if let Some((frame, start)) = self.held.take() {
+            let end = limit.seconds.map_or(i64::MAX, |seconds| self.base.ticks(seconds));
+            let length = self.nominal.min(end - start).max(1);
+            self.encode(frame, start, length, muxer, limit)?;
+        }
+        if self.count == 0 {
+            return Ok(());
+        }
+        self.encoder.send(None).map_err(|error| failed(Code::EncodeFailed, "the encoder did not end", error))?;
+        self.drain(muxer, limit)
+    }
+
+    pub(super) fn reached(&self) -> f64 {
+        self.base.seconds(self.last.unwrap_or(0))
+    }
+
+    /// Time of a frame on a clock that only goes forward. A step back of more than a second is a
+    /// new epoch of the source's clock; less is disorder.
+    fn in_order(&mut self, pts: Option<i64>) -> i64 {
+        let Some(last) = self.last else { return pts.unwrap_or(0) };
+        let Some(pts) = pts else { return last + self.nominal };
+        let pts = pts.saturating_add(self.shift);
+        if pts > last {
+            return pts;
+        }
+        if self.base.seconds(last - pts) > 1.0 {
+            self.shift = self.shift.saturating_add(last + self.nominal - pts);
+            return last + self.nominal;
+        }
+        last + 1
+    }
+
+    fn encode(
+        &mut self,
+        mut frame: Frame,
+        start: i64,
+        length: i64,
+        muxer: &mut Muxer<'_>,
+        limit: &Limit<'_>,
+    ) -> Result<()> {
+        limit.control.checkpoint()?;
+        if self.count == 0 {
+            self.first = start;
+        }
+        self.times.push_back((start, length));
+        frame.prepare_for_encoder();
+        frame.set_pts(self.count);
+        self.count += 1;
+        loop {
+            match self.encoder.send(Some(&frame)) {
+                Ok(()) => break,
+                Err(AvError::AGAIN) => self.drain(muxer, limit)?,
+                Err(error) => return Err(failed(Code::EncodeFailed, "the encoder refused a frame", error)),
+            }
+        }
+        limit.meter.add_frame();
+        limit.meter.reach(self.base.seconds(start));
+        drop(frame);
+        self.drain(muxer, limit)
+    }
+
+    fn drain(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+        loop {
+            limit.control.checkpoint()?;
+            match self.encoder.receive(&mut self.packet) {
+                Ok(()) => self.deliver(muxer)?,
+                Err(AvError::AGAIN | AvError::EOF) => return Ok(()),
+                Err(error) => return Err(failed(Code::EncodeFailed, "the encoder failed", error)),
+            }
+        }
+    }
+
+    /// Turns frame numbers back into times.
+    fn deliver(&mut self, muxer: &mut Muxer<'_>) -> Result<()> {
+        let number = self.packet.pts().unwrap_or(self.forgotten);
+        let (pts, length) = self.time_of(number);
+        let order = self.packet.dts().unwrap_or(number);
+        let dts = self.time_of(order).0.min(pts);
+        self.forget_before(order);
+        self.packet.set_times(Some(pts), Some(dts), length);
+        muxer.write(self.lane, &mut self.packet, self.base)
+    }
+
+    fn time_of(&self, number: i64) -> (i64, i64) {
+        if number < 0 {
+            return (self.first + number * self.nominal, self.nominal);
+        }
+        let index = usize::try_from(number - self.forgotten).unwrap_or(0);
+        self.times.get(index).or(self.times.back()).copied().unwrap_or((self.first, self.nominal))
+    }
+
+    /// Packets come in decoding order, so no later one asks for a frame before this.
+    fn forget_before(&mut self, number: i64) {
+        while self.forgotten < number && self.times.len() > 1 {
+            self.times.pop_front();
+            self.forgotten += 1;
+        }
+    }
+}

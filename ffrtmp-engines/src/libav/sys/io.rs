@@ -1,0 +1,248 @@
+//! Byte streams under libav's formats: plain files that we opened ourselves.
+//!
+//! libav never sees a path or a protocol. A file inside a file (playlists, external tracks) asks
+//! for `io_open`, which is refused.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ptr::{self, NonNull};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use ffmpeg_sys_next as ffi;
+use ffrtmp_core::engine::Control;
+use libc::{c_int, c_void};
+
+use super::AvError;
+
+const BUFFER: usize = 1 << 16;
+
+/// Tells blocking calls of libav to give up: on cancel, or at a deadline.
+pub(crate) struct Guard {
+    control: Control,
+    deadline: Mutex<Option<Instant>>,
+}
+
+impl Guard {
+    pub(crate) fn new(control: Control) -> Self {
+        Self { control, deadline: Mutex::new(None) }
+    }
+
+    /// Calls from now on have this long; `None` as long as they need.
+    pub(crate) fn allow(&self, time: Option<Duration>) {
+        *self.deadline.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+            time.and_then(|time| Instant::now().checked_add(time));
+    }
+
+    pub(crate) fn is_late(&self) -> bool {
+        let deadline = *self.deadline.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    fn stops(&self) -> bool {
+        self.control.is_canceled() || self.is_late()
+    }
+}
+
+/// What `AVFormatContext.interrupt_callback` calls; `opaque` is the [`Guard`].
+pub(super) unsafe extern "C" fn interrupted(opaque: *mut c_void) -> c_int {
+    // SAFETY: whoever set the callback keeps the guard alive longer than the context.
+    let guard = unsafe { &*opaque.cast_const().cast::<Guard>() };
+    c_int::from(guard.stops())
+}
+
+/// Refuses every file that a format wants to open besides its own.
+pub(super) unsafe extern "C" fn refuse_open(
+    _: *mut ffi::AVFormatContext,
+    stream: *mut *mut ffi::AVIOContext,
+    _: *const libc::c_char,
+    _: c_int,
+    _: *mut *mut ffi::AVDictionary,
+) -> c_int {
+    // SAFETY: libav passes a valid place for the result.
+    unsafe { *stream = ptr::null_mut() };
+    ffi::AVERROR(libc::EPERM)
+}
+
+/// A file that libav reads.
+pub(super) struct Source {
+    file: File,
+    guard: NonNull<Guard>,
+    pub(super) bytes_read: u64,
+    pub(super) fault: Option<io::Error>,
+}
+
+/// A file that libav writes.
+pub(super) struct Sink {
+    file: File,
+    position: u64,
+    pub(super) end: u64,
+    limit: Option<u64>,
+    pub(super) over_limit: bool,
+    pub(super) fault: Option<io::Error>,
+}
+
+/// An `AVIOContext` with the file it reads or writes.
+pub(super) struct Io<F> {
+    context: *mut ffi::AVIOContext,
+    state: *mut F,
+}
+
+// SAFETY: both pointers are owned; the files behind them may move between threads.
+unsafe impl<F: Send> Send for Io<F> {}
+// SAFETY: a guard is Sync, and the pointer to it is only read.
+unsafe impl Send for Source {}
+
+impl Io<Source> {
+    /// `guard` must outlive the result.
+    pub(super) fn reading(file: File, guard: &Guard) -> Result<Self, AvError> {
+        let state = Source { file, guard: NonNull::from(guard), bytes_read: 0, fault: None };
+        Self::build(state, |buffer, state| {
+            // SAFETY: buffer and state outlive the context; the callbacks match the state's type.
+            unsafe { ffi::avio_alloc_context(buffer, BUFFER as c_int, 0, state, Some(read), None, Some(seek_source)) }
+        })
+    }
+}
+
+impl Io<Sink> {
+    /// Refuses to grow the file beyond `limit` bytes.
+    pub(super) fn writing(file: File, limit: Option<u64>) -> Result<Self, AvError> {
+        let state = Sink { file, position: 0, end: 0, limit, over_limit: false, fault: None };
+        Self::build(state, |buffer, state| {
+            // SAFETY: as for reading.
+            unsafe { ffi::avio_alloc_context(buffer, BUFFER as c_int, 1, state, None, Some(write), Some(seek_sink)) }
+        })
+    }
+
+    /// Hands what is buffered to the file.
+    pub(super) fn flush(&mut self) {
+        // SAFETY: the context is valid.
+        unsafe { ffi::avio_flush(self.context) };
+    }
+}
+
+impl<F> Io<F> {
+    fn build(state: F, make: impl FnOnce(*mut u8, *mut c_void) -> *mut ffi::AVIOContext) -> Result<Self, AvError> {
+        let state = Box::into_raw(Box::new(state));
+        // SAFETY: plain allocation of the size given.
+        let buffer = unsafe { ffi::av_malloc(BUFFER) }.cast::<u8>();
+        let context = if buffer.is_null() { ptr::null_mut() } else { make(buffer, state.cast()) };
+        if context.is_null() {
+            // SAFETY: both were allocated above and nobody else has them.
+            unsafe {
+                ffi::av_free(buffer.cast());
+                drop(Box::from_raw(state));
+            }
+            return Err(AvError::MEMORY);
+        }
+        Ok(Self { context, state })
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut ffi::AVIOContext {
+        self.context
+    }
+
+    pub(super) fn state(&self) -> &F {
+        // SAFETY: the box lives as long as self; callbacks run only inside calls that borrow the
+        // owner of self mutably.
+        unsafe { &*self.state }
+    }
+}
+
+impl<F> Drop for Io<F> {
+    fn drop(&mut self) {
+        // SAFETY: libav may have replaced the buffer, so the current one is freed; then the context
+        // and the state, each once.
+        unsafe {
+            ffi::av_freep((&raw mut (*self.context).buffer).cast());
+            ffi::avio_context_free(&raw mut self.context);
+            drop(Box::from_raw(self.state));
+        }
+    }
+}
+
+unsafe extern "C" fn read(opaque: *mut c_void, buffer: *mut u8, size: c_int) -> c_int {
+    // SAFETY: opaque is the state given at creation; buffer has room for size bytes.
+    let (source, buffer) = unsafe {
+        (&mut *opaque.cast::<Source>(), std::slice::from_raw_parts_mut(buffer, usize::try_from(size).unwrap_or(0)))
+    };
+    // SAFETY: the guard outlives the context.
+    if unsafe { source.guard.as_ref() }.stops() {
+        return ffi::AVERROR_EXIT;
+    }
+    loop {
+        match source.file.read(buffer) {
+            Ok(0) => return ffi::AVERROR_EOF,
+            Ok(count) => {
+                source.bytes_read += count as u64;
+                return c_int::try_from(count).unwrap_or(c_int::MAX);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                source.fault = Some(error);
+                return ffi::AVERROR(libc::EIO);
+            }
+        }
+    }
+}
+
+#[cfg(feature = "ffmpeg_7_0")]
+type Written = *const u8;
+#[cfg(not(feature = "ffmpeg_7_0"))]
+type Written = *mut u8;
+
+unsafe extern "C" fn write(opaque: *mut c_void, buffer: Written, size: c_int) -> c_int {
+    // SAFETY: opaque is the state given at creation; buffer holds size bytes.
+    let (sink, buffer) = unsafe {
+        (&mut *opaque.cast::<Sink>(), std::slice::from_raw_parts(buffer, usize::try_from(size).unwrap_or(0)))
+    };
+    let end = sink.position + buffer.len() as u64;
+    if sink.limit.is_some_and(|limit| end > limit) {
+        sink.over_limit = true;
+        return ffi::AVERROR(libc::EFBIG);
+    }
+    match sink.file.write_all(buffer) {
+        Ok(()) => {
+            sink.position = end;
+            sink.end = sink.end.max(end);
+            size
+        }
+        Err(error) => {
+            let code = error.raw_os_error().unwrap_or(libc::EIO);
+            sink.fault.get_or_insert(error);
+            ffi::AVERROR(code)
+        }
+    }
+}
+
+unsafe extern "C" fn seek_source(opaque: *mut c_void, offset: i64, whence: c_int) -> i64 {
+    // SAFETY: opaque is the state given at creation.
+    let source = unsafe { &mut *opaque.cast::<Source>() };
+    seek(&mut source.file, offset, whence)
+}
+
+unsafe extern "C" fn seek_sink(opaque: *mut c_void, offset: i64, whence: c_int) -> i64 {
+    // SAFETY: opaque is the state given at creation.
+    let sink = unsafe { &mut *opaque.cast::<Sink>() };
+    let position = seek(&mut sink.file, offset, whence);
+    if whence & ffi::AVSEEK_SIZE == 0
+        && let Ok(position) = u64::try_from(position)
+    {
+        sink.position = position;
+    }
+    position
+}
+
+fn seek(file: &mut File, offset: i64, whence: c_int) -> i64 {
+    let result = match whence & !ffi::AVSEEK_FORCE {
+        ffi::AVSEEK_SIZE => file.metadata().map(|metadata| metadata.len()),
+        libc::SEEK_SET => match u64::try_from(offset) {
+            Ok(offset) => file.seek(SeekFrom::Start(offset)),
+            Err(_) => return i64::from(ffi::AVERROR(libc::EINVAL)),
+        },
+        libc::SEEK_CUR => file.seek(SeekFrom::Current(offset)),
+        libc::SEEK_END => file.seek(SeekFrom::End(offset)),
+        _ => return i64::from(ffi::AVERROR(libc::EINVAL)),
+    };
+    result.ok().and_then(|position| i64::try_from(position).ok()).unwrap_or(i64::from(ffi::AVERROR(libc::EIO)))
+}

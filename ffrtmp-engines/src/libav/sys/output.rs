@@ -1,0 +1,267 @@
+//! A container being written.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::ptr;
+
+use ffmpeg_sys_next as ffi;
+
+use super::input::StreamView;
+use super::io::{Guard, Io, Sink, interrupted};
+use super::{AvError, Encoder, Options, Packet, TimeBase, check, cstring};
+
+/// Why writing failed, where the file itself knows.
+#[derive(Debug)]
+pub(crate) enum WriteFault {
+    /// More bytes than allowed.
+    OverLimit,
+    /// The file system's answer.
+    File(std::io::Error),
+}
+
+/// A container being written.
+pub(crate) struct Output {
+    context: *mut ffi::AVFormatContext,
+    io: Io<Sink>,
+    _guard: Box<Guard>,
+}
+
+// SAFETY: all of it is owned and used by one thread at a time.
+unsafe impl Send for Output {}
+
+impl Output {
+    /// `path` is where `file` is; a muxer that moves its index to the front reads it from there.
+    pub(crate) fn new(
+        muxer: &str,
+        file: File,
+        path: &Path,
+        guard: Guard,
+        max_bytes: Option<u64>,
+    ) -> Result<Self, AvError> {
+        let guard = Box::new(guard);
+        let io = Io::writing(file, max_bytes)?;
+        let muxer = cstring(muxer);
+        let url = CString::new([b"file:", path.as_os_str().as_bytes()].concat()).map_err(|_| AvError::INVALID)?;
+        let mut context = ptr::null_mut();
+        // SAFETY: the strings are NUL-terminated; guard and byte stream outlive the context.
+        unsafe {
+            check(ffi::avformat_alloc_output_context2(
+                &raw mut context,
+                ptr::null_mut(),
+                muxer.as_ptr(),
+                url.as_ptr(),
+            ))?;
+            (*context).pb = io.as_ptr();
+            (*context).flags |= ffi::AVFMT_FLAG_CUSTOM_IO;
+            (*context).interrupt_callback.callback = Some(interrupted);
+            (*context).interrupt_callback.opaque = ptr::from_ref::<Guard>(&guard).cast_mut().cast();
+            // Half a second of play-out delay, as the transport stream model wants; others ignore it.
+            (*context).max_delay = 700_000;
+        }
+        Ok(Self { context, io, _guard: guard })
+    }
+
+    /// Whether codec headers belong into the container instead of the stream.
+    pub(crate) fn wants_global_header(&self) -> bool {
+        // SAFETY: an output context has a format.
+        unsafe { (*(*self.context).oformat).flags & ffi::AVFMT_GLOBALHEADER != 0 }
+    }
+
+    /// Adds a stream for what an encoder makes.
+    pub(crate) fn add_encoded(
+        &mut self,
+        encoder: &Encoder,
+        time_base: TimeBase,
+        frame_rate: Option<(i32, i32)>,
+    ) -> Result<usize, AvError> {
+        let stream = self.add()?;
+        // SAFETY: the stream is fresh; the encoder is open.
+        unsafe {
+            check(ffi::avcodec_parameters_from_context((*stream).codecpar, encoder.as_ptr()))?;
+            (*stream).time_base = time_base.into();
+            (*stream).sample_aspect_ratio = (*(*stream).codecpar).sample_aspect_ratio;
+            if let Some((num, den)) = frame_rate {
+                (*stream).avg_frame_rate = ffi::AVRational { num, den };
+            }
+        }
+        self.tag_hevc(stream);
+        Ok(self.last_index())
+    }
+
+    /// Adds a stream whose packets come from an input as they are.
+    pub(crate) fn add_copied(&mut self, source: StreamView<'_>) -> Result<usize, AvError> {
+        let stream = self.add()?;
+        // SAFETY: the stream is fresh; the parameters of the source are valid.
+        unsafe {
+            check(ffi::avcodec_parameters_copy((*stream).codecpar, source.parameters()))?;
+            (*(*stream).codecpar).codec_tag = 0;
+            (*stream).time_base = source.raw().time_base;
+            (*stream).sample_aspect_ratio = source.raw().sample_aspect_ratio;
+            (*stream).avg_frame_rate = source.raw().avg_frame_rate;
+            copy_side_data(stream, source)?;
+        }
+        self.tag_hevc(stream);
+        Ok(self.last_index())
+    }
+
+    fn add(&mut self) -> Result<*mut ffi::AVStream, AvError> {
+        // SAFETY: the context is ours.
+        let stream = unsafe { ffi::avformat_new_stream(self.context, ptr::null()) };
+        if stream.is_null() { Err(AvError::MEMORY) } else { Ok(stream) }
+    }
+
+    fn last_index(&self) -> usize {
+        // SAFETY: the context is ours.
+        unsafe { (*self.context).nb_streams as usize - 1 }
+    }
+
+    /// Apple's players want `hvc1` where the headers are in the container.
+    fn tag_hevc(&self, stream: *mut ffi::AVStream) {
+        // SAFETY: the stream is one of ours; the format has a static name.
+        unsafe {
+            let mp4 = super::text((*(*self.context).oformat).name).is_some_and(|name| name == "mp4");
+            if mp4 && (*(*stream).codecpar).codec_id == ffi::AVCodecID::AV_CODEC_ID_HEVC {
+                (*(*stream).codecpar).codec_tag = u32::from_le_bytes(*b"hvc1");
+            }
+        }
+    }
+
+    /// Takes over language, title and dispositions of a stream.
+    pub(crate) fn describe_stream(&mut self, index: usize, source: StreamView<'_>, tags: &[(String, String)]) {
+        let Some(stream) = self.stream(index) else { return };
+        let metadata = Options::new(tags.iter().map(|(key, value)| (key.as_str(), value.as_str()))).into_raw();
+        // SAFETY: the stream is ours and has no metadata yet; it frees the dictionary.
+        unsafe {
+            ffi::av_dict_free(&raw mut (*stream).metadata);
+            (*stream).metadata = metadata;
+            (*stream).disposition = source.raw().disposition;
+        }
+    }
+
+    /// Takes over the tags of the whole file.
+    pub(crate) fn describe(&mut self, tags: &[(String, String)]) {
+        let metadata = Options::new(tags.iter().map(|(key, value)| (key.as_str(), value.as_str()))).into_raw();
+        // SAFETY: the context is ours and frees the dictionary.
+        unsafe {
+            ffi::av_dict_free(&raw mut (*self.context).metadata);
+            (*self.context).metadata = metadata;
+        }
+    }
+
+    /// Adds a chapter; times in microseconds.
+    pub(crate) fn add_chapter(&mut self, start: i64, end: i64, title: Option<&str>) -> Result<(), AvError> {
+        // SAFETY: plain allocations that the context frees; the array grows by one before the new
+        // entry is counted.
+        unsafe {
+            let context = &mut *self.context;
+            let count = context.nb_chapters as usize;
+            let chapter = ffi::av_mallocz(size_of::<ffi::AVChapter>()).cast::<ffi::AVChapter>();
+            let array = ffi::av_realloc_array(context.chapters.cast(), count + 1, size_of::<*mut ffi::AVChapter>())
+                .cast::<*mut ffi::AVChapter>();
+            if !array.is_null() {
+                context.chapters = array;
+            }
+            if chapter.is_null() || array.is_null() {
+                ffi::av_free(chapter.cast());
+                return Err(AvError::MEMORY);
+            }
+            (*chapter).id = count as _;
+            (*chapter).time_base = TimeBase::MICROS.into();
+            (*chapter).start = start;
+            (*chapter).end = end;
+            (*chapter).metadata = Options::new(title.map(|title| ("title", title))).into_raw();
+            *array.add(count) = chapter;
+            context.nb_chapters += 1;
+        }
+        Ok(())
+    }
+
+    /// Writes the header. Streams have their final time base afterwards.
+    pub(crate) fn start(&mut self, settings: &[(&str, &str)]) -> Result<(), AvError> {
+        let mut options = Options::new(settings.iter().copied());
+        // SAFETY: the context has its streams.
+        check(unsafe { ffi::avformat_write_header(self.context, &raw mut options.0) }).map(drop)
+    }
+
+    pub(crate) fn time_base(&self, index: usize) -> TimeBase {
+        // SAFETY: the entry exists if it is returned.
+        self.stream(index).map_or(TimeBase::MICROS, |stream| unsafe { (*stream).time_base }.into())
+    }
+
+    /// Hands over a packet, in the order of its own stream; the muxer interleaves.
+    pub(crate) fn write(&mut self, packet: &mut Packet) -> Result<(), AvError> {
+        // SAFETY: context and packet are valid; the packet is empty afterwards.
+        check(unsafe { ffi::av_interleaved_write_frame(self.context, packet.as_ptr()) }).map(drop)
+    }
+
+    /// Writes the index and flushes.
+    pub(crate) fn finish(&mut self) -> Result<(), AvError> {
+        // SAFETY: called once after the header.
+        check(unsafe { ffi::av_write_trailer(self.context) })?;
+        self.io.flush();
+        if self.io.state().fault.is_some() || self.io.state().over_limit {
+            Err(AvError(ffi::AVERROR(libc::EIO)))
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.io.state().end
+    }
+
+    /// Why the file refused bytes, if it did.
+    pub(crate) fn fault(&self) -> Option<WriteFault> {
+        let sink = self.io.state();
+        if sink.over_limit {
+            return Some(WriteFault::OverLimit);
+        }
+        let error = sink.fault.as_ref()?;
+        Some(WriteFault::File(
+            error.raw_os_error().map_or_else(|| error.kind().into(), std::io::Error::from_raw_os_error),
+        ))
+    }
+
+    fn stream(&self, index: usize) -> Option<*mut ffi::AVStream> {
+        // SAFETY: the array has nb_streams entries.
+        unsafe {
+            let context = &*self.context;
+            (index < context.nb_streams as usize).then(|| *context.streams.add(index))
+        }
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        // SAFETY: the byte stream is ours and freed by `io` afterwards, so libav must not touch it.
+        unsafe {
+            (*self.context).pb = ptr::null_mut();
+            ffi::avformat_free_context(self.context);
+        }
+    }
+}
+
+/// Before 6.1 the display matrix and its like do not travel with the codec parameters.
+#[cfg(not(feature = "ffmpeg_6_1"))]
+unsafe fn copy_side_data(stream: *mut ffi::AVStream, source: StreamView<'_>) -> Result<(), AvError> {
+    let source = source.raw();
+    for index in 0..usize::try_from(source.nb_side_data).unwrap_or(0) {
+        // SAFETY: the array has nb_side_data entries; the new buffer has the size asked for.
+        unsafe {
+            let data = &*source.side_data.add(index);
+            let copy = ffi::av_stream_new_side_data(stream, data.type_, data.size as _);
+            if copy.is_null() {
+                return Err(AvError::MEMORY);
+            }
+            ptr::copy_nonoverlapping(data.data, copy, data.size as usize);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(feature = "ffmpeg_6_1")]
+unsafe fn copy_side_data(_: *mut ffi::AVStream, _: StreamView<'_>) -> Result<(), AvError> {
+    Ok(())
+}

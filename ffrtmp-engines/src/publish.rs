@@ -1,0 +1,218 @@
+//! Outputs appear whole or not at all.
+//!
+//! An attempt writes to a hidden name beside the target; [`Staged::commit`] makes it durable and
+//! renames it. What the name says about the format does not matter here: the plan decides.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use ffrtmp_core::error::{Code, Error, Result};
+use tempfile::{Builder, TempPath};
+
+/// Longest piece of the target's name in the hidden one, in bytes; file systems stop at 255.
+const MAX_NAME: usize = 128;
+
+/// A place for an output that nobody sees yet. Dropped without [`Staged::commit`] it is removed.
+#[derive(Debug)]
+pub struct Staged {
+    target: PathBuf,
+    directory: PathBuf,
+    temporary: TempPath,
+}
+
+/// An output that is visible and durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+}
+
+impl Staged {
+    /// Checks that the target can be written and takes a hidden name in its directory. An existing
+    /// regular file at the target stays as it is until [`Staged::commit`] replaces it.
+    ///
+    /// # Errors
+    /// `output_directory_missing`; `output_not_writable` for a target that is a directory, a device,
+    /// a FIFO or a symbolic link to one, or in a directory without write permission; `disk_full`.
+    pub fn new(target: &Path) -> Result<Self> {
+        let Some(name) = target.file_name() else {
+            return Err(not_writable(target, "names no file"));
+        };
+        let directory = match target.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        check_directory(&directory)?;
+        check_target(target)?;
+        let temporary = Builder::new()
+            .prefix(&hidden_prefix(name))
+            .suffix(".part")
+            .rand_bytes(8)
+            .permissions(permissions(target))
+            .tempfile_in(&directory)
+            .map_err(|error| refused(target, error))?
+            .into_temp_path();
+        Ok(Self { target: target.to_owned(), directory, temporary })
+    }
+
+    /// Where to write. The file exists and is empty.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.temporary
+    }
+
+    /// Makes the output durable and puts it in the target's place, atomically.
+    ///
+    /// # Errors
+    /// `disk_full`, `storage`, `output_not_writable`; the target is then as it was before.
+    pub fn commit(self) -> Result<Published> {
+        let Self { target, directory, temporary } = self;
+        let file = File::open(&temporary).map_err(|error| refused(&target, error))?;
+        file.sync_all().map_err(|error| refused(&target, error))?;
+        let size_bytes = file.metadata().map_err(|error| refused(&target, error))?.len();
+        // It may have become a directory or a device meanwhile.
+        check_target(&target)?;
+        temporary.persist(&target).map_err(|error| refused(&target, error.error))?;
+        File::open(&directory).and_then(|directory| directory.sync_all()).map_err(|error| refused(&target, error))?;
+        Ok(Published { path: target, size_bytes })
+    }
+}
+
+/// `.NAME.` of the target, cut to a length that every file system takes.
+fn hidden_prefix(name: &OsStr) -> OsString {
+    let name = name.to_string_lossy();
+    let mut end = name.len().min(MAX_NAME);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    OsString::from(format!(".{}.", &name[..end]))
+}
+
+/// What a new file of this process would get: temporary files are private otherwise.
+fn permissions(target: &Path) -> fs::Permissions {
+    use std::os::unix::fs::PermissionsExt;
+    let existing = fs::metadata(target).map(|metadata| metadata.permissions().mode() & 0o777);
+    fs::Permissions::from_mode(existing.unwrap_or(0o666))
+}
+
+fn check_directory(directory: &Path) -> Result<()> {
+    let missing = |what: &str| {
+        Error::new(Code::OutputDirectoryMissing, format!("{} {what}", directory.display())).field("output")
+    };
+    match fs::metadata(directory) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(missing("is not a directory")),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(missing("does not exist"))
+        }
+        Err(error) => Err(refused(directory, error)),
+    }
+}
+
+fn check_target(target: &Path) -> Result<()> {
+    match fs::symlink_metadata(target) {
+        Ok(metadata) if metadata.is_file() => check_writable(target),
+        Ok(metadata) if metadata.is_dir() => Err(not_writable(target, "is a directory")),
+        Ok(metadata) if metadata.is_symlink() => Err(not_writable(target, "is a symbolic link")),
+        Ok(_) => Err(not_writable(target, "is not a regular file")),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(refused(target, error)),
+    }
+}
+
+/// A file that its owner protected shall not be replaced by way of its directory.
+fn check_writable(target: &Path) -> Result<()> {
+    OpenOptions::new().write(true).open(target).map(drop).map_err(|error| refused(target, error))
+}
+
+fn not_writable(target: &Path, what: &str) -> Error {
+    Error::new(Code::OutputNotWritable, format!("{} {what}", target.display())).field("output")
+}
+
+fn refused(target: &Path, error: io::Error) -> Error {
+    let code = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Code::DiskFull,
+        ErrorKind::PermissionDenied
+        | ErrorKind::ReadOnlyFilesystem
+        | ErrorKind::InvalidInput
+        | ErrorKind::InvalidFilename
+        | ErrorKind::IsADirectory => Code::OutputNotWritable,
+        ErrorKind::NotFound => Code::OutputDirectoryMissing,
+        _ => Code::Storage,
+    };
+    Error::new(code, format!("{} cannot be written", target.display())).field("output").source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn an_output_is_invisible_until_it_is_committed() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("clip.mp4");
+        fs::write(&target, "old").unwrap();
+        let staged = Staged::new(&target).unwrap();
+        fs::write(staged.path(), "new and longer").unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"old");
+        let published = staged.commit().unwrap();
+        assert_eq!(published, Published { path: target.clone(), size_bytes: 14 });
+        assert_eq!(fs::read(&target).unwrap(), b"new and longer");
+        assert_eq!(names(directory.path()), ["clip.mp4"]);
+    }
+
+    #[test]
+    fn a_dropped_attempt_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let staged = Staged::new(&directory.path().join("clip.mp4")).unwrap();
+        fs::write(staged.path(), "half").unwrap();
+        let hidden = names(directory.path());
+        assert!(hidden.len() == 1 && hidden[0].starts_with(".clip.mp4."), "{hidden:?}");
+        drop(staged);
+        assert!(names(directory.path()).is_empty());
+    }
+
+    #[test]
+    fn long_and_strange_names_are_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["ä".repeat(127), "-i;%d\n\u{202e}🎬".to_owned(), "x".repeat(255)] {
+            let target = directory.path().join(&name);
+            let staged = Staged::new(&target).unwrap();
+            fs::write(staged.path(), "x").unwrap();
+            assert_eq!(staged.commit().unwrap().path, target);
+        }
+    }
+
+    #[test]
+    fn bad_targets_are_refused_by_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("file"), "x").unwrap();
+        symlink("/dev/null", path("link")).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, path("fifo"), rustix::fs::Mode::RWXU).unwrap();
+        for (target, code) in [
+            (path("missing/clip.mp4"), Code::OutputDirectoryMissing),
+            (path("file/clip.mp4"), Code::OutputDirectoryMissing),
+            (directory.path().to_owned(), Code::OutputNotWritable),
+            (path("link"), Code::OutputNotWritable),
+            (path("fifo"), Code::OutputNotWritable),
+            (path(&"x".repeat(300)), Code::OutputNotWritable),
+            (PathBuf::from("/"), Code::OutputNotWritable),
+            (PathBuf::from("/dev/null"), Code::OutputNotWritable),
+            (PathBuf::from("/proc/clip.mp4"), Code::OutputDirectoryMissing),
+        ] {
+            let error = Staged::new(&target).unwrap_err();
+            assert_eq!((error.code(), error.field_name()), (code, Some("output")), "{target:?}: {error}");
+        }
+    }
+}
