@@ -129,7 +129,13 @@ pub struct Registration {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<NodeId>,
     /// Name for people; the host name by default.
-    #[cfg_attr(feature = "openapi", schema(example = "worker-01"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            example = "worker-01", required = true, min_length = 1, max_length = 255,
+            pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$"
+        )
+    )]
     pub name: String,
     /// `server`, `desktop`, `laptop`, or another word.
     #[serde(rename = "type")]

@@ -268,9 +268,12 @@ mod tests {
             (r#"{"slots": 1}"#, "node_id"),
             (r#"{"node_id": "x"}"#, "node_id"),
             (r#"{"node_id": "00000000-0000-0000-0000-000000000001", "slots": "two"}"#, "slots"),
+            (r#"{"node_id": "00000000-0000-0000-0000-000000000001", "slots": 2.5}"#, "slots"),
         ] {
             assert_eq!(parse::<ClaimRequest>(json.as_bytes()).unwrap_err().field_name(), Some(field), "{json}");
         }
+        let whole = r#"{"node_id": "00000000-0000-0000-0000-000000000001", "slots": 2.0}"#;
+        assert_eq!(parse::<ClaimRequest>(whole.as_bytes()).unwrap().slots, 2);
         let nested = r#"{"attempts": [{"job_id": "00000000-0000-0000-0000-000000000001"}]}"#;
         let error = parse::<Heartbeat>(nested.as_bytes()).unwrap_err();
         assert_eq!(error.field_name(), Some("attempts[0].fence"));

@@ -33,6 +33,8 @@ use crate::http::wire::{self, BatchAnswer, JobList, LogEntry, LogList, MAX_BATCH
         (status = 201, description = "The job was created.", body = JobView,
             headers(("Location" = String, description = "Where the job is."))),
         (status = 200, description = "The idempotency key was known: the job of then.", body = JobView),
+        (status = 404, description = "A job that it depends on does not exist.", body = Problem,
+            content_type = "application/problem+json"),
         (status = 409, description = "The idempotency key belongs to another request.", body = Problem,
             content_type = "application/problem+json"),
         (status = 422, description = "The parts of the request contradict each other.", body = Problem,
@@ -44,7 +46,9 @@ pub(super) async fn submit(
     IdempotencyKey(key): IdempotencyKey,
     Body(body): Body<Value>,
 ) -> Result<Response, Failure> {
-    let submitted = app.coordinator.submit(request::parse(body)?, key).await?;
+    let request = request::parse(body)?;
+    check_dependencies(&app, &request, "").await?;
+    let submitted = app.coordinator.submit(request, key).await?;
     let location = format!("/api/v1/jobs/{}", submitted.job.id);
     let job = Json(JobView::from(submitted.job));
     Ok(if submitted.created {
@@ -52,6 +56,19 @@ pub(super) async fn submit(
     } else {
         job.into_response()
     })
+}
+
+/// Refuses a dependency that does not exist as what it is, a job that is not found, and says which.
+async fn check_dependencies(app: &App, request: &JobRequest, place: &str) -> Result<()> {
+    for (index, id) in request.depends_on.iter().enumerate() {
+        app.coordinator.job(&(*id).into()).await.map_err(|error| match error.code() {
+            Code::JobNotFound => Error::new(Code::JobNotFound, format!("no job has the id {id}"))
+                .field(format!("{place}depends_on[{index}]"))
+                .hint("name jobs that exist; `ffrtmp jobs list` shows them"),
+            _ => error,
+        })?;
+    }
+    Ok(())
 }
 
 /// What a batch may look like.
@@ -70,6 +87,8 @@ pub(super) struct BatchDocument {
     request_body = BatchDocument,
     responses(
         (status = 201, description = "Every job was created, in the order of the request.", body = BatchAnswer),
+        (status = 404, description = "A job that one of them depends on does not exist.", body = Problem,
+            content_type = "application/problem+json"),
         (status = 422, description = "The parts of a request contradict each other.", body = Problem,
             content_type = "application/problem+json"),
     )
@@ -79,6 +98,9 @@ pub(super) async fn submit_batch(
     Body(Batch(body)): Body<Batch>,
 ) -> Result<Response, Failure> {
     let requests = batch(body)?;
+    for (position, request) in requests.iter().enumerate() {
+        check_dependencies(&app, request, &format!("jobs[{position}].")).await?;
+    }
     let jobs: Vec<_> = app.coordinator.submit_batch(requests).await?.into_iter().map(JobView::from).collect();
     Ok((StatusCode::CREATED, Json(BatchAnswer { count: jobs.len(), jobs })).into_response())
 }
@@ -117,6 +139,12 @@ fn element(position: usize, job: Value) -> Result<JobRequest> {
     })
 }
 
+/// A label in a query.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, pattern = "^[^=]+=.*$", example = "team=news")]
+#[allow(dead_code, reason = "describes the query for the OpenAPI document")]
+pub(super) struct Label(String);
+
 /// The query of a list of jobs, for the OpenAPI document; [`wire::filter`] reads it.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -146,8 +174,8 @@ pub(super) struct ListParameters {
     /// With exactly this scenario.
     scenario: Option<String>,
     /// With this label, `key=value`; may be given more than once.
-    #[param(style = Form, explode = true, min_items = 1)]
-    label: Option<Vec<String>>,
+    #[param(inline, style = Form, explode = true, min_items = 1)]
+    label: Option<Vec<Label>>,
     /// Submitted at or after.
     #[param(value_type = Option<String>, format = DateTime)]
     created_after: Option<Timestamp>,
