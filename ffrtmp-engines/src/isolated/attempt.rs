@@ -14,6 +14,8 @@ use super::wire::{Answer, Broken, Inbox, ToChild, ToParent, VERSION, frame};
 
 /// How often orders and memory are looked at.
 const TICK: Duration = Duration::from_millis(20);
+/// Time for a child to load its libraries and greet.
+const GREETING: Duration = Duration::from_secs(10);
 /// Time for a child to take a request.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A canceled child is asked; after this it is terminated; after [`KILL_AFTER`] killed.
@@ -32,8 +34,8 @@ const MAX_LINE: usize = 4096;
 pub(super) struct Bounds {
     /// Resident memory in bytes.
     pub(super) memory: Option<u64>,
-    /// Wall time; for probing, where no control exists.
-    pub(super) time: Option<Duration>,
+    /// Wall time and the code of the error when it is over; for requests without a control.
+    pub(super) time: Option<(Duration, Code)>,
 }
 
 /// An answer and what it cost.
@@ -115,7 +117,9 @@ enum Sent {
 #[derive(Clone, Copy)]
 enum Doom {
     Memory,
-    Time,
+    Time(Code),
+    /// It never said that it is ready.
+    Silence,
 }
 
 /// How the conversation ended.
@@ -196,11 +200,12 @@ impl Attempt<'_> {
         if self.greeted {
             self.peak = self.peak.max(resident.peak);
         }
+        let elapsed = self.started.elapsed();
         let too_large = self.greeted && self.bounds.memory.is_some_and(|limit| resident.now > limit);
-        let too_long = self.bounds.time.is_some_and(|limit| self.started.elapsed() > limit);
-        self.doom = match (too_large, too_long) {
-            (true, _) => Some(Doom::Memory),
-            (_, true) => Some(Doom::Time),
+        self.doom = match self.bounds.time {
+            _ if too_large => Some(Doom::Memory),
+            Some((limit, code)) if elapsed > limit => Some(Doom::Time(code)),
+            _ if !self.greeted && elapsed > GREETING => Some(Doom::Silence),
             _ => return,
         };
         self.child.signal(Signal::KILL);
@@ -319,10 +324,7 @@ impl Attempt<'_> {
                 format!("the runner speaks protocol version {version}, this program {VERSION}"),
             )
             .hint("install ffrtmp-runner of the same release as the program that starts it"),
-            _ if !self.greeted => {
-                Error::new(Code::EngineUnavailable, "the program that was started is no ffrtmp-runner")
-                    .hint("FFRTMP_RUNNER must name the ffrtmp-runner of this release")
-            }
+            _ if !self.greeted => no_runner("the program that was started is no ffrtmp-runner"),
             broken => Error::new(Code::AttemptCrashed, format!("the runner sent {broken}")),
         }
     }
@@ -334,7 +336,10 @@ impl Attempt<'_> {
         }
         match self.doom {
             Some(Doom::Memory) => return self.too_much_memory(),
-            Some(Doom::Time) => return Error::new(Code::InputInvalid, "probing did not end within its time limit"),
+            Some(Doom::Time(code)) => return Error::new(code, "the runner did not answer within its time limit"),
+            Some(Doom::Silence) => {
+                return no_runner("the program that was started does not answer as an ffrtmp-runner");
+            }
             None => {}
         }
         let how = describe(ended);
@@ -366,6 +371,10 @@ impl Attempt<'_> {
             format!("the attempt used {} MB of memory; its limit is {} MB", mib(self.peak), mib(limit)),
         )
     }
+}
+
+fn no_runner(words: &str) -> Error {
+    Error::new(Code::EngineUnavailable, words).hint("FFRTMP_RUNNER must name the ffrtmp-runner of this release")
 }
 
 fn describe(ended: Option<Ended>) -> String {

@@ -131,14 +131,15 @@ impl IsolatedEngine {
         if let Some(known) = self.shared.capabilities.get() {
             return Ok(known);
         }
-        let found = match self.ask_quietly(&ToChild::Capabilities, CAPABILITIES_TIME)? {
+        let time = (CAPABILITIES_TIME, Code::EngineUnavailable);
+        let found = match self.ask_quietly(&ToChild::Capabilities, time)? {
             Answer::Capabilities(found) => found,
             other => return Err(wrong_answer(&other)),
         };
         Ok(self.shared.capabilities.get_or_init(|| found))
     }
 
-    fn ask_quietly(&self, request: &ToChild, time: Duration) -> Result<Answer> {
+    fn ask_quietly(&self, request: &ToChild, time: (Duration, Code)) -> Result<Answer> {
         let bounds = Bounds { memory: self.memory(), time: Some(time) };
         let child = self.shared.nursery.take()?;
         attempt::ask(child, request, bounds, &Control::default(), &Unobserved).map(|answered| answered.answer)
@@ -169,6 +170,10 @@ fn report(answered: Answered) -> Result<JobReport> {
     Ok(report)
 }
 
+fn probe_time(bounds: &MediaBounds) -> (Duration, Code) {
+    (bounds.max_probe + PROBE_GRACE, Code::InputInvalid)
+}
+
 fn wrong_answer(answer: &Answer) -> Error {
     let kind = match answer {
         Answer::Capabilities(_) => "capabilities",
@@ -194,14 +199,14 @@ impl Engine for IsolatedEngine {
     }
 
     fn probe(&self, source: &Source, bounds: &MediaBounds) -> Result<MediaInfo> {
-        match self.ask_quietly(&ToChild::Probe(source.into(), *bounds), bounds.max_probe + PROBE_GRACE)? {
+        match self.ask_quietly(&ToChild::Probe(source.into(), *bounds), probe_time(bounds))? {
             Answer::Media(info) => Ok(info),
             other => Err(wrong_answer(&other)),
         }
     }
 
     fn plan(&self, task: &Task) -> Result<Plan> {
-        match self.ask_quietly(&ToChild::Plan(task.into()), task.bounds.max_probe + PROBE_GRACE)? {
+        match self.ask_quietly(&ToChild::Plan(task.into()), probe_time(&task.bounds))? {
             Answer::Plan(plan) => Ok(plan),
             other => Err(wrong_answer(&other)),
         }
