@@ -24,7 +24,7 @@ pub(super) fn fit(wish: Option<PictureSize>, source: Option<&VideoInfo>) -> Resu
         return Ok((wish.map_or(GENERATED, PictureSize::resolution), SQUARE));
     };
     match wish {
-        Some(PictureSize::Bound(bound)) => Ok(shape.into_box(bound)),
+        Some(PictureSize::Bound(bound)) => Ok(shape.in_box(bound)),
         Some(PictureSize::Exact(size)) => Ok((size, shape.pixels_of(size))),
         None => shape.kept(),
     }
@@ -55,7 +55,7 @@ impl Shape {
 
     /// The largest picture of this shape in the box, with square pixels. The box lies or stands
     /// as the picture does.
-    fn into_box(&self, bound: Resolution) -> (Resolution, Ratio) {
+    fn in_box(&self, bound: Resolution) -> (Resolution, Ratio) {
         let (width, height) = (self.display_width(), f64::from(self.size.height));
         let bound = if height > width { bound.turned() } else { bound };
         let scale = (f64::from(bound.width) / width).min(f64::from(bound.height) / height);

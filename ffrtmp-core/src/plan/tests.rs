@@ -110,7 +110,7 @@ fn every_named_size_keeps_the_shape_and_fills_its_box() {
             let size = encode(&wishes, Some(&picture(width, height, (1, 1), rotation))).size;
             let (width, height) = if rotation % 180 == 90 { (height, width) } else { (width, height) };
             let bound = if height > width { bound.turned() } else { *bound };
-            assert!(size.width % 2 == 0 && size.height % 2 == 0, "{name}: {size}");
+            assert!(size.width.is_multiple_of(2) && size.height.is_multiple_of(2), "{name}: {size}");
             assert!(size.width <= bound.width && size.height <= bound.height, "{name}: {size}");
             assert!(size.width == bound.width || size.height == bound.height, "{name}: {size} of {width}x{height}");
             let off = f64::from(size.width) - f64::from(size.height) * f64::from(width) / f64::from(height);
@@ -294,7 +294,7 @@ fn quality_or_rate() {
         ("1440p-h264", "a.mp4", nothing.clone(), Some(&known), "3394k"),
         ("720p-h265", "a.mp4", nothing.clone(), Some(&known), "1200k"),
         ("720p-h264", "a.mp4", nothing.clone(), Some(&liar), "592k"),
-        ("live-stream", "a.mp4", nothing.clone(), Some(&unknown), "2370k"),
+        ("live-stream", "a.mp4", nothing, Some(&unknown), "2370k"),
     ] {
         let found = bits(encode(&request(scenario, output, parameters.clone()), source).rate);
         assert_eq!(found, expected, "{scenario} {output} {parameters}");

@@ -152,13 +152,12 @@ fn the_words_for_people_are_the_words_of_the_parser() {
 
 prop_compose! {
     fn any_scenario()(
-        before in proptest::collection::vec("[ac-gi-uw-z][bcdfgj-n]{2,6}", 0..3),
+        mut words in proptest::collection::vec("[ac-gi-uw-z][bcdfgj-n]{2,6}", 0..3),
         size in proptest::option::of((0..RESOLUTION_NAMES.len(), proptest::option::of(1_u32..=240))),
         codec in proptest::option::of(0..VideoCodec::ALL.len()),
         after in proptest::collection::vec("[ac-gi-uw-z][bcdfgj-n]{2,6}", 0..3),
         upper in any::<bool>(),
     ) -> (String, Option<usize>, Option<u32>, Option<VideoCodec>, usize) {
-        let mut words = before.clone();
         words.extend(size.map(|(name, fps)| {
             format!("{}{}", RESOLUTION_NAMES[name].0, fps.map(|fps| fps.to_string()).unwrap_or_default())
         }));
