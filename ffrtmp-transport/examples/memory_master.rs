@@ -21,8 +21,7 @@ async fn main() -> Result<()> {
     // Time stands still: no lease of this master ever expires.
     let clock = ManualClock::new(Timestamp::from_micros(i64::try_from(now.as_micros()).unwrap_or_default()));
     let store = Arc::new(MemoryStore::new());
-    let coordinator =
-        Coordinator::new(store, Arc::new(PriorityFifo::default()), Arc::new(clock), Settings::default());
+    let coordinator = Coordinator::new(store, Arc::new(PriorityFifo::default()), Arc::new(clock), Settings::default());
     let plenty = NonZeroU32::MAX;
     let config = ServerConfig {
         api_key: arguments.next().map(Secret::new),

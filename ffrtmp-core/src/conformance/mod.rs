@@ -4,3 +4,4 @@ pub mod engine;
 pub mod governor;
 pub mod scheduler;
 pub mod store;
+pub mod transport;

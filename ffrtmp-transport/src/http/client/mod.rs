@@ -111,10 +111,9 @@ impl MasterClient {
             .pool_idle_timeout(Duration::from_secs(20))
             .tcp_keepalive(Duration::from_secs(30))
             .tcp_nodelay(true)
+            // For http:// too: without, reqwest looks for a process-wide provider and panics.
+            .tls_backend_preconfigured(trust::tls(config, &base)?)
             .redirect(reqwest::redirect::Policy::none());
-        if base.scheme() == "https" {
-            builder = builder.tls_backend_preconfigured(trust::tls(config, &base)?);
-        }
         if trust::is_loopback(&base) {
             builder = builder.no_proxy();
         }

@@ -97,6 +97,7 @@ impl Verifier {
     fn new(config: &ClientConfig, master: &Url) -> Result<Self> {
         let policy = match (&config.ca, config.insecure_skip_verify) {
             (_, true) => Policy::Anybody,
+            (None, false) if master.scheme() == "http" => Policy::System { web: None, pins: None },
             (Some(file), false) => {
                 let exact = pem::certificates(file, "--ca")?;
                 Policy::Given { web: web(pem::roots(file, "--ca")?), exact, file: file.clone() }

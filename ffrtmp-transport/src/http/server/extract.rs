@@ -83,8 +83,26 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
         return Err(invalid("the body is empty").hint("send the JSON object that the OpenAPI document describes"));
     }
     // Syntax first, so that a missing bracket is not blamed on a field.
-    let value: Value = serde_json::from_str(text).map_err(|error| invalid(format!("the body is not JSON: {error}")))?;
+    let mut value: Value =
+        serde_json::from_str(text).map_err(|error| invalid(format!("the body is not JSON: {error}")))?;
+    whole_numbers(&mut value);
     typed(value)
+}
+
+/// Writes `2.0` as `2`: JSON knows one kind of number, and clients in languages that know one too
+/// send whole numbers either way.
+fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let whole = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 9e15);
+            if let Some(float) = whole {
+                *number = (float as i64).into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        Value::Object(fields) => fields.values_mut().for_each(whole_numbers),
+        _ => {}
+    }
 }
 
 /// Reads a value; an error names the path of the part at fault.
