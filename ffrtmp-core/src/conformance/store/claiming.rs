@@ -89,7 +89,8 @@ pub async fn a_node_gets_what_it_can_run(harness: &dyn Harness) {
     let stored = ids(&submit(&*store, drafts.into()).await);
     let plain = Capabilities { video_codecs: Some(vec![VideoCodec::H264]), ..Capabilities::default() };
     let gstreamer_only = Capabilities { engines: vec![EngineName::Gstreamer], ..Capabilities::default() };
-    let rows: [(Capabilities, &[(&str, &str)], &[usize]); 6] = [
+    type Expected<'a> = (Capabilities, &'a [(&'a str, &'a str)], &'a [usize]);
+    let rows: [Expected<'_>; 6] = [
         (Capabilities { engines: Vec::new(), ..Capabilities::default() }, &[("node.gpu", "yes")], &[]),
         (gstreamer_only, &[("node.gpu", "no")], &[3]),
         (plain.clone(), &[], &[0, 2]),
