@@ -151,7 +151,8 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// `idempotency_mismatch` for a known key with another digest; `invalid_field` naming
-    /// `depends_on` for a dependency that does not exist (jobs of the same call count).
+    /// `depends_on` for a dependency that does not exist (jobs of the same call count) or for jobs
+    /// of one call that wait for each other, naming `id` for an id that is stored already.
     async fn submit(&self, jobs: Vec<NewJob>, now: Timestamp) -> Result<Vec<Submitted>>;
 
     /// The job of this name.
@@ -170,7 +171,8 @@ pub trait Store: Send + Sync + 'static {
     /// answers stand in the order of the commands and hold the job after the command.
     ///
     /// # Errors
-    /// Inner: `job_not_found` and what [`Job::apply`] refuses. Outer: `storage`.
+    /// Inner: `job_not_found`, what [`Job::apply`] refuses, and `invalid_field` for a report that
+    /// cannot be stored (a number that is not finite). Outer: `storage`.
     async fn apply(&self, commands: Vec<(JobId, JobCommand)>, now: Timestamp) -> Result<Vec<Result<Job>>>;
 
     /// Leases and backoffs whose time has come, oldest first, at most `limit`.
@@ -188,9 +190,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// Adds lines to the log of a job, under the attempt that wrote them. The log keeps the newest
     /// [`MAX_LOG_LINES`] lines.
+    ///
+    /// # Errors
+    /// `job_not_found`.
     async fn append_logs(&self, job: JobId, attempt: u32, lines: Vec<LogLine>) -> Result<()>;
 
     /// The log of a job, oldest line first, with the attempt of each line.
+    ///
+    /// # Errors
+    /// `job_not_found`.
     async fn logs(&self, job: JobId) -> Result<Vec<(u32, LogLine)>>;
 
     /// Stores a node or what it newly says of itself. The flag tells whether it is new.
