@@ -1,5 +1,6 @@
 //! Writes about jobs: each function is one operation inside the writer's transaction.
 
+use ffrtmp_core::Result as CoreResult;
 use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::id::{JobId, TenantId};
 use ffrtmp_core::job::{Job, JobState};
@@ -7,7 +8,6 @@ use ffrtmp_core::lifecycle::JobCommand;
 use ffrtmp_core::node::Requirements;
 use ffrtmp_core::protocol::LogLine;
 use ffrtmp_core::store::{ClaimOrder, MAX_LOG_LINES, NewJob, Rank, Submitted};
-use ffrtmp_core::{Error, Result as CoreResult};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::document::{self, micros};
@@ -315,7 +315,7 @@ pub(super) fn cell(row: &rusqlite::Row<'_>, column: usize) -> Result<Cell, Fault
         state: document::word(row, column)?,
         queue: document::word(row, column + 1)?,
         priority: document::word(row, column + 2)?,
-        engine: engine.map(|engine| engine.parse()).transpose().map_err(Error::from)?,
+        engine: engine.map(|engine| engine.parse()).transpose()?,
     })
 }
 

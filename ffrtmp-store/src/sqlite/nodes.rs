@@ -1,9 +1,9 @@
 //! Writes about nodes.
 
+use ffrtmp_core::Code;
 use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::id::NodeId;
 use ffrtmp_core::node::{About, Node, NodeCommand};
-use ffrtmp_core::{Code, Error};
 use rusqlite::{Connection, params};
 
 use super::document;
@@ -31,7 +31,7 @@ pub(super) fn register(
 
 pub(super) fn apply(connection: &Connection, id: NodeId, command: NodeCommand, now: Timestamp) -> Result<Node, Fault> {
     let mut node = query::node(connection, id)?;
-    node.apply(command, now).map_err(Error::from)?;
+    node.apply(command, now)?;
     save(connection, &node)?;
     Ok(node)
 }
