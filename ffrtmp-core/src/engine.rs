@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Error, Result};
-use crate::job::{EngineName, JobReport};
+use crate::governor::ResourceGovernor;
+use crate::job::{EngineName, JobReport, ResourceLimits};
 use crate::media::{MediaInfo, VideoCodec};
 use crate::plan::{OutputRequest, Plan};
 use crate::scenario::Scenario;
@@ -225,6 +226,13 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Does the work and returns what was measured; `output_uri` stays empty.
     fn run(&self, task: &Task, control: &Control, observer: &dyn Observer) -> Result<JobReport>;
+
+    /// The same engine with every attempt under these limits and this governor; `None` for an
+    /// engine that has no process of its own to limit.
+    fn limited(&self, limits: &ResourceLimits, governor: &Arc<dyn ResourceGovernor>) -> Option<Arc<dyn Engine>> {
+        let _ = (limits, governor);
+        None
+    }
 }
 
 impl Task {

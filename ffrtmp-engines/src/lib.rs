@@ -1,6 +1,11 @@
-//! Engine implementations of ffrtmp: any engine in a child process, and one without codecs.
+//! Engine implementations of ffrtmp: libav in this process, any engine in a child process, and one
+//! without codecs; and how an output is published.
 
 pub mod isolated;
 pub mod libav;
 pub mod publish;
 pub mod synthetic;
+
+pub use isolated::IsolatedEngine;
+pub use libav::LibavEngine;
+pub use synthetic::SyntheticEngine;

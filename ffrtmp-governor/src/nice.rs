@@ -45,14 +45,20 @@ struct Last {
 
 impl Default for NiceGovernor {
     fn default() -> Self {
-        Self::new(DEFAULT_NICE)
+        Self::new()
     }
 }
 
 impl NiceGovernor {
-    /// A governor that gives processes this priority, -20 to 19; 10 is usual.
+    /// A governor that gives processes priority 10.
     #[must_use]
-    pub fn new(nice: i32) -> Self {
+    pub fn new() -> Self {
+        Self::with_nice(DEFAULT_NICE)
+    }
+
+    /// A governor that gives processes this priority, -20 to 19.
+    #[must_use]
+    pub fn with_nice(nice: i32) -> Self {
         Self::on(Root::default(), nice)
     }
 

@@ -3,11 +3,11 @@
 use std::env;
 use std::process::ExitCode;
 
+use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_engines::isolated::fault::FaultyEngine;
 use ffrtmp_engines::isolated::serve;
+use ffrtmp_engines::libav::{self, LibavEngine};
 use ffrtmp_engines::synthetic::{Behaviour, SyntheticEngine};
-
-use ffrtmp_core::error::{Code, Error, Result};
 
 fn main() -> ExitCode {
     run().unwrap_or_else(|error| {
@@ -20,7 +20,10 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode> {
     let args: Vec<String> = env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => serve(|| -> Result<SyntheticEngine> { Err(Error::new(Code::EngineUnavailable, "libav is not linked")) }),
+        [] => {
+            libav::init();
+            serve(LibavEngine::new)
+        }
         ["--synthetic", behaviour] => {
             let behaviour: Behaviour = serde_json::from_str(behaviour).map_err(|error| {
                 Error::new(Code::InvalidField, "not a behaviour").field("--synthetic").source(error)

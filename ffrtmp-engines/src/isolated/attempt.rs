@@ -18,9 +18,10 @@ const TICK: Duration = Duration::from_millis(20);
 const GREETING: Duration = Duration::from_secs(10);
 /// Time for a child to take a request.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A canceled child is asked; after this it is terminated; after [`KILL_AFTER`] killed.
-const TERMINATE_AFTER: Duration = Duration::from_millis(150);
-const KILL_AFTER: Duration = Duration::from_millis(400);
+/// A canceled child is asked; after this it is terminated; after [`KILL_AFTER`] killed. Encoders
+/// take their time to close, and what they would still write is thrown away.
+const TERMINATE_AFTER: Duration = Duration::from_millis(80);
+const KILL_AFTER: Duration = Duration::from_millis(300);
 /// Time between SIGKILL and the end, unless the kernel holds the process.
 const DEATH: Duration = Duration::from_secs(1);
 /// Time for a child that has said all to end by itself.
@@ -124,7 +125,7 @@ enum Doom {
 
 /// How the conversation ended.
 enum Ending {
-    Answered(Answer),
+    Answered(Box<Answer>),
     Failed(Error),
     Gone,
     Broken(Broken),
@@ -253,7 +254,7 @@ impl Attempt<'_> {
             }
             ToParent::Progress(progress) => self.observer.progress(progress),
             ToParent::Log { level, text } => self.log(&level, &text),
-            ToParent::Done(answer) => return Some(Ending::Answered(*answer)),
+            ToParent::Done(answer) => return Some(Ending::Answered(answer)),
             ToParent::Failed(error) => return Some(Ending::Failed(error.into())),
         }
         None
@@ -286,7 +287,7 @@ impl Attempt<'_> {
         });
         self.read_printed();
         match ending {
-            Ending::Answered(answer) => Ok(self.answered(answer, ended)),
+            Ending::Answered(answer) => Ok(self.answered(*answer, ended)),
             Ending::Failed(_) if self.canceled.is_some() => Err(self.lost(ended)),
             Ending::Failed(error) => Err(error),
             Ending::Broken(broken) => Err(self.broken(&broken)),

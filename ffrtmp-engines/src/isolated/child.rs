@@ -230,6 +230,16 @@ mod tests {
     }
 
     #[test]
+    fn a_child_that_has_ended_is_noticed_and_reaped() {
+        let recipe = Recipe { program: "/bin/sh".into(), args: vec!["-c".into(), "exit 7".into()], nice: 0 };
+        let mut child = Child::start(&recipe).unwrap();
+        let ended = child.reap(Duration::from_secs(10)).expect("it ends");
+        assert_eq!(ended.status.code(), Some(7));
+        assert!(!child.is_alive(), "the nursery would hand out a dead child");
+        assert!(child.resident().is_none());
+    }
+
+    #[test]
     fn keys_stay_with_the_parent() {
         assert!(may_see("PATH".as_ref()) && may_see("LC_ALL".as_ref()));
         assert!(!may_see("MASTER_API_KEY".as_ref()) && !may_see("AWS_SECRET_ACCESS_KEY".as_ref()));

@@ -18,6 +18,7 @@
 
 mod attempt;
 mod child;
+#[doc(hidden)]
 pub mod fault;
 mod nursery;
 mod serve;
@@ -48,6 +49,8 @@ use wire::{Answer, ToChild};
 
 /// Time on top of [`MediaBounds::max_probe`] in which a probing child must have ended.
 const PROBE_GRACE: Duration = Duration::from_secs(2);
+/// Most memory of a probing child: a description needs little, whatever the file claims to be.
+const PROBE_MEMORY: u64 = 512 << 20;
 /// Time for the test encodes behind [`Engine::capabilities`].
 const CAPABILITIES_TIME: Duration = Duration::from_secs(60);
 
@@ -140,13 +143,10 @@ impl IsolatedEngine {
     }
 
     fn ask_quietly(&self, request: &ToChild, time: (Duration, Code)) -> Result<Answer> {
-        let bounds = Bounds { memory: self.memory(), time: Some(time) };
+        let memory = (!matches!(request, ToChild::Capabilities)).then_some(PROBE_MEMORY);
+        let bounds = Bounds { memory, time: Some(time) };
         let child = self.shared.nursery.take()?;
         attempt::ask(child, request, bounds, &Control::default(), &Unobserved).map(|answered| answered.answer)
-    }
-
-    fn memory(&self) -> Option<u64> {
-        self.limits.max_memory_mb.and_then(|mb| mb.checked_mul(1 << 20))
     }
 
     fn attempt(&self, task: &Task, control: &Control, observer: &dyn Observer) -> Result<JobReport> {
@@ -154,7 +154,8 @@ impl IsolatedEngine {
         let child = self.shared.nursery.take()?;
         let governed = self.governor.as_ref().map(|governor| governor.govern(child.pid(), &self.limits));
         let _governed = governed.transpose()?;
-        let bounds = Bounds { memory: self.memory(), time: None };
+        let memory = self.limits.max_memory_mb.and_then(|mb| mb.checked_mul(1 << 20));
+        let bounds = Bounds { memory, time: None };
         let answered = attempt::ask(child, &ToChild::Run(task.into()), bounds, control, observer)?;
         report(answered)
     }
@@ -214,6 +215,10 @@ impl Engine for IsolatedEngine {
 
     fn run(&self, task: &Task, control: &Control, observer: &dyn Observer) -> Result<JobReport> {
         self.attempt(task, control, observer).inspect_err(|_| remove_output(task))
+    }
+
+    fn limited(&self, limits: &ResourceLimits, governor: &Arc<dyn ResourceGovernor>) -> Option<Arc<dyn Engine>> {
+        Some(Arc::new(self.under(limits).governed(Arc::clone(governor))))
     }
 }
 

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use ffrtmp_core::conformance::engine::{self, Subject};
 use ffrtmp_core::engine::Engine;
+use ffrtmp_engines::isolated::IsolatedEngine;
+use ffrtmp_engines::libav::LibavEngine;
 use ffrtmp_engines::synthetic::{Behaviour, SyntheticEngine};
 
-use crate::isolated_synthetic;
+use crate::{isolated_synthetic, runner};
 
 /// The suite needs engines that take their time over the long task and hurry over the quick one.
 fn judge(name: &str, engine: impl Engine, long: (&'static str, f64)) {
@@ -39,4 +41,17 @@ fn synthetic() {
 #[test]
 fn isolated_synthetic_conforms() {
     judge("isolated synthetic", isolated_synthetic(&steady()), ("144p10-h264", 1200.0));
+}
+
+/// Ten minutes of it take minutes on any machine; no test waits for its end.
+const HEAVY: (&str, f64) = ("1080p30-h264", 600.0);
+
+#[test]
+fn libav() {
+    judge("libav", LibavEngine::new().expect("the libraries load"), HEAVY);
+}
+
+#[test]
+fn isolated_libav() {
+    judge("isolated libav", IsolatedEngine::new(runner(), Vec::new()), HEAVY);
 }

@@ -1,6 +1,8 @@
 //! Engines under the conformance suite, in process and in children of the real `ffrtmp-runner`,
 //! and what becomes of children that go wrong.
 
+#![allow(clippy::print_stdout, reason = "measured times are for whoever reads the test's output")]
+
 mod conformance;
 mod faults;
 mod overhead;
