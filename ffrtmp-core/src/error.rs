@@ -147,6 +147,9 @@ codes! {
     IdempotencyMismatch "idempotency_mismatch" Caller 409 CONFLICT UserError
         "The idempotency key was used before with a different request."
         "Use a new key for a new request.";
+    OutputIsInput "output_is_input" Caller 409 CONFLICT UserError
+        "The output has the name of the input, which it would replace while it is read."
+        "Give the output another name.";
     PayloadTooLarge "payload_too_large" Caller 413 USAGE UserError
         "The request body is larger than the endpoint takes."
         "Split it; POST /jobs/batch takes up to 1,000 jobs.";

@@ -163,7 +163,9 @@ fn check_places(request: &JobRequest) -> Result<()> {
     let input = request.input.as_deref().map(Scheme::of_input).transpose()?;
     let output = request.output.as_deref().map(Scheme::of_output).transpose()?;
     if input == Some(Scheme::File) && output == Some(Scheme::File) && request.input == request.output {
-        return Err(invalid("output", "is the input", "give the output another name"));
+        return Err(Error::new(Code::OutputIsInput, "is the input")
+            .field("output")
+            .hint("give the output another name"));
     }
     Ok(())
 }

@@ -207,7 +207,8 @@ impl ServerCertVerifier for Verifier {
 impl Verifier {
     fn refused_by(&self, reason: &CertificateError, ca: Option<&Path>) -> Untrusted {
         let message = match reason {
-            CertificateError::UnknownIssuer => {
+            // A self-signed stranger may bear the name of one that is trusted.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 let file = ca.map_or_else(|| "the system".into(), |file| file.display().to_string());
                 format!("no authority of {file} vouches for the certificate of {}", self.authority)
             }

@@ -190,7 +190,9 @@ pub(super) struct ListParameters {
     responses((status = 200, description = "A page of jobs.", body = JobList))
 )]
 pub(super) async fn list(State(app): State<Arc<App>>, Query(query): Query) -> Result<Json<JobList>, Failure> {
-    let (filter, page) = wire::filter(&query)?;
+    let Some((filter, page)) = wire::filter(&query)? else {
+        return Ok(Json(JobList { jobs: Vec::new(), count: 0, next_cursor: None }));
+    };
     let jobs = app.coordinator.jobs(&filter, page).await?;
     let next_cursor = match jobs.last() {
         Some(last) if jobs.len() == page.limit => older(&app, &filter, last.sequence_number).await?,

@@ -140,7 +140,7 @@ mod tests {
     fn schemas_by_hand_have_the_fields_of_their_types() {
         use ffrtmp_core::job::{JobRequest, Parameters, ResourceLimits};
         let hand = by_hand();
-        let derived = |schema: utoipa::openapi::RefOr<utoipa::openapi::Schema>| serde_json::to_value(schema).unwrap();
+        let derived = |schema: RefOr<utoipa::openapi::Schema>| serde_json::to_value(schema).unwrap();
         assert_eq!(properties(&hand["JobRequest"]), properties(&derived(JobRequest::schema())));
         assert_eq!(properties(&hand["ResourceLimits"]), properties(&derived(ResourceLimits::schema())));
         let mut parameters = derived(Parameters::schema());
