@@ -45,7 +45,7 @@ async fn main() -> Result<()> {
     let engine: Arc<dyn Engine> = Arc::new(NoteEngine(EngineCapabilities { video_encoders: codecs, ..Default::default() }));
     let work = tempfile::tempdir().map_err(|error| Error::new(Code::Storage, "no temporary directory").source(error))?;
     let options = AgentOptions { work_dir: Some(work.path().join("agent")), ..AgentOptions::default() };
-    let agent = Agent::new(Arc::new(master.transport()), vec![engine], Arc::new(NoGovernor), options).await?;
+    let agent = Agent::new(Arc::new(master.transport()), vec![engine], Arc::new(NoGovernor::default()), options).await?;
     let running = [tokio::spawn(master.run(stop.clone())), tokio::spawn(agent.run(stop.clone()))];
 
     let mut events = coordinator.events();

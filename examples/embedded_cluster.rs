@@ -17,7 +17,7 @@ async fn main() -> Result<()> {
     let work = tempfile::tempdir().map_err(|error| Error::new(Code::Storage, "no temporary directory").source(error))?;
     let options = AgentOptions { work_dir: Some(work.path().join("agent")), ..AgentOptions::default() };
     let engine: Arc<dyn Engine> = Arc::new(LibavEngine::new()?);
-    let agent = Agent::new(Arc::new(master.transport()), vec![engine], Arc::new(NoGovernor), options).await?;
+    let agent = Agent::new(Arc::new(master.transport()), vec![engine], Arc::new(NoGovernor::default()), options).await?;
     let master = tokio::spawn(master.run(stop.clone()));
     let agent = tokio::spawn(agent.run(stop.clone()));
 

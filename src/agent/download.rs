@@ -160,12 +160,24 @@ impl Download<'_> {
 
 fn client(places: &Arc<Places>) -> Result<Client> {
     Client::builder()
+        .tls_backend_preconfigured(system_trust()?)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .connect_timeout(CONNECT)
         .dns_resolver(Arc::new(CheckedResolver(Arc::clone(places))))
         .build()
         .map_err(|error| Error::new(Code::Tls, "cannot set up a client for downloads").source(error))
+}
+
+/// Trusts whom the operating system trusts.
+fn system_trust() -> Result<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::new(Code::Tls, "no TLS for downloads").source(error))?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 fn check_url(url: &Url, places: &Places) -> Result<()> {

@@ -322,7 +322,9 @@ impl Shared {
 
     /// What this machine is and can do; encoders are proven by a test encode the first time.
     fn registration(&self) -> Registration {
-        let facts = ffrtmp_governor::HostFacts::read();
+        let facts = ffrtmp_governor::HostFacts::read(&ffrtmp_governor::probe::Root::default());
+        let capabilities = self.capabilities();
+        self.metrics.machine(self.node(), &capabilities.encoders, !facts.gpus.is_empty());
         Registration {
             id: Some(self.node()),
             name: self.name(),
@@ -335,7 +337,7 @@ impl Shared {
             gpus: facts.gpus,
             ram_total_bytes: facts.ram_total_bytes,
             labels: self.options.labels.clone(),
-            capabilities: self.capabilities(),
+            capabilities,
             max_concurrent_jobs: Some(self.slots),
             version: Some(env!("CARGO_PKG_VERSION").into()),
         }
@@ -435,8 +437,11 @@ fn allowed(options: &AgentOptions, work: &WorkDir) -> Result<Vec<PathBuf>> {
 }
 
 fn recommended_slots() -> u32 {
-    ffrtmp_governor::recommend(ffrtmp_governor::Environment::Production, &ffrtmp_governor::HostFacts::read())
-        .max_concurrent_jobs
+    ffrtmp_governor::recommend(
+        ffrtmp_governor::Environment::Production,
+        &ffrtmp_governor::HostFacts::read(&ffrtmp_governor::probe::Root::default()),
+    )
+    .max_concurrent_jobs
 }
 
 fn default_work_dir() -> PathBuf {

@@ -7,7 +7,7 @@ use ffrtmp_core::error::{Code, Error, Result};
 
 /// The directories and hosts that jobs may use.
 #[derive(Clone, Debug)]
-pub struct Places {
+pub(super) struct Places {
     roots: Vec<PathBuf>,
     hosts: Vec<String>,
 }
@@ -17,7 +17,7 @@ impl Places {
     ///
     /// # Errors
     /// `invalid_config` naming `allow-path` for a directory that does not exist.
-    pub fn new(roots: &[PathBuf], hosts: &[String]) -> Result<Self> {
+    pub(super) fn new(roots: &[PathBuf], hosts: &[String]) -> Result<Self> {
         let roots = roots
             .iter()
             .map(|root| {
@@ -36,7 +36,7 @@ impl Places {
     ///
     /// # Errors
     /// `path_not_allowed`, `input_not_found`, `input_unreadable`.
-    pub fn input(&self, text: &str) -> Result<PathBuf> {
+    pub(super) fn input(&self, text: &str) -> Result<PathBuf> {
         let path = self.absolute(text, "input")?;
         self.refuse_outside(&path, text, "input")?;
         let real = path.canonicalize().map_err(|error| unreadable(text, error))?;
@@ -54,7 +54,7 @@ impl Places {
     ///
     /// # Errors
     /// `path_not_allowed`, `output_directory_missing`, `output_not_writable`.
-    pub fn output(&self, text: &str) -> Result<PathBuf> {
+    pub(super) fn output(&self, text: &str) -> Result<PathBuf> {
         let path = self.absolute(text, "output")?;
         self.refuse_outside(&path, text, "output")?;
         let name = path.file_name().map(ToOwned::to_owned).ok_or_else(|| {
@@ -77,7 +77,7 @@ impl Places {
     /// # Errors
     /// `host_not_allowed` for a private, loopback or link-local address of a host that is not
     /// named.
-    pub fn check_address(&self, host: &str, address: IpAddr, field: &'static str) -> Result<()> {
+    pub(super) fn check_address(&self, host: &str, address: IpAddr, field: &'static str) -> Result<()> {
         if self.names_host(host) || !is_private(address) {
             return Ok(());
         }
@@ -88,7 +88,7 @@ impl Places {
 
     /// Whether the operator named the host.
     #[must_use]
-    pub fn names_host(&self, host: &str) -> bool {
+    pub(super) fn names_host(&self, host: &str) -> bool {
         let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
         self.hosts.contains(&host)
     }

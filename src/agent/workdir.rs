@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 
 /// A locked work directory.
 #[derive(Debug)]
-pub struct WorkDir {
+pub(super) struct WorkDir {
     root: PathBuf,
     node: NodeId,
     _lock: File,
@@ -24,7 +24,7 @@ impl WorkDir {
     /// # Errors
     /// `invalid_config` naming `work-dir` if another agent uses it; `storage` if it cannot be
     /// made or written.
-    pub fn open(root: &Path) -> Result<Self> {
+    pub(super) fn open(root: &Path) -> Result<Self> {
         fs::create_dir_all(root).map_err(|error| broken(root, error))?;
         let root = root.canonicalize().map_err(|error| broken(root, error))?;
         let path = root.join("lock");
@@ -49,7 +49,7 @@ impl WorkDir {
     ///
     /// # Errors
     /// As [`WorkDir::open`], after 64 tries.
-    pub fn open_free(base: &Path) -> Result<Self> {
+    pub(super) fn open_free(base: &Path) -> Result<Self> {
         let numbered =
             |n: u32| if n == 1 { base.to_path_buf() } else { PathBuf::from(format!("{}-{n}", base.display())) };
         for n in 1..64 {
@@ -63,19 +63,19 @@ impl WorkDir {
 
     /// The identity kept here.
     #[must_use]
-    pub fn node(&self) -> NodeId {
+    pub(super) fn node(&self) -> NodeId {
         self.node
     }
 
     /// The directory itself.
     #[must_use]
-    pub fn root(&self) -> &Path {
+    pub(super) fn root(&self) -> &Path {
         &self.root
     }
 
     /// Where outputs go that have no place of their own.
     #[must_use]
-    pub fn outputs(&self) -> PathBuf {
+    pub(super) fn outputs(&self) -> PathBuf {
         self.root.join("outputs")
     }
 
@@ -83,7 +83,7 @@ impl WorkDir {
     ///
     /// # Errors
     /// `storage`, or `disk_full`.
-    pub fn attempt(&self, job: JobId, fence: Fence) -> Result<AttemptDir> {
+    pub(super) fn attempt(&self, job: JobId, fence: Fence) -> Result<AttemptDir> {
         let path = self.root.join("attempts").join(format!("{job}-{fence}"));
         fs::create_dir_all(&path).map_err(|error| broken(&path, error))?;
         Ok(AttemptDir(path))
@@ -114,12 +114,12 @@ impl WorkDir {
 
 /// The directory of one attempt.
 #[derive(Debug)]
-pub struct AttemptDir(PathBuf);
+pub(super) struct AttemptDir(PathBuf);
 
 impl AttemptDir {
     /// The directory itself.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.0
     }
 
@@ -127,7 +127,7 @@ impl AttemptDir {
     ///
     /// # Errors
     /// `storage`, or `disk_full`.
-    pub fn note_output(&self, staged: &Path) -> Result<()> {
+    pub(super) fn note_output(&self, staged: &Path) -> Result<()> {
         use std::os::unix::ffi::OsStrExt;
         let path = self.0.join("staged-output");
         fs::write(&path, staged.as_os_str().as_bytes()).map_err(|error| broken(&path, error))
