@@ -72,10 +72,10 @@ impl Console {
         self.line(serde_json::to_string(value).map_err(unserializable)?)
     }
 
-    /// Prints a table, trailing blanks removed.
+    /// Prints a table without the blanks around it.
     pub(crate) fn table(&self, table: &Table) -> Done {
         let text = table.to_string();
-        text.lines().try_for_each(|line| self.line(line.trim_end()))
+        text.lines().try_for_each(|line| self.line(line.strip_prefix(' ').unwrap_or(line).trim_end()))
     }
 
     /// Says something on stderr that is no result.

@@ -68,7 +68,7 @@ impl Gauge {
                 bar.set_position((percent.clamp(0.0, 100.0) * STEPS) as u64);
                 bar.set_message(text);
             }
-            None if !self.silent => self.print(percent, text, false),
+            None if !self.silent => self.print(percent, text),
             None => {}
         }
     }
@@ -87,18 +87,18 @@ impl Gauge {
                 self.show(percent, text);
                 bar.abandon();
             }
-            None if !self.silent => self.print(percent, one_line(text), true),
+            None if !self.silent => self.print(percent, one_line(text)),
             None => {}
         }
     }
 
-    fn print(&self, percent: f64, text: String, last: bool) {
+    fn print(&self, percent: f64, text: String) {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         // Numbers in a text change all the time; its first word is the state.
         let state = |text: &str| text.split_whitespace().next().map(str::to_owned);
         let due = line.as_ref().is_none_or(|line| {
             let moved = line.done < percent && line.at.elapsed() >= LINE_EVERY;
-            moved || state(&line.text) != state(&text) || (last && line.text != text)
+            moved || state(&line.text) != state(&text)
         });
         if due {
             eprintln_quietly(&format!("{:<16} {percent:>3.0}%  {text}", self.name));

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use clap_complete::Shell;
 use ffrtmp::core::scenario::Scenario;
+use ffrtmp::governor::Environment;
 
 use super::jobs::Wishes;
-use super::values::{Environment, parse};
+use super::values::{Named, parse};
 
 #[derive(Debug, Args)]
 pub(crate) struct Transcode {
@@ -16,7 +17,7 @@ pub(crate) struct Transcode {
     pub(crate) input: PathBuf,
     /// File to write; its extension names the container: mp4, mkv, webm, ts
     #[arg(value_name = "OUT")]
-    pub(crate) output: PathBuf,
+    pub(crate) target: PathBuf,
     /// What to make, such as 720p30-h264; without one the source's size and rate are kept
     #[arg(long, value_parser = parse::<Scenario>, allow_hyphen_values = true)]
     pub(crate) scenario: Option<Scenario>,
@@ -46,7 +47,7 @@ pub(crate) enum Config {
 #[derive(Debug, Args)]
 pub(crate) struct Recommend {
     /// What the machine is for
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_parser = Named::of(Environment::ALL, Environment::as_str), default_value = "development")]
     pub(crate) environment: Environment,
 }
 

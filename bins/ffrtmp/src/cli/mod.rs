@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use ffrtmp::core::{Error, Result};
 
-pub(crate) use values::{Environment, Format};
+pub(crate) use values::Format;
 
 /// Distributed, energy-aware video transcoding: jobs and nodes of a master, and local work
 /// without one

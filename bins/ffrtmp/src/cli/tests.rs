@@ -26,6 +26,28 @@ fn the_commands_are_well_formed() {
     Cli::command().debug_assert();
 }
 
+/// A command's own argument with the name of a global one would take its place without a word.
+#[test]
+fn no_command_redefines_a_global_flag() {
+    use clap::CommandFactory as _;
+    let mut root = Cli::command();
+    root.build();
+    let globals: Vec<_> = root.get_arguments().filter(|arg| arg.is_global_set()).cloned().collect();
+    let mut commands: Vec<_> = root.get_subcommands().collect();
+    while let Some(command) = commands.pop() {
+        commands.extend(command.get_subcommands());
+        for own in command.get_arguments() {
+            let same = globals.iter().find(|global| global.get_id() == own.get_id());
+            assert!(
+                same.is_none_or(|global| global.get_help() == own.get_help()),
+                "{}: {}",
+                command.get_name(),
+                own.get_id()
+            );
+        }
+    }
+}
+
 #[test]
 fn global_flags_stand_before_or_after_the_command() {
     for line in ["--output json --master http://m:1 jobs list", "jobs list --output=json --master http://m:1"] {

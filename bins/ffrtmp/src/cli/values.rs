@@ -26,18 +26,6 @@ pub(crate) enum Format {
     Bash,
 }
 
-/// What a configuration is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Environment {
-    /// Leave most of the machine to its user
-    #[default]
-    Development,
-    /// Between the two
-    Staging,
-    /// The machine is there for this
-    Production,
-}
-
 /// Parses by `FromStr` and lists the known names.
 #[derive(Debug)]
 pub(crate) struct Named<T: 'static> {

@@ -22,7 +22,7 @@ fn named(name: &str) -> Result<Code, Error> {
             Some(near) => format!("did you mean {near}? `ffrtmp explain` lists all codes"),
             None => "`ffrtmp explain` lists all codes".to_owned(),
         };
-        Error::new(Code::InvalidField, format!("no error has the code {name:?}")).field("CODE").hint(hint)
+        Error::new(Code::InvalidField, format!("no error has the code {name:?}")).hint(hint)
     })
 }
 

@@ -19,14 +19,14 @@ use crate::stop::Done;
 
 pub(super) fn run(command: &Transcode, console: &Console) -> Done {
     let source = crate::local::source(&command.input, "IN")?;
-    let container = target(&command.input, &command.output)?;
+    let container = target(&command.input, &command.target)?;
     let engine = crate::local::engine()?;
     let request = OutputRequest {
         scenario: command.scenario.clone().unwrap_or_default(),
         parameters: command.wishes.parameters(),
         container: Some(container),
     };
-    let task = Task { source, output: command.output.clone(), request, bounds: MediaBounds::default() };
+    let task = Task { source, output: command.target.clone(), request, bounds: MediaBounds::default() };
     if command.dry_run {
         return dry_run(command, &task, &engine, console);
     }
@@ -34,7 +34,7 @@ pub(super) fn run(command: &Transcode, console: &Console) -> Done {
     for warning in warnings.iter().chain(&report.warnings) {
         console.note(format_args!("warning: {}", crate::console::one_line(warning)));
     }
-    summary(&command.output, &report, console)
+    summary(&command.target, &report, console)
 }
 
 /// Looks at the place of the output before any work is done for it.
@@ -87,9 +87,9 @@ fn same_file(one: &Path, other: &Path) -> bool {
 fn dry_run(command: &Transcode, task: &Task, engine: &dyn Engine, console: &Console) -> Done {
     let plan = engine.plan(task).map_err(|error| crate::local::named(error, "IN", &command.input))?;
     if console.is_json() {
-        return console.json(&json!({ "input": command.input, "output": command.output, "plan": plan }));
+        return console.json(&json!({ "input": command.input, "output": command.target, "plan": plan }));
     }
-    console.line(format_args!("{} → {}", command.input.display(), command.output.display()))?;
+    console.line(format_args!("{} → {}", command.input.display(), command.target.display()))?;
     console.table(&describe::plan::facts(&plan, console))
 }
 
@@ -101,7 +101,7 @@ fn attempt(
     engine: &dyn Engine,
     console: &Console,
 ) -> Result<(JobReport, Vec<String>)> {
-    let staged = Staged::new(&command.output)?;
+    let staged = Staged::new(&command.target)?;
     task.output = staged.path().to_owned();
     let control = Control::default();
     super::signals::cancel_on_signal(&control)?;
@@ -112,7 +112,7 @@ fn attempt(
     // Between the last frame and here a signal still takes the output back.
     control.checkpoint()?;
     staged.commit()?;
-    report.output_uri = Some(command.output.display().to_string());
+    report.output_uri = Some(command.target.display().to_string());
     Ok((report, warnings))
 }
 

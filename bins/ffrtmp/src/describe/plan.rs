@@ -3,6 +3,7 @@
 use comfy_table::Table;
 use ffrtmp::core::plan::{AudioPlan, Plan, RateControl, VideoEncode, VideoPlan};
 
+use super::quantity::bit_rate;
 use crate::console::Console;
 
 /// The plan as facts.
@@ -33,7 +34,7 @@ fn encoded(encode: &VideoEncode) -> String {
     let fps = encode.fps.map_or("source timing".to_owned(), |fps| format!("{fps} fps"));
     let rate = match encode.rate {
         RateControl::Quality(crf) => format!("quality {crf}"),
-        RateControl::Average(bitrate) => format!("{bitrate}b/s"),
+        RateControl::Average(bitrate) => bit_rate(bitrate.bps()),
     };
     let aspect = encode.sample_aspect_ratio;
     let shape =
@@ -46,6 +47,8 @@ fn audio(plan: Option<&AudioPlan>) -> String {
     match plan {
         None => "none: the source has none".into(),
         Some(AudioPlan::Copy) => "every track passed through".into(),
-        Some(AudioPlan::Encode { codec, bitrate }) => format!("every track as {codec}, {bitrate}b/s for stereo"),
+        Some(AudioPlan::Encode { codec, bitrate }) => {
+            format!("every track as {codec}, {} for stereo", bit_rate(bitrate.bps()))
+        }
     }
 }

@@ -50,10 +50,8 @@ pub(super) fn run(command: &Demo, console: &Console) -> Done {
     };
     let outputs = outputs(command.keep.as_deref())?;
     let ran = transcode(&input, &outputs, &scratch, engine, console);
-    match &ran {
-        Ok(_) => console.note(format_args!("outputs: {}", outputs.path().display())),
-        // An empty directory is nothing to keep.
-        Err(_) => drop(std::fs::remove_dir(outputs.path())),
+    if ran.is_err() {
+        outputs.abandon();
     }
     let (views, off) = ran?;
     show(&input, &views, &off, &outputs, console)?;
@@ -166,26 +164,40 @@ fn generated(scratch: &TempDir, engine: &dyn Engine, console: &Console) -> Resul
 }
 
 /// Where the outputs go.
-struct Outputs(PathBuf);
+struct Outputs {
+    directory: PathBuf,
+    /// Whether the demo made it.
+    own: bool,
+}
 
 impl Outputs {
     fn path(&self) -> &Path {
-        &self.0
+        &self.directory
+    }
+
+    /// An empty directory of our own is nothing to keep.
+    fn abandon(&self) {
+        if self.own {
+            // One that holds an output stays.
+            let _ = std::fs::remove_dir(&self.directory);
+        }
     }
 }
 
 fn outputs(keep: Option<&Path>) -> Result<Outputs> {
+    let own = keep.is_none_or(|directory| !directory.exists());
     let made = match keep {
         Some(directory) => std::fs::create_dir_all(directory).map(|()| directory.to_owned()),
         None => tempfile::Builder::new().prefix("ffrtmp-demo-").tempdir().map(TempDir::keep),
     };
-    made.and_then(|directory| directory.canonicalize()).map(Outputs).map_err(|error| match keep {
+    let directory = made.and_then(|directory| directory.canonicalize()).map_err(|error| match keep {
         Some(directory) => Error::new(Code::OutputNotWritable, format!("{} cannot be made", directory.display()))
             .field("--keep")
             .hint("give a directory that you may write")
             .source(error),
         None => no_directory(error),
-    })
+    })?;
+    Ok(Outputs { directory, own })
 }
 
 fn parent(file: &Path) -> PathBuf {
@@ -215,7 +227,8 @@ fn show(input: &Path, views: &[JobView], off: &[Vec<String>], outputs: &Outputs,
         row.push(view.job.output.as_deref().unwrap_or("-").into());
         table.add_row(row);
     }
-    console.table(&table)
+    console.table(&table)?;
+    console.line(format_args!("outputs: {}", outputs.path().display()))
 }
 
 fn measures(report: Option<&JobReport>) -> [String; 6] {
