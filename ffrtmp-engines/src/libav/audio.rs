@@ -276,7 +276,7 @@ fn open_encoder(
     .field("audio_codec"))
 }
 
-fn layouts<'a>(codec: AudioCodec, own: &'a str, channels: u16) -> Vec<&'a str> {
+fn layouts(codec: AudioCodec, own: &str, channels: u16) -> Vec<&str> {
     let known = if codec == AudioCodec::Aac { AAC_LAYOUTS } else { OPUS_LAYOUTS };
     let by_count = known[usize::from(channels.clamp(1, 8)) - 1];
     let own = known.contains(&own).then_some(own);

@@ -12,6 +12,7 @@
 //! | `encoders.rs`, `capabilities.rs` | what a plan means to each encoder; which of them work here |
 //! | `mux.rs`, `verify.rs`, `report.rs` | write, read back, describe |
 //! | `meter.rs`, `notes.rs`, `fault.rs` | progress, warnings, errors |
+//! | `reaper.rs` | encoders that outlive a cancel |
 //! | `sys/` | owning types around the C libraries; the only unsafe code |
 //!
 //! What is not here: choosing what to make (`ffrtmp_core::plan`), and protection against a decoder
@@ -26,6 +27,7 @@ mod meter;
 mod mux;
 mod notes;
 mod probe;
+mod reaper;
 mod report;
 mod session;
 mod stage;
@@ -35,6 +37,7 @@ mod verify;
 mod video;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use ffrtmp_core::engine::{Control, Engine, EngineCapabilities, MediaBounds, Observer, Source, Task};
 use ffrtmp_core::error::{Code, Error, Result};
@@ -43,7 +46,9 @@ use ffrtmp_core::media::MediaInfo;
 use ffrtmp_core::plan::Plan;
 
 use capabilities::Encoders;
-use session::Opened;
+use reaper::Reaper;
+use session::{Opened, Remains, Tools};
+use stage::Ends;
 use sys::log::{self, Collector};
 
 /// Prepares the process for codec libraries: their words go to `tracing`, and SVT-AV1, which only
@@ -63,10 +68,13 @@ pub fn init() {
 ///
 /// # Cancel safety
 /// It looks at the control between packets and frames and gives up blocking reads; what is inside
-/// an encoder when a cancel comes is thrown away.
+/// an encoder when a cancel comes is thrown away. An encoder that works off its pipeline before it
+/// lets go, as SVT-AV1 does, ends on a thread of the engine, up to seconds after a canceled run has
+/// returned; the engine waits for it when it is dropped.
 #[derive(Debug, Default)]
 pub struct LibavEngine {
     encoders: Encoders,
+    reaper: Arc<Reaper>,
 }
 
 impl LibavEngine {
@@ -101,9 +109,17 @@ impl LibavEngine {
         observer: &dyn Observer,
     ) -> Result<JobReport> {
         let _lines = Collector::start();
+        let remains = Remains::of(output);
         control.checkpoint()?;
         let (opened, _) = Opened::source(source, bounds, control)?;
-        session::transcode(&self.encoders, plan, opened, output, bounds, control, observer)
+        let report = session::transcode(self.tools(bounds, control), plan, opened, output, control, observer)?;
+        remains.keep();
+        Ok(report)
+    }
+
+    fn tools<'a>(&'a self, bounds: &'a MediaBounds, control: &Control) -> Tools<'a> {
+        let ends = Ends { control: control.clone(), reaper: Arc::clone(&self.reaper) };
+        Tools { encoders: &self.encoders, bounds, ends }
     }
 }
 
@@ -131,6 +147,7 @@ impl Engine for LibavEngine {
 
     fn run(&self, task: &Task, control: &Control, observer: &dyn Observer) -> Result<JobReport> {
         let _lines = Collector::start();
+        let remains = Remains::of(&task.output);
         control.checkpoint()?;
         let (opened, size) = Opened::source(&task.source, &task.bounds, control)?;
         let info = match &opened {
@@ -138,6 +155,9 @@ impl Engine for LibavEngine {
             Opened::Generated(_) => None,
         };
         let plan = Plan::resolve(&task.request, info.as_ref())?;
-        session::transcode(&self.encoders, &plan, opened, &task.output, &task.bounds, control, observer)
+        let tools = self.tools(&task.bounds, control);
+        let report = session::transcode(tools, &plan, opened, &task.output, control, observer)?;
+        remains.keep();
+        Ok(report)
     }
 }

@@ -214,7 +214,7 @@ fn refusal(error: OpenError, bounds: &MediaBounds) -> Error {
             Error::new(Code::InputUnsupported, format!("the file is of the format {name}, which is not accepted"))
                 .hint("formats that name other files, such as playlists, are refused; give the media file itself")
         }
-        OpenError::Damaged(..) if Collector::last_error().is_some_and(|line| line.contains("max_streams")) => {
+        OpenError::Damaged(..) if Collector::said("max_streams") => {
             too_large(format!("the file has more than {} streams", bounds.max_streams))
         }
         OpenError::Damaged(name, error) => {

@@ -17,6 +17,7 @@ use super::mux::Muxer;
 use super::notes::Notes;
 use super::probe::{self, too_large};
 use super::report;
+use super::stage::Ends;
 use super::sys::{AvError, Input, Packet, StreamView, TimeBase, Usage};
 use super::timeline::Timeline;
 use super::verify;
@@ -39,6 +40,13 @@ impl Limit<'_> {
     }
 }
 
+/// What tracks are made with.
+pub(super) struct Tools<'a> {
+    pub(super) encoders: &'a Encoders,
+    pub(super) bounds: &'a MediaBounds,
+    pub(super) ends: Ends,
+}
+
 /// Where an attempt reads from.
 pub(super) enum Opened {
     File(Input),
@@ -57,34 +65,36 @@ impl Opened {
     }
 }
 
-/// Does what the plan says and describes the result. On an error nothing is left at `output`.
+/// Does what the plan says and describes the result.
 pub(super) fn transcode(
-    encoders: &Encoders,
+    tools: Tools<'_>,
     plan: &Plan,
     source: Opened,
     output: &Path,
-    bounds: &MediaBounds,
     control: &Control,
     observer: &dyn Observer,
 ) -> Result<JobReport> {
     let before = Usage::now();
     let meter = Meter::new();
-    let remains = Remains(Some(output));
-    let limit = Limit { seconds: plan.duration.map(|length| length.value()), bounds, control, meter: &meter };
-    let attempt = Attempt { encoders, plan, output, limit };
+    let seconds = plan.duration.map(|length| length.value());
+    let limit = Limit { seconds, bounds: tools.bounds, control, meter: &meter };
+    let attempt = Attempt { tools, plan, output, limit };
     let report = meter.watch(observer, || attempt.run(source, Notes::new(observer)));
     // What fails because it was told to stop has not failed.
     let mut report = report.map_err(|error| control.checkpoint().err().unwrap_or(error))?;
-    remains.keep();
     report::add_usage(&mut report, &meter, before);
     Ok(report)
 }
 
-/// Removes the output unless it is kept.
-struct Remains<'a>(Option<&'a Path>);
+/// Removes an attempt's output unless it is kept.
+pub(super) struct Remains<'a>(Option<&'a Path>);
 
-impl Remains<'_> {
-    fn keep(mut self) {
+impl<'a> Remains<'a> {
+    pub(super) fn of(output: &'a Path) -> Self {
+        Self(Some(output))
+    }
+
+    pub(super) fn keep(mut self) {
         self.0 = None;
     }
 }
@@ -102,7 +112,7 @@ impl Drop for Remains<'_> {
 }
 
 struct Attempt<'a> {
-    encoders: &'a Encoders,
+    tools: Tools<'a>,
     plan: &'a Plan,
     output: &'a Path,
     limit: Limit<'a>,
@@ -145,9 +155,7 @@ impl Attempt<'_> {
         let mut encoder = None;
         let mut picture = match &self.plan.video {
             Some(VideoPlan::Encode(plan)) => {
-                let candidates = self.encoders.for_codec(plan.codec);
-                let (track, name) =
-                    PatternTrack::open(plan, length, candidates, self.limit.bounds.threads, muxer, notes)?;
+                let (track, name) = PatternTrack::open(plan, length, &self.tools, muxer, notes)?;
                 encoder = Some(name);
                 Some(track)
             }
@@ -225,8 +233,7 @@ impl Attempt<'_> {
                     Work::Copy(CopyTrack::open(stream, muxer)?)
                 }
                 VideoPlan::Encode(plan) => {
-                    let candidates = self.encoders.for_codec(plan.codec);
-                    let (track, name) = VideoTrack::open(stream, plan, candidates, self.limit.bounds, muxer, notes)?;
+                    let (track, name) = VideoTrack::open(stream, plan, &self.tools, muxer, notes)?;
                     encoder = Some(name);
                     Work::Video(Box::new(track))
                 }

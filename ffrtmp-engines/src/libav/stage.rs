@@ -5,17 +5,30 @@
 //! bases and rounding survive every encoder exactly, and decoding times follow from the order.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use ffrtmp_core::error::{Code, Result};
+use ffrtmp_core::engine::Control;
+use ffrtmp_core::error::{Code, Error, Result};
 
 use super::fault::failed;
 use super::mux::Muxer;
+use super::reaper::Reaper;
 use super::session::Limit;
 use super::sys::{AvError, Encoder, Frame, Packet, TimeBase};
 
+/// How encoders end.
+#[derive(Clone)]
+pub(super) struct Ends {
+    pub(super) control: Control,
+    pub(super) reaper: Arc<Reaper>,
+}
+
 /// The encoder, with the times of the frames that are in it.
 pub(super) struct Stage {
-    encoder: Encoder,
+    /// `None` only while it is being dropped.
+    encoder: Option<Encoder>,
+    control: Control,
+    reaper: Arc<Reaper>,
     pub(super) lane: usize,
     base: TimeBase,
     /// Ticks that a frame lasts when nothing better is known.
@@ -36,9 +49,11 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) fn new(encoder: Encoder, lane: usize, base: TimeBase, nominal: i64) -> Self {
+    pub(super) fn new(encoder: Encoder, lane: usize, base: TimeBase, nominal: i64, ends: &Ends) -> Self {
         Self {
-            encoder,
+            encoder: Some(encoder),
+            control: ends.control.clone(),
+            reaper: Arc::clone(&ends.reaper),
             lane,
             base,
             nominal,
@@ -91,8 +106,12 @@ impl Stage {
         if self.count == 0 {
             return Ok(());
         }
-        self.encoder.send(None).map_err(|error| failed(Code::EncodeFailed, "the encoder did not end", error))?;
+        self.encoder()?.send(None).map_err(|error| failed(Code::EncodeFailed, "the encoder did not end", error))?;
         self.drain(muxer, limit)
+    }
+
+    fn encoder(&mut self) -> Result<&mut Encoder> {
+        self.encoder.as_mut().ok_or_else(|| Error::new(Code::Internal, "the encoder is gone"))
     }
 
     pub(super) fn reached(&self) -> f64 {
@@ -132,7 +151,7 @@ impl Stage {
         frame.set_pts(self.count);
         self.count += 1;
         loop {
-            match self.encoder.send(Some(&frame)) {
+            match self.encoder()?.send(Some(&frame)) {
                 Ok(()) => break,
                 Err(AvError::AGAIN) => self.drain(muxer, limit)?,
                 Err(error) => return Err(failed(Code::EncodeFailed, "the encoder refused a frame", error)),
@@ -147,7 +166,7 @@ impl Stage {
     fn drain(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
         loop {
             limit.control.checkpoint()?;
-            match self.encoder.receive(&mut self.packet) {
+            match receive(&mut self.encoder, &mut self.packet) {
                 Ok(()) => self.deliver(muxer)?,
                 Err(AvError::AGAIN | AvError::EOF) => return Ok(()),
                 Err(error) => return Err(failed(Code::EncodeFailed, "the encoder failed", error)),
@@ -181,4 +200,16 @@ impl Stage {
             self.forgotten += 1;
         }
     }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if let Some(encoder) = self.encoder.take().filter(|_| self.control.is_canceled()) {
+            self.reaper.take(encoder);
+        }
+    }
+}
+
+fn receive(encoder: &mut Option<Encoder>, packet: &mut Packet) -> std::result::Result<(), AvError> {
+    encoder.as_mut().ok_or(AvError::EOF)?.receive(packet)
 }

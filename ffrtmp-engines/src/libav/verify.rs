@@ -44,7 +44,7 @@ pub(super) fn check(plan: &Plan, lanes: &[Lane], path: &Path, limit: &Limit<'_>)
     for (lane, index) in lanes.iter().zip(&streams) {
         check_lane(lane, found.get(*index).copied().unwrap_or_default())?;
     }
-    check_together(lanes, &starts(plan, path, &bounds, limit, &streams, &found)?)
+    check_together(plan, lanes, &starts(plan, path, &bounds, limit, &streams, &found)?)
 }
 
 /// Where each lane begins for a player. In an MP4 that is up to its edit lists, so it is opened once
@@ -138,9 +138,12 @@ fn check_lane(lane: &Lane, found: Found) -> Result<()> {
 }
 
 /// Streams must begin as far apart as they were written.
-fn check_together(lanes: &[Lane], starts: &[Option<f64>]) -> Result<()> {
+fn check_together(plan: &Plan, lanes: &[Lane], starts: &[Option<f64>]) -> Result<()> {
     let filled = lanes.iter().zip(starts).filter(|(lane, _)| lane.packets > 0);
-    let mut offsets = filled.filter_map(|(lane, start)| Some(((*start)? - lane.first, lane.codec.as_str())));
+    // An edit list hides what lies before zero: the priming of an audio codec.
+    let hides = plan.container == Container::Mp4;
+    let first = |lane: &Lane| if hides { lane.first.max(0.0) } else { lane.first };
+    let mut offsets = filled.filter_map(|(lane, start)| Some(((*start)? - first(lane), lane.codec.as_str())));
     let Some((reference, _)) = offsets.next() else { return Ok(()) };
     match offsets.find(|(offset, _)| (offset - reference).abs() > SLACK) {
         Some((offset, codec)) => {

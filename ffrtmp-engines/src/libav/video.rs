@@ -14,8 +14,8 @@ use super::fault::failed;
 use super::mux::Muxer;
 use super::notes::Notes;
 use super::probe::{self, Orientation};
-use super::session::Limit;
-use super::stage::Stage;
+use super::session::{Limit, Tools};
+use super::stage::{Ends, Stage};
 use super::sys::{
     AvError, Color, Decoder, Encoder, Frame, Graph, HardwareDevice, Packet, Pulled, StreamView, TimeBase, VideoFormat,
     bit_depth, has_filter, is_rgb,
@@ -61,6 +61,7 @@ struct Target {
     color: Color,
     upload: Option<HardwareDevice>,
     threads: usize,
+    ends: Ends,
 }
 
 impl VideoTrack {
@@ -68,12 +69,11 @@ impl VideoTrack {
     pub(super) fn open(
         stream: StreamView<'_>,
         plan: &VideoEncode,
-        encoders: &[String],
-        bounds: &MediaBounds,
+        tools: &Tools<'_>,
         muxer: &mut Muxer<'_>,
         notes: &mut Notes<'_>,
     ) -> Result<(Self, String)> {
-        let decoder = open_decoder(stream, bounds)?;
+        let decoder = open_decoder(stream, tools.bounds)?;
         let (width, height) = stream.size();
         let Some(pixel_format) = stream.pixel_format().filter(|_| width > 0 && height > 0) else {
             let what = format!("the {} video could not be decoded", stream.codec());
@@ -83,11 +83,11 @@ impl VideoTrack {
         let base = stream.time_base();
         let source_rate = probe::frame_rate(stream);
         let rate = plan.fps.or(source_rate).map_or(UNKNOWN_RATE, |rate| (rate.num as i32, rate.den as i32));
-        let mut target = Target::new(stream, plan, &shape, source_rate, bounds.threads);
+        let mut target = Target::new(stream, plan, &shape, source_rate, tools);
         if target.interlaced {
             notes.warn("the source is interlaced; its fields were blended into whole pictures".to_owned());
         }
-        let (graph, stage, encoder) = open_encoder(&mut target, encoders, notes, muxer, rate, |target| {
+        let (graph, stage, encoder) = open_encoder(&mut target, tools, notes, muxer, rate, |target| {
             target.graph(&shape, base, target.source_color)
         })?;
         let nominal = source_rate.map_or(UNKNOWN_RATE, |rate| (rate.num as i32, rate.den as i32));
@@ -218,15 +218,14 @@ impl PatternTrack {
     pub(super) fn open(
         plan: &VideoEncode,
         seconds: f64,
-        encoders: &[String],
-        threads: usize,
+        tools: &Tools<'_>,
         muxer: &mut Muxer<'_>,
         notes: &mut Notes<'_>,
     ) -> Result<(Self, String)> {
         let rate = plan.fps.unwrap_or(FrameRate::whole(30));
-        let mut target = Target::generated(plan, threads);
+        let mut target = Target::generated(plan, tools);
         let (graph, stage, encoder) =
-            open_encoder(&mut target, encoders, notes, muxer, (rate.num as i32, rate.den as i32), |target| {
+            open_encoder(&mut target, tools, notes, muxer, (rate.num as i32, rate.den as i32), |target| {
                 let size = plan.size;
                 let source = format!("testsrc2=size={}x{}:rate={rate}:duration={seconds}", size.width, size.height);
                 Graph::new(&format!("{source},{}", target.tail()), target.threads, target.upload.as_ref())
@@ -269,7 +268,7 @@ fn open_decoder(stream: StreamView<'_>, bounds: &MediaBounds) -> Result<Decoder>
 /// Tries the encoders in their order; what fails is noted and the next one takes over.
 fn open_encoder(
     target: &mut Target,
-    encoders: &[String],
+    tools: &Tools<'_>,
     notes: &mut Notes<'_>,
     muxer: &mut Muxer<'_>,
     rate: (i32, i32),
@@ -277,7 +276,7 @@ fn open_encoder(
 ) -> Result<(Graph, Stage, String)> {
     let codec = target.plan.codec;
     let mut last = Error::new(Code::CodecUnavailable, format!("no encoder for {codec} works here")).field("codec");
-    for name in encoders {
+    for name in tools.encoders.for_codec(codec) {
         let settings = encoders::settings(name, &target.plan, rate, target.threads)?;
         match target.aim(name).and_then(|()| try_encoder(target, name, &settings, muxer, rate, &build)) {
             Ok((graph, stage)) => return Ok((graph, stage, name.clone())),
@@ -314,7 +313,7 @@ fn try_encoder(
     let base = fine(graph.time_base());
     let lane = muxer.add_encoded(&encoder, plan.codec.as_str(), base, Some(rate))?;
     let nominal = TimeBase::new(rate.1, rate.0).rescale(1, base).max(1);
-    Ok((graph, Stage::new(encoder, lane, base, nominal)))
+    Ok((graph, Stage::new(encoder, lane, base, nominal, &target.ends)))
 }
 
 /// The same unit, divided until single ticks are shorter than a millisecond: room to keep frames
@@ -334,7 +333,7 @@ impl Target {
         plan: &VideoEncode,
         shape: &Shape,
         source_rate: Option<FrameRate>,
-        threads: usize,
+        tools: &Tools<'_>,
     ) -> Self {
         let color = stream.color().sane();
         let mut target = Self {
@@ -348,7 +347,8 @@ impl Target {
             pixel_format: "yuv420p",
             color,
             upload: None,
-            threads,
+            threads: tools.bounds.threads,
+            ends: tools.ends.clone(),
         };
         if is_rgb(&shape.pixel_format) {
             target.color = Color { range: Color::RANGE_LIMITED, matrix: Color::BT709, ..color };
@@ -359,7 +359,7 @@ impl Target {
         target
     }
 
-    fn generated(plan: &VideoEncode, threads: usize) -> Self {
+    fn generated(plan: &VideoEncode, tools: &Tools<'_>) -> Self {
         let color = Color { range: 0, primaries: 2, transfer: 2, matrix: 2 };
         Self {
             plan: plan.clone(),
@@ -372,7 +372,8 @@ impl Target {
             pixel_format: "yuv420p",
             color,
             upload: None,
-            threads,
+            threads: tools.bounds.threads,
+            ends: tools.ends.clone(),
         }
     }
 

@@ -363,6 +363,7 @@ impl StreamView<'_> {
     }
 
     #[cfg(not(feature = "ffmpeg_8_0"))]
+    #[allow(clippy::unnecessary_cast, reason = "an int before FFmpeg 5")]
     fn side_data(&self, kind: ffi::AVPacketSideDataType) -> Option<(*const u8, usize)> {
         (0..usize::try_from(self.stream.nb_side_data).unwrap_or(0))
             // SAFETY: the array has nb_side_data entries.

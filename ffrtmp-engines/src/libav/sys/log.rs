@@ -44,6 +44,13 @@ impl Collector {
         LINES.with(|lines| lines.borrow_mut().as_mut().map(|lines| lines.fresh.drain(..).collect()).unwrap_or_default())
     }
 
+    /// Whether a line that was not taken yet holds these words.
+    pub(crate) fn said(words: &str) -> bool {
+        LINES.with(|lines| {
+            lines.borrow().as_ref().is_some_and(|lines| lines.fresh.iter().any(|line| line.text.contains(words)))
+        })
+    }
+
     /// The last error said, taken or not.
     pub(crate) fn last_error() -> Option<String> {
         LINES.with(|lines| lines.borrow().as_ref().and_then(|lines| lines.last_error.clone()))

@@ -245,6 +245,7 @@ impl Drop for Output {
 
 /// Before 6.1 the display matrix and its like do not travel with the codec parameters.
 #[cfg(not(feature = "ffmpeg_6_1"))]
+#[allow(clippy::unnecessary_cast, reason = "an int before FFmpeg 5")]
 unsafe fn copy_side_data(stream: *mut ffi::AVStream, source: StreamView<'_>) -> Result<(), AvError> {
     let source = source.raw();
     for index in 0..usize::try_from(source.nb_side_data).unwrap_or(0) {

@@ -58,7 +58,7 @@ pub(crate) fn quiet_svt() {
     let alone = std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1);
     if alone && std::env::var_os(NAME).is_none() {
         // SAFETY: no other thread exists that could read the environment meanwhile.
-        unsafe { std::env::set_var(NAME, "1") };
+        unsafe { std::env::set_var(NAME, "0") };
     }
 }
 

@@ -1,0 +1,13 @@
+//! The libav engine on generated, real and hostile media.
+//!
+//! Inputs are made by the engine itself, or by the `ffmpeg` program where something is needed that
+//! the engine does not write; such cases are skipped where it is not installed. Results are checked
+//! with `ffprobe` where it is installed, else with the engine's own probe.
+
+mod clips;
+mod containers;
+mod control;
+mod hostile;
+mod shapes;
+mod timing;
+mod workbench;

@@ -1,0 +1,230 @@
+//! Sources of every shape: size, turn, depth, tracks.
+
+use std::path::Path;
+
+use ffrtmp_core::media::{AudioCodec, Container, VideoCodec};
+use ffrtmp_core::plan::{Plan, VideoPlan};
+
+use crate::workbench::{Bench, encode, frames, pixels, plan, probe};
+
+fn h264(width: u32, height: u32) -> Plan {
+    let mut plan = plan(Container::Mp4, VideoCodec::H264, AudioCodec::Aac);
+    plan.video = Some(VideoPlan::Encode(encode(VideoCodec::H264, width, height)));
+    plan
+}
+
+#[test]
+fn odd_sizes_become_even() {
+    let bench = Bench::new();
+    let Some(input) = bench.ffmpeg("in.mkv", "-f lavfi -i testsrc2=s=161x91:r=25:d=0.4 -c:v ffv1 -pix_fmt yuv444p")
+    else {
+        return;
+    };
+    for codec in VideoCodec::ALL.iter().copied() {
+        let mut plan = plan(Container::Mkv, codec, AudioCodec::Aac);
+        plan.video = Some(VideoPlan::Encode(encode(codec, 160, 90)));
+        assert_eq!(bench.run(&plan, &input, "out.mkv").unwrap().0.frames, 10, "{codec}");
+    }
+}
+
+/// The output must show the picture as a player shows the source: upright, with no matrix left.
+#[test]
+fn turned_sources_come_out_upright() {
+    let bench = Bench::new();
+    let Some(flat) = bench.ffmpeg("flat.mp4", "-f lavfi -i testsrc=s=160x96:r=25:d=0.2 -c:v libx264 -qp 10") else {
+        return;
+    };
+    for (degrees, turn) in [(90, "transpose=clock"), (180, "hflip,vflip"), (270, "transpose=cclock")] {
+        // The program writes counter-clockwise degrees into this tag.
+        let Some(turned) =
+            bench.ffmpeg("turned.mp4", &format!("-i flat.mp4 -c copy -metadata:s:v rotate={}", 360 - degrees))
+        else {
+            return;
+        };
+        let info = probe(&turned);
+        let rotation = info.best_video().unwrap().1.rotation;
+        assert!(rotation != 0 && rotation % 90 == 0, "{rotation}");
+        let turn = if rotation == degrees {
+            turn
+        } else {
+            ["transpose=clock", "transpose=cclock"][usize::from(rotation == 270)]
+        };
+        let (width, height) = if rotation % 180 == 90 { (96, 160) } else { (160, 96) };
+        let mut plan = h264(width, height);
+        if let Some(VideoPlan::Encode(video)) = &mut plan.video {
+            video.rate = ffrtmp_core::plan::RateControl::Quality(10.0.try_into().unwrap());
+        }
+        let (_, output) = bench.run(&plan, &turned, "out.mp4").unwrap();
+        let video = probe(&output).best_video().unwrap().1.clone();
+        assert_eq!((video.width, video.height, video.rotation), (width, height, 0));
+        let size = 160 * 96;
+        let (Some(is), Some(wanted)) = (pixels(&output, "null", size), pixels(&flat, turn, size)) else { return };
+        let difference: u64 = is.iter().zip(&wanted).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+        assert!(difference / (size as u64) < 4, "{degrees}: mean difference {}", difference / size as u64);
+    }
+}
+
+#[test]
+fn ten_bits_stay_where_the_codec_has_them() {
+    let bench = Bench::new();
+    let source = "-f lavfi -i testsrc2=s=160x96:r=25:d=0.2 -c:v libx265 -x265-params log-level=none -pix_fmt yuv420p10le \
+                  -color_primaries bt2020 -color_trc smpte2084 -colorspace bt2020nc -color_range tv";
+    let Some(input) = bench.ffmpeg("in.mp4", source) else { return };
+    for (codec, format) in [
+        (VideoCodec::H264, "yuv420p"),
+        (VideoCodec::H265, "yuv420p10le"),
+        (VideoCodec::Vp9, "yuv420p10le"),
+        (VideoCodec::Av1, "yuv420p10le"),
+    ] {
+        let mut plan = plan(Container::Mp4, codec, AudioCodec::Aac);
+        plan.video = Some(VideoPlan::Encode(encode(codec, 160, 96)));
+        let (_, output) = bench.run(&plan, &input, "out.mp4").unwrap();
+        let video = probe(&output).best_video().unwrap().1.clone();
+        assert_eq!(video.pixel_format.as_deref(), Some(format), "{codec}");
+        let tags = [video.color_primaries, video.color_transfer, video.color_space].map(Option::unwrap_or_default);
+        assert_eq!(tags, ["bt2020", "smpte2084", "bt2020nc"], "{codec}");
+    }
+}
+
+#[test]
+fn anamorphic_full_range_and_rgb_sources() {
+    let bench = Bench::new();
+    let cases = [
+        ("-f lavfi -i testsrc2=s=160x96:r=25:d=0.2 -vf setsar=4/3 -c:v libx264", "tv"),
+        ("-f lavfi -i testsrc2=s=160x96:r=25:d=0.2 -c:v libx264 -pix_fmt yuvj420p", "pc"),
+        ("-f lavfi -i testsrc2=s=160x96:r=25:d=0.2 -c:v ffv1 -pix_fmt bgr0", "tv"),
+    ];
+    for (index, (arguments, range)) in cases.into_iter().enumerate() {
+        let Some(input) = bench.ffmpeg("in.mkv", arguments) else { return };
+        let mut plan = h264(160, 96);
+        let Some(VideoPlan::Encode(video)) = &mut plan.video else { unreachable!() };
+        video.sample_aspect_ratio = probe(&input).best_video().unwrap().1.sample_aspect_ratio;
+        let aspect = video.sample_aspect_ratio;
+        let (_, output) = bench.run(&plan, &input, "out.mp4").unwrap();
+        let video = probe(&output).best_video().unwrap().1.clone();
+        assert_eq!(
+            (video.sample_aspect_ratio, video.pixel_format.as_deref()),
+            (aspect, Some(if range == "pc" { "yuvj420p" } else { "yuv420p" }))
+        );
+        if index == 0 {
+            assert_eq!((aspect.num, aspect.den), (4, 3));
+        } else {
+            assert_eq!(video.color_range.as_deref(), Some(range), "case {index}");
+        }
+    }
+}
+
+#[test]
+fn all_audio_tracks_with_language_and_layout() {
+    let bench = Bench::new();
+    let source = "-f lavfi -i testsrc2=s=192x108:r=25:d=0.6 -f lavfi -i sine=r=44100:d=0.6 -f lavfi -i sine=f=880:r=48000:d=0.6 \
+                  -map 0 -map 1 -map 2 -c:v libx264 -c:a:0 aac -c:a:1 ac3 -ac:a:0 1 -ac:a:1 6 \
+                  -metadata:s:a:0 language=deu -metadata:s:a:1 language=fra -metadata title=Probe";
+    let Some(input) = bench.ffmpeg("in.mkv", source) else { return };
+    for (container, codec) in [(Container::Mp4, AudioCodec::Aac), (Container::Mkv, AudioCodec::Opus)] {
+        let (report, output) = bench.run(&plan(container, VideoCodec::H264, codec), &input, "out.any").unwrap();
+        assert_eq!(report.warnings, Vec::<String>::new());
+        let info = probe(&output);
+        let tracks: Vec<_> =
+            info.audio().map(|(stream, sound)| (stream.language.clone().unwrap_or_default(), sound.channels)).collect();
+        let tracks: Vec<_> = tracks.iter().map(|(language, channels)| (language.as_str(), *channels)).collect();
+        // Matroska and MP4 name German by either of its two codes.
+        assert!(matches!(tracks[..], [("deu" | "ger", 1), ("fra" | "fre", 6)]), "{tracks:?}");
+        assert_eq!(
+            info.tags.iter().find(|(key, _)| key.eq_ignore_ascii_case("title")).map(|(_, title)| title.as_str()),
+            Some("Probe")
+        );
+    }
+}
+
+#[test]
+fn layouts_up_to_seven_point_one_survive() {
+    let bench = Bench::new();
+    for layout in ["mono", "stereo", "3.0", "quad", "5.0", "5.1", "5.1(side)", "6.1", "7.1"] {
+        let source = format!("-f lavfi -i sine=r=48000:d=0.3 -af pan={layout}|c0=c0 -c:a pcm_s16le");
+        let Some(input) = bench.ffmpeg("in.wav", &source) else { return };
+        let channels = probe(&input).audio().next().unwrap().1.channels;
+        for codec in [AudioCodec::Aac, AudioCodec::Opus] {
+            let mut plan = plan(Container::Mkv, VideoCodec::H264, codec);
+            plan.video = None;
+            let (report, output) = bench.run(&plan, &input, "out.mkv").unwrap();
+            assert_eq!(
+                probe(&output).audio().next().unwrap().1.channels,
+                channels,
+                "{layout} {codec}: {:?}",
+                report.warnings
+            );
+            assert!((report.duration_seconds - 0.3).abs() < 0.03, "{layout} {codec}: {}", report.duration_seconds);
+        }
+    }
+}
+
+#[test]
+fn cover_art_is_no_video_and_extras_are_named() {
+    let bench = Bench::new();
+    let cover = bench.ffmpeg("cover.png", "-f lavfi -i testsrc2=s=300x300 -frames:v 1");
+    let Some(_) = cover else { return };
+    std::fs::write(bench.path("words.srt"), "1\n00:00:00,000 --> 00:00:00,300\nHello\n").unwrap();
+    let song = bench
+        .ffmpeg("song.mp3", "-f lavfi -i sine=d=0.5 -i cover.png -map 0 -map 1 -c:v copy -disposition:v attached_pic");
+    let mut audio_only = plan(Container::Mp4, VideoCodec::H264, AudioCodec::Aac);
+    audio_only.video = None;
+    let (report, output) = bench.run(&audio_only, &song.unwrap(), "song.mp4").unwrap();
+    assert!(probe(&output).best_video().is_none() && report.frames == 0);
+    assert!(report.warnings.iter().any(|warning| warning.contains("cover art")), "{:?}", report.warnings);
+
+    let film = "-f lavfi -i testsrc2=s=160x96:r=25:d=0.4 -i words.srt -map 0 -map 1 -c:v libx264 -c:s srt -attach words.srt -metadata:s:t mimetype=text/plain";
+    let film = bench.ffmpeg("film.mkv", film).unwrap();
+    let (report, output) = bench.run(&h264(160, 96), &film, "film.mp4").unwrap();
+    assert_eq!((report.frames, probe(&output).streams.len()), (10, 1));
+    for word in ["subtitles", "attachment"] {
+        assert!(report.warnings.iter().any(|warning| warning.contains(word)), "{word}: {:?}", report.warnings);
+    }
+}
+
+#[test]
+fn video_only_audio_only_and_a_single_frame() {
+    let bench = Bench::new();
+    let mut silent = plan(Container::Mp4, VideoCodec::H264, AudioCodec::Aac);
+    silent.audio = None;
+    let (_, input) = bench.generate(&silent, 0.4, "silent.mp4");
+    assert_eq!(probe(&input).streams.len(), 1);
+    assert_eq!(bench.run(&silent, &input, "again.mp4").unwrap().0.frames, 12);
+
+    let mut deaf = plan(Container::Webm, VideoCodec::Vp9, AudioCodec::Opus);
+    deaf.video = None;
+    let (_, input) = bench.generate(&deaf, 0.5, "tone.webm");
+    let (report, _) = bench.run(&deaf, &input, "again.webm").unwrap();
+    assert!((report.duration_seconds - 0.5).abs() < 0.03, "{}", report.duration_seconds);
+
+    for codec in VideoCodec::ALL.iter().copied() {
+        let mut one = silent.clone();
+        one.container = Container::Mkv;
+        one.video = Some(VideoPlan::Encode(encode(codec, 192, 108)));
+        let (report, output) = bench.generate(&one, 0.02, "one.mkv");
+        assert_eq!(report.frames, 1, "{codec}");
+        assert_eq!(bench.run(&one, &output, "one-again.mkv").unwrap().0.frames, 1, "{codec}");
+        shows(&output, 1);
+    }
+}
+
+#[test]
+fn chapters_follow_and_interlaced_is_blended() {
+    let bench = Bench::new();
+    std::fs::write(bench.path("meta.txt"), ";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=200\ntitle=One\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=200\nEND=400\ntitle=Two\n").unwrap();
+    let source = "-f lavfi -i testsrc2=s=160x96:r=50:d=0.8 -i meta.txt -map_metadata 1 -map_chapters 1 -vf tinterlace=interleave_top,fieldorder=tff -c:v libx264 -flags +ildct+ilme";
+    let Some(input) = bench.ffmpeg("in.mkv", source) else { return };
+    let info = probe(&input);
+    assert_eq!((info.chapters, info.best_video().unwrap().1.field_order.as_str()), (2, "interlaced"));
+    let before = info.best_video().unwrap().0.frames.or_else(|| frames(&input, "v").map(|times| times.len() as u64));
+    let (report, output) = bench.run(&h264(160, 96), &input, "out.mp4").unwrap();
+    assert_eq!(probe(&output).chapters, 2);
+    assert_eq!(Some(report.frames), before);
+    assert!(report.warnings.iter().any(|warning| warning.contains("interlaced")));
+}
+
+fn shows(path: &Path, count: usize) {
+    if let Some(times) = frames(path, "v") {
+        assert_eq!(times.len(), count, "{}", path.display());
+    }
+}
