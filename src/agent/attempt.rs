@@ -140,6 +140,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, attempt: Arc<Attempt>) ->
 
 async fn work(shared: &Arc<Shared>, job: &Job, attempt: &Arc<Attempt>) -> Result<JobReport> {
     let engine = shared.engine(job.engine_used.unwrap_or(EngineName::Ffmpeg))?;
+    let engine = engine.limited(&job.resource_limits, &shared.governor).unwrap_or(engine);
     let dir = shared.work.attempt(job.id, job.fence)?;
     let (source, staged_bytes) = stage(shared, job, attempt, &dir).await?;
     let request = OutputRequest::for_job(job)?;

@@ -322,7 +322,7 @@ impl Shared {
 
     /// What this machine is and can do; encoders are proven by a test encode the first time.
     fn registration(&self) -> Registration {
-        let facts = ffrtmp_governor::HostFacts::read(&ffrtmp_governor::probe::Root::default());
+        let facts = ffrtmp_governor::HostFacts::detect();
         let capabilities = self.capabilities();
         self.metrics.machine(self.node(), &capabilities.encoders, !facts.gpus.is_empty());
         Registration {
@@ -437,11 +437,8 @@ fn allowed(options: &AgentOptions, work: &WorkDir) -> Result<Vec<PathBuf>> {
 }
 
 fn recommended_slots() -> u32 {
-    ffrtmp_governor::recommend(
-        ffrtmp_governor::Environment::Production,
-        &ffrtmp_governor::HostFacts::read(&ffrtmp_governor::probe::Root::default()),
-    )
-    .max_concurrent_jobs
+    ffrtmp_governor::recommend(ffrtmp_governor::Environment::Production, &ffrtmp_governor::HostFacts::detect())
+        .max_concurrent_jobs
 }
 
 fn default_work_dir() -> PathBuf {
