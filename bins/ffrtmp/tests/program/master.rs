@@ -57,9 +57,9 @@ impl Fleet {
     }
 
     fn run(&self, args: &[&str]) -> Said {
-        let ca = self.ca.to_str().unwrap();
-        let output = self.desk.command(args).env("MASTER_URL", &self.url).env("MASTER_API_KEY", KEY).args(["--ca", ca]);
-        crate::desk::said(output.output().unwrap())
+        let mut command = self.desk.command(args);
+        command.env("MASTER_URL", &self.url).env("MASTER_API_KEY", KEY).arg("--ca").arg(&self.ca);
+        crate::desk::said(command.output().unwrap())
     }
 
     fn json(&self, args: &[&str]) -> Value {
