@@ -26,6 +26,15 @@ pub(super) struct Encoders {
 }
 
 impl Encoders {
+    /// As if these had passed their test.
+    #[cfg(test)]
+    pub(super) fn preset(codec: VideoCodec, names: Vec<String>) -> Self {
+        let encoders = Self::default();
+        let fresh = encoders.tried[codec as usize].set(names);
+        assert!(fresh.is_ok(), "nothing was tried yet");
+        encoders
+    }
+
     /// Encoders that work for a codec, the preferred one first.
     pub(super) fn for_codec(&self, codec: VideoCodec) -> &[String] {
         self.tried[codec as usize].get_or_init(|| {

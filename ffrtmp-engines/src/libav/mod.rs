@@ -161,3 +161,42 @@ impl Engine for LibavEngine {
         Ok(report)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ffrtmp_core::engine::Unobserved;
+    use ffrtmp_core::media::{Container, VideoCodec};
+    use ffrtmp_core::plan::{RateControl, VideoEncode, VideoPlan};
+    use ffrtmp_core::units::{Bitrate, FrameRate, Ratio, Resolution, Seconds};
+
+    use super::*;
+
+    /// A hardware encoder that passed its test may be gone when a job comes.
+    #[test]
+    fn an_encoder_that_does_not_open_gives_way_to_the_next() {
+        let names = ["gone_nvenc", "gone_vaapi", "libx264"].map(str::to_owned).to_vec();
+        let engine = LibavEngine { encoders: Encoders::preset(VideoCodec::H264, names), ..LibavEngine::default() };
+        log::redirect();
+        let plan = Plan {
+            container: Container::Mkv,
+            video: Some(VideoPlan::Encode(VideoEncode {
+                codec: VideoCodec::H264,
+                size: Resolution { width: 64, height: 48 },
+                sample_aspect_ratio: Ratio { num: 1, den: 1 },
+                fps: Some(FrameRate::whole(25)),
+                rate: RateControl::Average(Bitrate::from_kbps(100)),
+                preset: None,
+            })),
+            audio: None,
+            duration: None,
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let source = Source::Generated(Seconds::try_from(0.2).unwrap());
+        let output = directory.path().join("out");
+        let report =
+            engine.execute(&plan, &source, &output, &MediaBounds::default(), &Control::default(), &Unobserved).unwrap();
+        assert_eq!((report.video_encoder.as_deref(), report.frames), (Some("libx264"), 5));
+        assert_eq!(report.warnings.len(), 2, "{:?}", report.warnings);
+        assert!(report.warnings[0].contains("gone_nvenc"), "{:?}", report.warnings);
+    }
+}

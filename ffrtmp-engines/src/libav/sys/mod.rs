@@ -166,3 +166,19 @@ unsafe fn pairs(dictionary: *const ffi::AVDictionary) -> Vec<(String, String)> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_change_their_unit_without_drift() {
+        let (ntsc, mpeg) = (TimeBase::new(1001, 30000), TimeBase::new(1, 90000));
+        assert_eq!(ntsc.rescale(1, mpeg), 3003);
+        assert_eq!(mpeg.rescale(-3003, ntsc), -1);
+        assert_eq!(TimeBase::new(1, 1000).rescale(-1, TimeBase::new(1, 100)), 0);
+        assert_eq!(TimeBase::new(1, 1000).rescale(-5, TimeBase::new(1, 100)), -1);
+        assert_eq!(TimeBase::new(i32::MAX, 1).rescale(i64::MAX, mpeg), i64::MAX);
+        assert_eq!(TimeBase::new(0, 0), TimeBase::MICROS);
+    }
+}
