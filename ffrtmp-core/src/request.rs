@@ -20,6 +20,7 @@ use crate::node::Requirements;
 use crate::plan::{OutputRequest, Plan};
 use crate::policy::{engine, limits};
 use crate::scenario::Scenario;
+use crate::units::FrameRate;
 
 mod json;
 
@@ -76,6 +77,7 @@ impl Prepared {
 /// As [`parse`], and `container_mismatch` for codecs and containers that do not go together.
 pub fn prepare(request: JobRequest, id: JobId, default_max_retries: u32, now: Timestamp) -> Result<Prepared> {
     let scenario: Scenario = request.scenario.parse()?;
+    let resource_limits = limits_for(&scenario, &request);
     check_places(&request)?;
     check_labels(&request.labels)?;
     check_dependencies(&request.depends_on, id)?;
@@ -105,7 +107,7 @@ pub fn prepare(request: JobRequest, id: JobId, default_max_retries: u32, now: Ti
         queue,
         priority: request.priority.unwrap_or(Priority::Medium),
         parameters: request.parameters,
-        resource_limits: limits::with_defaults(request.resource_limits),
+        resource_limits,
         max_retries,
         depends_on: request.depends_on,
         labels: request.labels,
@@ -130,6 +132,16 @@ pub fn prepare(request: JobRequest, id: JobId, default_max_retries: u32, now: Ti
         state_transitions: vec![StateTransition { from: state, to: state, at: now, reason: "submitted".into() }],
     };
     Ok(Prepared { requirements: Requirements::of(&job)?, job, fallback: chosen.fallback })
+}
+
+/// The limits of a job: defaults filled in, with the memory that its picture size needs.
+fn limits_for(scenario: &Scenario, request: &JobRequest) -> ResourceLimits {
+    let size = request.parameters.resolution.or(scenario.size);
+    let fps = request.parameters.fps.or(scenario.fps).unwrap_or(FrameRate::whole(30));
+    match size {
+        Some(size) => limits::with_defaults_for(request.resource_limits, size.resolution(), fps),
+        None => limits::with_defaults(request.resource_limits),
+    }
 }
 
 /// Everything that can be said about the output before the input is known; all of it, where the

@@ -66,5 +66,5 @@ async fn http() {
 async fn https() {
     let harness = Http::new(true);
     transport::run_all(&harness).await;
-    println!("a waiting claim over HTTPS was woken in {:?}", transport::wake_latency(&harness).await);
+    eprintln!("a waiting claim over HTTPS was woken in {:?}", transport::wake_latency(&harness).await);
 }

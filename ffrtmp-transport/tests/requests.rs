@@ -211,7 +211,15 @@ const BAD: &[Bad] = &[
     ("GET", "/jobs/-i", "", 404, "job_not_found", Some("job_id")),
     ("GET", "/jobs/%00%0a%f0%9f%8e%ac", "", 404, "job_not_found", Some("job_id")),
     ("GET", "/jobs/%ff", "", 400, "invalid_request", Some("id")),
-    ("GET", "/nodes/abc", "", 400, "invalid_field", Some("node_id")),
+    ("GET", "/nodes/abc", "", 404, "node_not_found", Some("node_id")),
+    (
+        "POST",
+        "/jobs",
+        r#"{"scenario": "720p", "input": "a.mp4", "output": "a.mp4"}"#,
+        409,
+        "output_is_input",
+        Some("output"),
+    ),
     ("GET", "/nodes/00000000-0000-4000-8000-000000000001", "", 404, "node_not_found", Some("node_id")),
     ("POST", "/nodes/00000000-0000-4000-8000-000000000001/drain", "", 404, "node_not_found", Some("node_id")),
     // Agents.

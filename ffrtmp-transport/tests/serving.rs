@@ -155,7 +155,10 @@ async fn a_stop_wakes_long_polls_and_lets_requests_end() {
 }
 
 #[derive(Default)]
-struct Counts(Mutex<BTreeMap<(String, String, u16), (u64, u64)>>);
+struct Counts(Mutex<BTreeMap<Request, (u64, u64)>>);
+
+/// Method, route, status.
+type Request = (String, String, u16);
 
 impl HttpObserver for Counts {
     fn request(&self, method: &str, route: &str, status: u16, bytes_in: u64, bytes_out: u64) {

@@ -145,7 +145,7 @@ async fn versions_before_1_2_are_refused() {
     };
     match (connects("-tls1_2"), connects("-tls1_1")) {
         (Ok(new), Ok(old)) => assert!(new && !old, "TLS 1.2: {new}, TLS 1.1: {old}"),
-        (Err(error), _) | (_, Err(error)) => println!("skipped: no openssl program here ({error})"),
+        (Err(error), _) | (_, Err(error)) => eprintln!("skipped: no openssl program here ({error})"),
     }
 }
 

@@ -214,9 +214,10 @@ impl Fields {
 /// Longest text of a value that has a notation, such as a bit rate or an id.
 const MAX_NOTATION: usize = 100;
 
-/// A number as people write it, never with an exponent.
+/// A number as people write it, never with an exponent; next to nothing is nothing.
 fn plain(number: &serde_json::Number) -> String {
     match number.as_f64() {
+        Some(value) if value.abs() < 1e-9 => "0".into(),
         Some(value) if !number.is_u64() && !number.is_i64() => value.to_string(),
         _ => number.to_string(),
     }

@@ -210,3 +210,13 @@ fn texts_are_kept_literally() {
         assert_eq!((job.input.as_deref(), job.labels.get(text).map(String::as_str)), (Some(text), Some(text)));
     }
 }
+
+#[test]
+fn a_number_next_to_nothing_is_nothing() {
+    let job = accept(json!({"scenario": "test1", "parameters": {"crf": 1.6e-131}})).job;
+    assert_eq!(job.parameters.crf.map(crate::units::Crf::value), Some(0.0));
+    assert_eq!(
+        refuse(json!({"scenario": "test1", "parameters": {"duration": 1e-131}})).field_name(),
+        Some("parameters.duration")
+    );
+}

@@ -183,7 +183,11 @@ impl FromRequestParts<Arc<App>> for NodePath {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {
         let text = segment(parts, app).await?;
-        Ok(Self(text.parse()?))
+        // In a path, what is no id is a node that does not exist.
+        let id = text.parse().map_err(|error: Error| {
+            Error::new(Code::NodeNotFound, error.message()).field("node_id").hint(error.hint_text())
+        })?;
+        Ok(Self(id))
     }
 }
 

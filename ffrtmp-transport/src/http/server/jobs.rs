@@ -1,5 +1,7 @@
 //! Routes of people: submit, look, cancel, pause, resume, retry.
 
+#![allow(unused_qualifications, reason = "utoipa's macro writes them for query parameters")]
+
 use std::sync::Arc;
 
 use axum::Json;
@@ -35,7 +37,7 @@ use crate::http::wire::{self, BatchAnswer, JobList, LogEntry, LogList, MAX_BATCH
         (status = 200, description = "The idempotency key was known: the job of then.", body = JobView),
         (status = 404, description = "A job that it depends on does not exist.", body = Problem,
             content_type = "application/problem+json"),
-        (status = 409, description = "The idempotency key belongs to another request.", body = Problem,
+        (status = 409, description = "The idempotency key belongs to another request, or the output is the input.", body = Problem,
             content_type = "application/problem+json"),
         (status = 422, description = "The parts of the request contradict each other.", body = Problem,
             content_type = "application/problem+json"),
@@ -88,6 +90,8 @@ pub(super) struct BatchDocument {
     responses(
         (status = 201, description = "Every job was created, in the order of the request.", body = BatchAnswer),
         (status = 404, description = "A job that one of them depends on does not exist.", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 409, description = "The output of one of them is its input.", body = Problem,
             content_type = "application/problem+json"),
         (status = 422, description = "The parts of a request contradict each other.", body = Problem,
             content_type = "application/problem+json"),
