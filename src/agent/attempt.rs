@@ -303,7 +303,12 @@ async fn report(shared: &Shared, job: &Job, attempt: &Attempt, outcome: Result<J
         completed_at: Some(shared.clock.now()),
     };
     match shared.retrying("finish", || shared.transport.finish(request.clone())).await {
-        Ok(_) => metrics,
+        Ok(job) => {
+            if let Some(verdict) = &job.sla {
+                shared.metrics.judged(verdict);
+            }
+            metrics
+        }
         Err(error) => {
             tracing::warn!(job = %job.id, fence = %job.fence, %error, "the master does not take the result");
             None

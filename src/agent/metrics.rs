@@ -1,12 +1,13 @@
 //! The metrics of an agent, by the names of the contract.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::id::NodeId;
-use ffrtmp_core::job::JobReport;
+use ffrtmp_core::job::{JobReport, SlaVerdict};
 use ffrtmp_core::node::Telemetry;
-use prometheus::{Counter, CounterVec, Gauge, Histogram, HistogramOpts, Opts, Registry, TextEncoder};
+use prometheus::{Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, Opts, Registry, TextEncoder};
 
 /// Every metric, labelled with the node's id.
 pub(super) struct AgentMetrics {
@@ -20,8 +21,10 @@ pub(super) struct AgentMetrics {
     jobs: CounterVec,
     duration: Histogram,
     uptime: Gauge,
-    power: Gauge,
-    temperature: Gauge,
+    power: GaugeVec,
+    temperature: GaugeVec,
+    sla: GaugeVec,
+    sla_verdicts: Mutex<(u64, u64)>,
     input_bytes: Counter,
     output_bytes: Counter,
     cpu_seconds: Counter,
@@ -37,6 +40,8 @@ impl AgentMetrics {
         let registry = Registry::new();
         let opts = |name: &str, help: &str| Opts::new(name, help).const_label("node_id", node.to_string());
         let gauge = |name, help| register(&registry, Gauge::with_opts(opts(name, help))?);
+        // Shown only once it is known: an absent number is not 0.
+        let known = |name, help| register(&registry, GaugeVec::new(opts(name, help), &[])?);
         let counter = |name, help| register(&registry, Counter::with_opts(opts(name, help))?);
         Ok(Self {
             started: Instant::now(),
@@ -57,8 +62,16 @@ impl AgentMetrics {
                 })?,
             )?,
             uptime: gauge("ffrtmp_worker_uptime_seconds", "Time since the agent started, seconds")?,
-            power: gauge("ffrtmp_worker_power_watts", "Package power where RAPL tells, watts")?,
-            temperature: gauge("ffrtmp_worker_temperature_celsius", "Hottest sensor, degrees Celsius")?,
+            power: known("ffrtmp_worker_power_watts", "Package power, watts; absent where RAPL does not tell")?,
+            temperature: known(
+                "ffrtmp_worker_temperature_celsius",
+                "Hottest sensor, degrees Celsius; absent without sensors",
+            )?,
+            sla: known(
+                "ffrtmp_worker_sla_compliance_rate",
+                "Counted jobs that kept their service level, percent; absent before the first",
+            )?,
+            sla_verdicts: Mutex::default(),
             input_bytes: counter("ffrtmp_job_input_bytes_total", "Bytes read from inputs")?,
             output_bytes: counter("ffrtmp_job_output_bytes_total", "Bytes written to outputs")?,
             cpu_seconds: counter("ffrtmp_job_cpu_seconds_total", "CPU time of attempts, seconds")?,
@@ -104,8 +117,25 @@ impl AgentMetrics {
     pub(super) fn telemetry(&self, telemetry: &Telemetry) {
         self.cpu_usage.set(telemetry.cpu_percent);
         self.memory_bytes.set(telemetry.memory_used_bytes as f64);
-        self.power.set(telemetry.power_watts.unwrap_or(0.0));
-        self.temperature.set(telemetry.temperature_celsius.unwrap_or(0.0));
+        let none: &[&str] = &[];
+        if let Some(watts) = telemetry.power_watts {
+            self.power.with_label_values(none).set(watts);
+        }
+        if let Some(celsius) = telemetry.temperature_celsius {
+            self.temperature.with_label_values(none).set(celsius);
+        }
+    }
+
+    /// The master's verdict on a job that ended here.
+    pub(super) fn judged(&self, verdict: &SlaVerdict) {
+        if !verdict.counted {
+            return;
+        }
+        let mut verdicts = self.sla_verdicts.lock().unwrap_or_else(PoisonError::into_inner);
+        verdicts.0 += 1;
+        verdicts.1 += u64::from(verdict.compliant);
+        let none: &[&str] = &[];
+        self.sla.with_label_values(none).set(verdicts.1 as f64 * 100.0 / verdicts.0 as f64);
     }
 
     pub(super) fn ended(&self, report: Option<&JobReport>, took: Duration) {

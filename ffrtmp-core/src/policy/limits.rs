@@ -32,6 +32,14 @@ pub fn with_defaults(limits: ResourceLimits) -> ResourceLimits {
     }
 }
 
+/// The same for an output of a known size: where the recommended memory is more than the default,
+/// the default would only kill the job.
+#[must_use]
+pub fn with_defaults_for(limits: ResourceLimits, size: Resolution, fps: FrameRate) -> ResourceLimits {
+    let recommended = recommended(size, fps).max_memory_mb.filter(|memory| *memory > DEFAULT_MEMORY_MB);
+    with_defaults(ResourceLimits { max_memory_mb: limits.max_memory_mb.or(recommended), ..limits })
+}
+
 /// Recommended limits by picture size and rate: 720p30 150 %, 1024 MB, 300 s; 1080p30 300 %,
 /// 2048 MB, 900 s; above, as 4K60: 600 %, 4096 MB, 3600 s.
 #[must_use]
@@ -78,6 +86,10 @@ mod tests {
         assert_eq!((filled.max_cpu_percent, filled.max_memory_mb), (None, Some(64)));
         assert_eq!((filled.max_disk_mb, filled.timeout_sec), (Some(5000), Some(3600)));
         assert_eq!(with_defaults(filled), filled);
+        let uhd = with_defaults_for(ResourceLimits::default(), "4K".parse().unwrap(), FrameRate::whole(60));
+        assert_eq!((uhd.max_memory_mb, uhd.timeout_sec), (Some(4096), Some(DEFAULT_TIMEOUT_SEC)));
+        let small = with_defaults_for(ResourceLimits::default(), "720p".parse().unwrap(), FrameRate::whole(30));
+        assert_eq!(small, with_defaults(ResourceLimits::default()));
         assert_eq!((cpu_quota_micros(200), cpu_quota_micros(50)), (200_000, 50_000));
     }
 }
