@@ -36,7 +36,7 @@ fn a_cancel_ends_every_encoder_within_200_ms() {
         while latencies.len() < 3 && latencies.last().is_none_or(|last| *last >= LIMIT) {
             latencies.push(cancel(codec));
         }
-        println!("{codec}: canceled in {latencies:?}");
+        eprintln!("{codec}: canceled in {latencies:?}");
         assert!(latencies.last().is_some_and(|last| *last < LIMIT), "{codec}: {latencies:?}");
     }
 }
