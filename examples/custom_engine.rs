@@ -42,14 +42,18 @@ async fn main() -> Result<()> {
     let master = Master::new(Arc::new(MemoryStore::new()), options).await?;
     let coordinator = master.coordinator();
     let codecs = vec![(VideoCodec::H264, vec!["note".into()])];
-    let engine: Arc<dyn Engine> = Arc::new(NoteEngine(EngineCapabilities { video_encoders: codecs, ..Default::default() }));
-    let work = tempfile::tempdir().map_err(|error| Error::new(Code::Storage, "no temporary directory").source(error))?;
+    let engine: Arc<dyn Engine> =
+        Arc::new(NoteEngine(EngineCapabilities { video_encoders: codecs, ..Default::default() }));
+    let work =
+        tempfile::tempdir().map_err(|error| Error::new(Code::Storage, "no temporary directory").source(error))?;
     let options = AgentOptions { work_dir: Some(work.path().join("agent")), ..AgentOptions::default() };
-    let agent = Agent::new(Arc::new(master.transport()), vec![engine], Arc::new(NoGovernor::default()), options).await?;
+    let agent =
+        Agent::new(Arc::new(master.transport()), vec![engine], Arc::new(NoGovernor::default()), options).await?;
     let running = [tokio::spawn(master.run(stop.clone())), tokio::spawn(agent.run(stop.clone()))];
 
     let mut events = coordinator.events();
-    let job = coordinator.submit(JobRequest { scenario: "720p30-h264".into(), ..JobRequest::default() }, None).await?.job;
+    let job =
+        coordinator.submit(JobRequest { scenario: "720p30-h264".into(), ..JobRequest::default() }, None).await?.job;
     let job = loop {
         let _ = events.recv().await;
         let job = coordinator.job(&job.id.into()).await?;
@@ -58,7 +62,8 @@ async fn main() -> Result<()> {
         }
     };
     let output = job.result.and_then(|report| report.output_uri).unwrap_or_default();
-    let note = std::fs::read_to_string(&output).map_err(|error| Error::new(Code::Storage, "no output").source(error))?;
+    let note =
+        std::fs::read_to_string(&output).map_err(|error| Error::new(Code::Storage, "no output").source(error))?;
     #[expect(clippy::print_stdout, reason = "it is what the example shows")]
     {
         println!("{}: {note}", job.state);

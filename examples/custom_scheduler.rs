@@ -39,7 +39,8 @@ async fn main() -> Result<()> {
         let request = JobRequest { scenario: "720p30-h264".into(), parameters, ..JobRequest::default() };
         coordinator.submit(request, None).await?;
     }
-    let node = coordinator.register(ffrtmp::core::node::Registration { name: "worker".into(), ..Default::default() }).await?;
+    let node =
+        coordinator.register(ffrtmp::core::node::Registration { name: "worker".into(), ..Default::default() }).await?;
     let claim = ffrtmp::core::protocol::ClaimRequest { node_id: node.node.id, slots: 3, wait_ms: 0, request_id: None };
     let claimed = coordinator.claim(claim).await?;
     let order: Vec<_> = claimed.jobs.iter().filter_map(|job| Some(job.parameters.duration?.to_string())).collect();

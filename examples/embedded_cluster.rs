@@ -14,10 +14,12 @@ async fn main() -> Result<()> {
     let master = Master::new(Arc::new(MemoryStore::new()), nowhere).await?;
     let coordinator = master.coordinator();
 
-    let work = tempfile::tempdir().map_err(|error| Error::new(Code::Storage, "no temporary directory").source(error))?;
+    let work =
+        tempfile::tempdir().map_err(|error| Error::new(Code::Storage, "no temporary directory").source(error))?;
     let options = AgentOptions { work_dir: Some(work.path().join("agent")), ..AgentOptions::default() };
     let engine: Arc<dyn Engine> = Arc::new(LibavEngine::new()?);
-    let agent = Agent::new(Arc::new(master.transport()), vec![engine], Arc::new(NoGovernor::default()), options).await?;
+    let agent =
+        Agent::new(Arc::new(master.transport()), vec![engine], Arc::new(NoGovernor::default()), options).await?;
     let master = tokio::spawn(master.run(stop.clone()));
     let agent = tokio::spawn(agent.run(stop.clone()));
 

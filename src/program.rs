@@ -7,6 +7,35 @@ use ffrtmp_core::error::{Code, Error, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+/// Reads a program's flags. What cannot be read, and help that was asked for, is shown here; the
+/// program then ends with this code.
+///
+/// # Errors
+/// The exit code: 0 after help and version, 2 for flags that are wrong.
+pub fn flags<C: clap::Parser>(name: &str) -> std::result::Result<C, ExitCode> {
+    C::try_parse().map_err(|refusal| {
+        if refusal.exit_code() == 0 {
+            // Nobody is left to tell that the terminal is gone.
+            let _ = refusal.print();
+            return ExitCode::SUCCESS;
+        }
+        let (message, hint) = one_line(&refusal.to_string());
+        eprintln!(
+            "{name}: error: {message}\nhint: {}",
+            hint.unwrap_or_else(|| format!("`{name} --help` lists the flags"))
+        );
+        ExitCode::from(Code::InvalidConfig.exit_code())
+    })
+}
+
+/// The message of a refused command line in one line, and its tip.
+fn one_line(refusal: &str) -> (String, Option<String>) {
+    let said = refusal.split("\n\n").next().unwrap_or_default();
+    let words: Vec<_> = said.trim_start_matches("error: ").split_whitespace().collect();
+    let tip = refusal.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    (words.join(" "), tip.map(str::to_owned))
+}
+
 /// Runs a program's work and turns its error into one line, a hint, and an exit code.
 pub fn run(name: &str, log_level: &str, log_format: &str, work: impl Future<Output = Result<()>>) -> ExitCode {
     let outcome = crate::logging::start(log_level, log_format).and_then(|()| {
@@ -53,4 +82,21 @@ pub fn signals() -> Result<Signals> {
         }
     });
     Ok(signals)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one_line;
+
+    #[test]
+    fn refusals_fit_a_line() {
+        let missing =
+            "error: the following required arguments were not provided:\n  --key <KEY>\n\nUsage: x --cert <CERT>\n";
+        assert_eq!(one_line(missing), ("the following required arguments were not provided: --key <KEY>".into(), None));
+        let unknown =
+            "error: unexpected argument '--prot' found\n\n  tip: a similar argument exists: '--port'\n\nUsage: x\n";
+        let (message, tip) = one_line(unknown);
+        assert_eq!(message, "unexpected argument '--prot' found");
+        assert_eq!(tip.as_deref(), Some("a similar argument exists: '--port'"));
+    }
 }

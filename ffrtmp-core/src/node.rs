@@ -132,7 +132,10 @@ pub struct Registration {
     #[cfg_attr(
         feature = "openapi",
         schema(
-            example = "worker-01", required = true, min_length = 1, max_length = 255,
+            example = "worker-01",
+            required = true,
+            min_length = 1,
+            max_length = 255,
             pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$"
         )
     )]

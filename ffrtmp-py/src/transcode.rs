@@ -39,6 +39,7 @@ pub(crate) fn transcode(py: Python<'_>, src: PathBuf, dst: PathBuf, scenario: Op
         .join()
         .map_err(|_| pyo3::exceptions::PyRuntimeError::new_err("the transcode panicked"))?
         .map_err(|error| raised(py, &error))?;
-    let text = serde_json::to_string(&report).map_err(|error| pyo3::exceptions::PyRuntimeError::new_err(error.to_string()))?;
+    let text =
+        serde_json::to_string(&report).map_err(|error| pyo3::exceptions::PyRuntimeError::new_err(error.to_string()))?;
     Ok(py.import("json")?.call_method1("loads", (text,))?.unbind())
 }

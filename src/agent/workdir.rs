@@ -99,11 +99,11 @@ impl WorkDir {
             if let Some(staged) = dir.noted_output() {
                 match fs::remove_file(&staged) {
                     Ok(()) => {
-                        tracing::info!(path = %staged.display(), "removed the unfinished output of a lost attempt")
+                        tracing::info!(path = %staged.display(), "removed the unfinished output of a lost attempt");
                     }
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                     Err(error) => {
-                        tracing::warn!(path = %staged.display(), %error, "cannot remove the unfinished output of a lost attempt")
+                        tracing::warn!(path = %staged.display(), %error, "cannot remove the unfinished output of a lost attempt");
                     }
                 }
             }
