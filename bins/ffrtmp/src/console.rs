@@ -197,6 +197,7 @@ pub(crate) fn show_warnings() {
     let _ = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::WARN)
         .with_writer(io::stderr)
+        .with_ansi(false)
         .event_format(Plain)
         .try_init();
 }

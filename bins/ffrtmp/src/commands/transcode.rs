@@ -101,10 +101,11 @@ fn attempt(
     engine: &dyn Engine,
     console: &Console,
 ) -> Result<(JobReport, Vec<String>)> {
+    let control = Control::default();
+    // First of all: a signal that comes before it would leave the staged file behind.
+    super::signals::cancel_on_signal(&control)?;
     let staged = Staged::new(&command.target)?;
     task.output = staged.path().to_owned();
-    let control = Control::default();
-    super::signals::cancel_on_signal(&control)?;
     let shown = Shown::on(Board::new(console, command.progress).gauge(name(&task.source)));
     let ran = engine.run(&task, &control, &shown);
     let warnings = shown.clear();

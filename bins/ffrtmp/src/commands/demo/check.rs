@@ -90,7 +90,7 @@ mod tests {
             (Seen { width: 852, ..good.clone() }, "size"),
             (Seen { frames: Some(178), ..good.clone() }, "frames"),
             (Seen { seconds: Some(6.1), ..good.clone() }, "length"),
-            (Seen { audio: vec![], ..good.clone() }, "audio"),
+            (Seen { audio: vec![], ..good }, "audio"),
         ] {
             let off = differences(&bad, &source, &plan());
             assert!(off.len() == 1 && off[0].contains(word), "{word}: {off:?}");

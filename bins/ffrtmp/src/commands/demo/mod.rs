@@ -90,7 +90,7 @@ fn transcode(
         };
         let ended = tokio::select! {
             ended = work => ended,
-            () = signals.next() => Err(Error::new(Code::Canceled, "the demo was interrupted").into()),
+            () = signals.next() => Err(interrupted().into()),
         };
         let stopped = cluster.stop().await;
         let views = ended?;
@@ -175,11 +175,12 @@ impl Outputs {
         &self.directory
     }
 
-    /// An empty directory of our own is nothing to keep.
+    /// Removes what was made; a directory that was there before stays with what is in it.
     fn abandon(&self) {
-        if self.own {
-            // One that holds an output stays.
-            let _ = std::fs::remove_dir(&self.directory);
+        if self.own
+            && let Err(error) = std::fs::remove_dir_all(&self.directory)
+        {
+            tracing::warn!("{} cannot be removed: {error}", self.directory.display());
         }
     }
 }
@@ -202,6 +203,10 @@ fn outputs(keep: Option<&Path>) -> Result<Outputs> {
 
 fn parent(file: &Path) -> PathBuf {
     file.parent().unwrap_or(Path::new("/")).to_owned()
+}
+
+fn interrupted() -> Error {
+    Error::new(Code::Canceled, "the demo was interrupted").hint("everything that it made is removed; run it again")
 }
 
 fn no_directory(error: std::io::Error) -> Error {

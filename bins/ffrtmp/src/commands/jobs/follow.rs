@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use ffrtmp::core::clock::Timestamp;
 use ffrtmp::core::coordinator::JobEvent;
 use ffrtmp::core::id::JobKey;
 use ffrtmp::core::job::{Job, JobState, JobView};
@@ -90,13 +91,14 @@ async fn to_end(client: &MasterClient, view: &JobView, gauge: Gauge, console: &C
     let id = view.job.id.to_string();
     let mut patience = Patience::new();
     let mut current = view.clone();
+    let mut seen = last_change(&current.job);
     loop {
         gauge.show(current.job.progress, &stand(&current.job));
         if current.job.state.is_final() {
             gauge.finish(current.job.progress, &stand(&current.job));
             return Ok(current);
         }
-        if let Err(error) = listen(client, &id, &gauge, &mut patience, console).await? {
+        if let Err(error) = listen(client, &id, &mut seen, &gauge, &mut patience, console).await? {
             patience.wait(error, console).await?;
         }
         // Events say what changed; only the job itself says all of it.
@@ -114,6 +116,7 @@ async fn to_end(client: &MasterClient, view: &JobView, gauge: Gauge, console: &C
 async fn listen(
     client: &MasterClient,
     id: &str,
+    seen: &mut Timestamp,
     gauge: &Gauge,
     patience: &mut Patience,
     console: &Console,
@@ -128,6 +131,11 @@ async fn listen(
             Err(error) => return Ok(Err(error)),
         };
         patience.renew();
+        // A stream begins with the story so far.
+        if event.at <= *seen {
+            continue;
+        }
+        *seen = event.at;
         if console.is_json() {
             console.json_line(&event)?;
         }
@@ -137,6 +145,10 @@ async fn listen(
         }
     }
     Ok(Err(Error::new(Code::Network, "the master closed the connection")))
+}
+
+fn last_change(job: &Job) -> Timestamp {
+    job.state_transitions.last().map_or(job.created_at, |change| change.at)
 }
 
 fn stand(job: &Job) -> String {
