@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use ffrtmp_core::Code;
 use ffrtmp_core::coordinator::JobEventKind;
+use ffrtmp_core::id::{Fence, JobId, NodeId};
 use ffrtmp_core::job::{JobRequest, JobState};
 use ffrtmp_core::node::Registration;
 use ffrtmp_core::protocol::{AttemptStatus, ClaimRequest, FinishRequest, Heartbeat, ResultStatus, StartRequest};
@@ -32,31 +33,34 @@ async fn a_follower_hears_the_whole_story_of_a_job() {
     let master = Master::start(ServerConfig { tls: Some(tls), ..config() }).await;
     let client = master.client(directory.path());
     let job = client.submit(&request(), None).await.unwrap().job;
-    let events = client.follow(&job.id.to_string()).await.unwrap();
-
-    let agent = client.clone();
-    let attempt = tokio::spawn(async move {
-        let node = agent.register(Registration { name: "w".into(), ..Registration::default() }).await.unwrap().node.id;
-        let claim = ClaimRequest { node_id: node, slots: 1, wait_ms: 0, request_id: None };
-        let job = agent.claim(claim).await.unwrap().jobs.remove(0);
-        agent.start(job.id, StartRequest { node_id: node, fence: job.fence }).await.unwrap();
-        let status = AttemptStatus { job_id: job.id, fence: job.fence, progress: Some(50.0), logs: Vec::new() };
-        agent.heartbeat(node, Heartbeat { telemetry: None, attempts: vec![status] }).await.unwrap();
-        let finish = FinishRequest {
-            job_id: job.id,
-            node_id: node,
-            fence: job.fence,
-            status: ResultStatus::Completed,
-            metrics: None,
-            error: None,
-            logs: None,
-            completed_at: None,
-        };
-        agent.finish(finish).await.unwrap();
-    });
-    let heard: Vec<_> =
-        tokio::time::timeout(Duration::from_secs(20), events.map(Result::unwrap).collect()).await.unwrap();
-    attempt.await.unwrap();
+    let mut events = std::pin::pin!(client.follow(&job.id.to_string()).await.unwrap());
+    let name = Registration { name: "w".into(), ..Registration::default() };
+    let node_id = client.register(name).await.unwrap().node.id;
+    let mut heard = Vec::new();
+    let mut fence = job.fence;
+    // The agent takes its next step when the follower has heard of the last one.
+    while let Some(event) = tokio::time::timeout(Duration::from_secs(20), events.next()).await.unwrap() {
+        let event = event.unwrap();
+        match (event.kind, event.state) {
+            (JobEventKind::State, JobState::Queued) => {
+                let claim = ClaimRequest { node_id, slots: 1, wait_ms: 0, request_id: None };
+                fence = client.claim(claim).await.unwrap().jobs[0].fence;
+            }
+            (JobEventKind::State, JobState::Assigned) => {
+                client.start(job.id, StartRequest { node_id, fence }).await.unwrap();
+            }
+            (JobEventKind::State, JobState::Running) => {
+                let status = AttemptStatus { job_id: job.id, fence, progress: Some(50.0), logs: Vec::new() };
+                let beat = Heartbeat { telemetry: None, attempts: vec![status] };
+                client.heartbeat(node_id, beat).await.unwrap();
+            }
+            (JobEventKind::Progress, _) => {
+                client.finish(completed(job.id, node_id, fence)).await.unwrap();
+            }
+            _ => {}
+        }
+        heard.push(event);
+    }
     let states: Vec<_> =
         heard.iter().filter(|event| event.kind == JobEventKind::State).map(|event| event.state).collect();
     assert_eq!(states, [JobState::Queued, JobState::Assigned, JobState::Running, JobState::Completed]);
@@ -76,6 +80,19 @@ async fn a_follower_hears_the_whole_story_of_a_job() {
     let rest = send_with(at.address, "GET", &path, &[headers[0], headers[1], &resume], "").await.to_string();
     assert_eq!(rest.matches("event: state").count(), 1, "{rest}");
     assert!(rest.contains(r#""state":"canceled""#), "{rest}");
+}
+
+fn completed(job_id: JobId, node_id: NodeId, fence: Fence) -> FinishRequest {
+    FinishRequest {
+        job_id,
+        node_id,
+        fence,
+        status: ResultStatus::Completed,
+        metrics: None,
+        error: None,
+        logs: None,
+        completed_at: None,
+    }
 }
 
 #[tokio::test]
