@@ -1,3 +1,5 @@
+//! Every command in every state, by table and by property.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Plans by table: wish, source, result.
+
 use super::*;
 use crate::media::{AudioInfo, StreamInfo, StreamKind, VideoInfo};
 use crate::units::PictureSize;

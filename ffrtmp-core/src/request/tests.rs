@@ -1,3 +1,5 @@
+//! Requests, good and bad, by table.
+
 use serde_json::{Value, json};
 
 use super::*;

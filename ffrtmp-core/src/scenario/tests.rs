@@ -1,3 +1,5 @@
+//! The grammar by table and by property.
+
 use proptest::prelude::*;
 
 use super::*;
