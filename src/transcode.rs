@@ -134,7 +134,7 @@ impl Transcode {
     fn refuse_same_file(&self) -> Result<()> {
         let real = |path: &Path| path.canonicalize().ok();
         if real(&self.input).is_some_and(|input| Some(input) == real(&self.output)) {
-            return Err(Error::new(Code::OutputNotWritable, "the output is the input")
+            return Err(Error::new(Code::OutputIsInput, "the output is the input")
                 .field("output")
                 .hint("name another file"));
         }

@@ -146,7 +146,7 @@ async fn work(shared: &Arc<Shared>, job: &Job, attempt: &Arc<Attempt>) -> Result
     let request = OutputRequest::for_job(job)?;
     let target = target(shared, job, &request)?;
     if matches!(&source, Source::File(input) if *input == target) {
-        return Err(Error::new(Code::OutputNotWritable, "the output is the input")
+        return Err(Error::new(Code::OutputIsInput, "the output is the input")
             .field("output")
             .hint("name another file"));
     }
