@@ -16,7 +16,10 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = match ffrtmp::program::flags("ffrtmp-agent") {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     ffrtmp::program::run("ffrtmp-agent", &cli.args.log_level, &cli.args.log_format, agent(&cli.args))
 }
 

@@ -15,7 +15,10 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = match ffrtmp::program::flags("ffrtmp-master") {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     ffrtmp::program::run("ffrtmp-master", &cli.args.log_level, &cli.args.log_format, master(&cli.args))
 }
 
