@@ -39,6 +39,7 @@ fn one_line(refusal: &str) -> (String, Option<String>) {
 /// Runs a program's work and turns its error into one line, a hint, and an exit code.
 pub fn run(name: &str, log_level: &str, log_format: &str, work: impl Future<Output = Result<()>>) -> ExitCode {
     let outcome = crate::logging::start(log_level, log_format).and_then(|()| {
+        allow_many_files();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Error::new(Code::Internal, "cannot start the runtime").source(error))?;
         runtime.block_on(work)
@@ -49,6 +50,16 @@ pub fn run(name: &str, log_level: &str, log_format: &str, work: impl Future<Outp
             eprintln!("{name}: error: {error}\nhint: {}", error.hint_text());
             ExitCode::from(error.code().exit_code())
         }
+    }
+}
+
+/// Raises the soft limit of open files to the hard one: every connection is a file.
+fn allow_many_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
     }
 }
 

@@ -6,10 +6,11 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
-/// A point in time, in microseconds since the Unix epoch; RFC 3339 in UTC where it is shown.
+/// A point in time, in microseconds since the Unix epoch; RFC 3339 in UTC where it is shown, which
+/// has the years 0 to 9999: what is parsed outside of them is refused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
 
@@ -71,7 +72,11 @@ impl std::str::FromStr for Timestamp {
     type Err = time::error::Parse;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let micros = OffsetDateTime::parse(text, &Rfc3339)?.unix_timestamp_nanos() / 1000;
+        let utc = OffsetDateTime::parse(text, &Rfc3339)?
+            .checked_to_offset(UtcOffset::UTC)
+            .filter(|utc| (0..=9999).contains(&utc.year()))
+            .ok_or(time::error::ParseFromDescription::InvalidComponent("year"))?;
+        let micros = utc.unix_timestamp_nanos().div_euclid(1000);
         Ok(Self(i64::try_from(micros).unwrap_or(i64::MAX)))
     }
 }
@@ -136,5 +141,8 @@ mod tests {
         assert_eq!(time.to_string().parse::<Timestamp>().unwrap(), time);
         assert_eq!((time + Duration::from_secs(5)).since(time), Duration::from_secs(5));
         assert_eq!(time.since(time + Duration::from_secs(5)), Duration::ZERO);
+        for far in ["9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00", "yesterday"] {
+            assert!(far.parse::<Timestamp>().is_err(), "{far}");
+        }
     }
 }

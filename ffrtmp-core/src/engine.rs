@@ -195,8 +195,9 @@ impl fmt::Debug for Control {
 /// # Contract
 /// - `probe`, `plan` and `run` block the calling thread; async callers use a blocking thread.
 /// - `run` probes, plans, encodes to `task.output`, and verifies what it wrote: readable, the
-///   streams of the plan, duration and frame count as encoded. It returns only when every thread
-///   and child that it started has ended. On any error it removes `task.output`.
+///   streams of the plan, duration and frame count as encoded. On any error it removes
+///   `task.output`. Every thread and child that it started has ended when it returns; only the
+///   teardown of a codec that blocks may go on, on a thread that ends before the engine is dropped.
 /// - It reads nothing but `task.source` and writes nothing but `task.output`.
 /// - Between frames it calls [`Control::checkpoint`]; it stops within 200 ms of a cancel.
 /// - Foreign bytes never panic or crash it; an implementation that cannot promise that runs in a

@@ -43,6 +43,7 @@ pub struct ClaimRequest {
     pub wait_ms: u64,
     /// Names this request: asking again with the same id within a lease gets the same jobs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 128))]
     pub request_id: Option<String>,
 }
 

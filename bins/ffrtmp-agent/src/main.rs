@@ -20,6 +20,10 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
+    if cli.args.in_process {
+        // Before there is a second thread.
+        ffrtmp::engines::libav::init();
+    }
     ffrtmp::program::run("ffrtmp-agent", &cli.args.log_level, &cli.args.log_format, agent(&cli.args))
 }
 

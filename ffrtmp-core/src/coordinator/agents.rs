@@ -19,6 +19,7 @@ use crate::store::ClaimOrder;
 use super::{Answered, Coordinator, JobEventKind};
 
 const MAX_SLOTS: u32 = 64;
+const MAX_REQUEST_ID: usize = 128;
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
 impl Coordinator {
@@ -307,6 +308,11 @@ fn check_claim(request: &ClaimRequest) -> Result<()> {
         return Err(Error::new(Code::InvalidField, format!("{} ms is too long a wait", request.wait_ms))
             .field("wait_ms")
             .hint("give at most 60000"));
+    }
+    if request.request_id.as_ref().is_some_and(|id| id.is_empty() || id.len() > MAX_REQUEST_ID) {
+        return Err(Error::new(Code::InvalidField, "the request id is empty or too long")
+            .field("request_id")
+            .hint(format!("give 1 to {MAX_REQUEST_ID} bytes; a UUID is usual")));
     }
     Ok(())
 }
