@@ -179,7 +179,7 @@ pub struct Parameters {
     pub container: Option<Container>,
 }
 
-/// Limits of one attempt. What is absent takes the defaults of [`crate::limits`].
+/// Limits of one attempt. What is absent takes the defaults of [`crate::policy::limits`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -7,7 +7,7 @@
 //! | [`none`] | [`NoGovernor`]: admits everything |
 //! | [`probe`] | what the kernel tells: parsers of text, readers that take a root |
 //! | [`facts`] | what kind of machine this is |
-//! | [`recommend`] | settings that fit it |
+//! | [`recommend()`] | settings that fit it |
 //!
 //! What is not here: control groups and the sandbox, which come with their own issue, and the
 //! process itself, which engines start.

@@ -1,4 +1,4 @@
-//! What every [`Store`](crate::store::Store) must do, as cases that any implementation and any
+//! What every [`Store`] must do, as cases that any implementation and any
 //! decorator runs.
 //!
 //! ```ignore

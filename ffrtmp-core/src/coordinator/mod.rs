@@ -3,7 +3,7 @@
 //!
 //! Follow a job top-down: [`Coordinator::submit`] → [`Coordinator::claim`] → [`Coordinator::start`]
 //! → [`Coordinator::heartbeat`] → [`Coordinator::finish`]. What happens without a request, by the
-//! passing of time, is in [`mod@reaper`]. It reads no clock but the one it is given; tokio timers
+//! passing of time, is in `reaper`. It reads no clock but the one it is given; tokio timers
 //! only bound how long a claim waits.
 
 mod agents;
