@@ -1,0 +1,20 @@
+//! The whole system from outside: the real programs as processes, over HTTPS, with real media.
+//!
+//! One file per subject; `cluster` starts and ends the programs, `media` judges what they made.
+//! Rules without processes are in `tests/coordinator.rs`, rules of the repository in
+//! `tests/repository.rs`.
+
+mod cluster;
+mod media;
+mod origin;
+
+mod download;
+mod examples;
+mod failures;
+mod jobs;
+mod latency;
+mod metrics;
+mod refusals;
+mod requests;
+mod seeds;
+mod stopping;
