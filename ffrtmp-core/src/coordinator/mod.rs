@@ -12,6 +12,7 @@ mod reaper;
 mod waiting;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -129,6 +130,7 @@ pub struct Coordinator {
     events: broadcast::Sender<JobEvent>,
     closing: watch::Sender<bool>,
     answered: Mutex<HashMap<NodeId, Answered>>,
+    rounds: AtomicU64,
 }
 
 /// The last claim of a node that it may ask for again.
@@ -170,6 +172,7 @@ impl Coordinator {
             events: broadcast::Sender::new(EVENT_BACKLOG),
             closing: watch::Sender::new(false),
             answered: Mutex::default(),
+            rounds: AtomicU64::new(0),
         })
     }
 

@@ -1,6 +1,8 @@
 //! What happens by the passing of time: leases expire, nodes are lost, backoffs end, attempts run
 //! too long, old jobs are forgotten.
 
+use std::sync::atomic::Ordering;
+
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, JobError, Result};
 use crate::id::{Fence, JobId};
@@ -24,6 +26,10 @@ pub struct Reaped {
     pub purged: u64,
 }
 
+/// Waiting jobs move when what they wait for ends; looking at all of them only mends what a crash
+/// in between left, so the first round does it and then one in this many.
+const ROUNDS_BETWEEN_SETTLING: u64 = 60;
+
 /// Jobs looked at in one step.
 const STEP: usize = 500;
 
@@ -37,7 +43,9 @@ impl Coordinator {
         self.lose_nodes(&mut reaped).await?;
         self.carry_out_due(&mut reaped).await?;
         self.end_overlong(&mut reaped).await?;
-        self.settle_waiting().await?;
+        if self.rounds.fetch_add(1, Ordering::Relaxed).is_multiple_of(ROUNDS_BETWEEN_SETTLING) {
+            self.settle_waiting().await?;
+        }
         self.reject_unrunnable().await?;
         if let Some(retention) = self.settings.retention {
             reaped.purged = self.store.purge(self.now() - retention, STEP).await?;
