@@ -284,7 +284,7 @@ async fn a_drained_node_gets_nothing_and_a_removed_one_must_register() {
     assert!(world.claim(node).await.is_empty());
     let reason =
         world.master.jobs(&Default::default(), ffrtmp::core::store::Page { limit: 1, before: None }).await.unwrap();
-    assert_eq!(reason[0].waiting_reason.as_deref(), Some("all 1 nodes that can run it are offline or draining"));
+    assert_eq!(reason[0].waiting_reason.as_deref(), Some("the only node that can run it is offline or draining"));
     world.master.activate(node).await.unwrap();
     let job = world.running(node).await;
     world.master.remove_node(node).await.unwrap();

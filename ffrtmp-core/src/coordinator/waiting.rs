@@ -28,9 +28,16 @@ fn queued(job: &Job, nodes: &[Node]) -> String {
     match (nodes.len(), able.len(), serving, free) {
         (0, ..) => "no node has registered yet".into(),
         (all, 0, ..) => format!("needs {}: 0 of {all} nodes have it", needs.class()),
-        (_, able, 0, _) => format!("all {able} nodes that can run it are offline or draining"),
-        (_, _, serving, 0) => format!("all {serving} nodes that can run it are busy"),
+        (_, able, 0, _) => that_can(able, "offline or draining"),
+        (_, _, serving, 0) => that_can(serving, "busy"),
         _ => "next in line".into(),
+    }
+}
+
+fn that_can(nodes: usize, are: &str) -> String {
+    match nodes {
+        1 => format!("the only node that can run it is {are}"),
+        several => format!("all {several} nodes that can run it are {are}"),
     }
 }
 
