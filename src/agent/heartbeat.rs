@@ -52,9 +52,9 @@ async fn pause(shared: &Shared, at_least: Duration) {
     tokio::pin!(changed);
     changed.as_mut().enable();
     if shared.attempts().is_empty() {
-        let _ = tokio::time::timeout(shared.options.heartbeat_interval, changed).await;
+        let _ = tokio::time::timeout(shared.idle_beat(), changed).await;
     } else {
-        tokio::time::sleep(BUSY_INTERVAL.min(shared.options.heartbeat_interval)).await;
+        tokio::time::sleep(BUSY_INTERVAL.min(shared.idle_beat())).await;
     }
 }
 

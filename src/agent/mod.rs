@@ -48,7 +48,8 @@ pub struct AgentOptions {
     pub max_concurrent_jobs: Option<u32>,
     /// How long to wait before asking again after an answer that was no answer.
     pub poll_interval: Duration,
-    /// How often to send a heartbeat while idle; every second while attempts run.
+    /// How often to send a heartbeat while idle, unless the master wants them more often; every
+    /// half second while attempts run.
     pub heartbeat_interval: Duration,
     /// Whether jobs without input get a generated one.
     pub generate_input: bool,
@@ -105,6 +106,8 @@ struct Shared {
     /// An attempt ended or began: the claim loop and the heartbeat look again.
     changed: Notify,
     lease_ms: AtomicU64,
+    /// How often the master wants to hear of this node.
+    wanted_beat_ms: AtomicU64,
     drained: AtomicBool,
     connected: AtomicBool,
     beating: tokio::sync::Mutex<()>,
@@ -146,6 +149,7 @@ impl Agent {
             attempts: Mutex::default(),
             changed: Notify::new(),
             lease_ms: AtomicU64::new(90_000),
+            wanted_beat_ms: AtomicU64::new(u64::MAX),
             drained: AtomicBool::new(false),
             connected: AtomicBool::new(false),
             beating: tokio::sync::Mutex::default(),
@@ -292,6 +296,13 @@ impl Shared {
         Duration::from_millis(self.lease_ms.load(Ordering::Acquire))
     }
 
+    /// Between heartbeats of an idle agent: as the operator says, but never slower than the master
+    /// wants, who would take the node for lost.
+    fn idle_beat(&self) -> Duration {
+        let wanted = Duration::from_millis(self.wanted_beat_ms.load(Ordering::Acquire));
+        self.options.heartbeat_interval.min(wanted)
+    }
+
     fn attempts(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Arc<Attempt>>> {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -314,6 +325,9 @@ impl Shared {
             .map_err(|error| Error::new(Code::Internal, "cannot describe this machine").source(error))?;
         let registered = self.retrying("register", || self.transport.register(registration.clone())).await?;
         self.lease_ms.store(registered.lease_ms.max(1), Ordering::Release);
+        if registered.heartbeat_interval_ms > 0 {
+            self.wanted_beat_ms.store(registered.heartbeat_interval_ms, Ordering::Release);
+        }
         self.drained.store(registered.node.draining, Ordering::Release);
         self.connected.store(true, Ordering::Release);
         tracing::info!(node = %self.node(), name = %self.name(), slots = self.slots, created = registered.created, "registered");
