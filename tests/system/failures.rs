@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ffrtmp::Code;
 use ffrtmp::core::id::NodeId;
@@ -103,7 +103,12 @@ fn an_agent_frozen_past_its_lease_is_refused() {
     }));
     let first = cluster.job_under_way(&id);
     cluster.worker(0).program.signal(Signal::STOP);
+    let frozen = Instant::now();
     cluster.add_agent(&AgentSetup::paced("second", 2.0));
+    cluster.job_when(&id, "taken over", |job| job.attempt == 2 && job.state == JobState::Running);
+    let taken_over = frozen.elapsed();
+    eprintln!("measured: a job of a frozen agent runs elsewhere after {taken_over:?} (lease 2 s, backoff 1 s)");
+    assert!(taken_over < Duration::from_secs(10), "{taken_over:?}");
     let (job, _) = cluster.completed(&id);
     assert_eq!((job.attempt, job.node_name.as_deref()), (2, Some("second")), "{job:#?}");
     let output = cluster.files().join("out/contested.mp4");
