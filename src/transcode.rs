@@ -87,7 +87,7 @@ impl Transcode {
     /// # Errors
     /// `input_*`, `container_mismatch`, `invalid_field`.
     pub fn plan(&self) -> Result<Plan> {
-        self.chosen_engine()?.plan(&self.task(self.output.clone()))
+        self.chosen_engine()?.plan(&self.task(self.output.clone())?)
     }
 
     /// Does it. Blocks; the output appears whole, verified, or not at all.
@@ -106,22 +106,23 @@ impl Transcode {
         let engine = self.chosen_engine()?;
         self.refuse_same_file()?;
         let staged = Staged::new(&self.output)?;
-        let report = engine.run(&self.task(staged.path().to_path_buf()), &self.control, observer)?;
+        let report = engine.run(&self.task(staged.path().to_path_buf())?, &self.control, observer)?;
         staged.commit()?;
         Ok(JobReport { output_uri: Some(self.output.display().to_string()), ..report })
     }
 
-    fn task(&self, output: PathBuf) -> Task {
-        Task {
+    fn task(&self, output: PathBuf) -> Result<Task> {
+        let name = self.output.to_string_lossy();
+        let container = match self.parameters.container {
+            Some(_) => Container::from_path(&name),
+            None => Container::of_output(&name)?,
+        };
+        Ok(Task {
             source: Source::File(self.input.clone()),
             output,
-            request: OutputRequest {
-                scenario: self.scenario.clone(),
-                parameters: self.parameters.clone(),
-                container: self.output.to_str().and_then(Container::from_path),
-            },
+            request: OutputRequest { scenario: self.scenario.clone(), parameters: self.parameters.clone(), container },
             bounds: self.bounds,
-        }
+        })
     }
 
     fn chosen_engine(&self) -> Result<Arc<dyn Engine>> {

@@ -116,6 +116,24 @@ impl Container {
         (!stem.is_empty()).then(|| extension.parse().ok()).flatten()
     }
 
+    /// The container that the name of an output asks for; `None` for a name without extension.
+    ///
+    /// # Errors
+    /// `container_mismatch` naming `output` for an extension that stands for none of them: the file
+    /// would not be what it says.
+    pub fn of_output(path: &str) -> Result<Option<Self>, Error> {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let extension = name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()).map(|(_, extension)| extension);
+        match (Self::from_path(path), extension) {
+            (None, Some(extension)) if !extension.is_empty() => {
+                Err(Error::new(Code::ContainerMismatch, format!("no container here is named .{extension}"))
+                    .field("output")
+                    .hint("name it .mp4, .mkv, .webm or .ts, or give the parameter container"))
+            }
+            (container, _) => Ok(container),
+        }
+    }
+
     /// The usual extension, without the dot.
     #[must_use]
     pub const fn extension(self) -> &'static str {
@@ -345,5 +363,9 @@ mod tests {
         assert_eq!(Container::from_path("/a/b.c/out.MKV"), Some(Container::Mkv));
         assert_eq!(Container::from_path("/a.mp4/out"), None);
         assert_eq!(Container::from_path(".mp4"), None);
+        for (name, asks) in [("a.mp4", Some(Container::Mp4)), ("a.d/b", None), (".hidden", None), ("a.", None)] {
+            assert_eq!(Container::of_output(name).unwrap(), asks, "{name}");
+        }
+        assert_eq!(Container::of_output("a.exe").unwrap_err().code(), Code::ContainerMismatch);
     }
 }

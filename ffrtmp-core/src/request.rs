@@ -39,11 +39,6 @@ pub const MAX_RETRIES: u32 = 100;
 
 /// Labels that start so ask for a label of the node; see [`Requirements::of`].
 const NODE_LABEL: &str = "node.";
-/// Extensions of media files that no container here stands for: an output of that name would not
-/// be what it says.
-const FOREIGN_EXTENSIONS: &[&str] = &[
-    "3gp", "avi", "flv", "gif", "m3u8", "m4a", "mp3", "mpd", "mpg", "mpeg", "mxf", "ogg", "ogv", "wav", "webp", "wmv",
-];
 
 /// A job ready to be stored: defaults filled in, engine chosen, in state `queued` or `waiting`.
 #[derive(Clone, Debug)]
@@ -149,26 +144,15 @@ fn limits_for(scenario: &Scenario, request: &JobRequest) -> ResourceLimits {
 fn check_output(request: &JobRequest, scenario: &Scenario) -> Result<()> {
     let path =
         request.output.as_deref().filter(|text| Scheme::of_output(text).is_ok_and(|scheme| scheme == Scheme::File));
-    let container = path.and_then(Container::from_path);
-    if let (Some(path), None, None) = (path, container, request.parameters.container) {
-        check_extension(path)?;
-    }
+    let container = match (path, request.parameters.container) {
+        (Some(path), None) => Container::of_output(path)?,
+        (path, _) => path.and_then(Container::from_path),
+    };
     let output = OutputRequest { scenario: scenario.clone(), parameters: request.parameters.clone(), container };
     match request.input {
         Some(_) => output.check(),
         None => Plan::resolve(&output, None).map(drop),
     }
-}
-
-fn check_extension(path: &str) -> Result<()> {
-    let extension = path.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map(|(_, extension)| extension);
-    let lower = extension.unwrap_or_default().to_ascii_lowercase();
-    if FOREIGN_EXTENSIONS.contains(&lower.as_str()) {
-        return Err(Error::new(Code::ContainerMismatch, format!("no container here is named .{lower}"))
-            .field("output")
-            .hint("name it .mp4, .mkv, .webm or .ts, or give the parameter container"));
-    }
-    Ok(())
 }
 
 fn check_places(request: &JobRequest) -> Result<()> {

@@ -20,6 +20,9 @@ use super::{Answered, Coordinator, JobEventKind};
 
 const MAX_SLOTS: u32 = 64;
 const MAX_REQUEST_ID: usize = 128;
+/// A waiting claim looks again this often although nothing changed: its node may be back in service,
+/// or another master on the same database may have taken a job in.
+const RECHECK: Duration = Duration::from_secs(2);
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
 impl Coordinator {
@@ -110,7 +113,9 @@ impl Coordinator {
                     _ = closing.changed() => true,
                 }
             };
-            if !matches!(timeout_at(deadline, changed).await, Ok(true)) {
+            let look_again = deadline.min(Instant::now() + RECHECK);
+            let heard = timeout_at(look_again, changed).await;
+            if matches!(heard, Ok(false)) || Instant::now() >= deadline {
                 return Ok(self.claimed(Vec::new()));
             }
         }
@@ -184,15 +189,15 @@ impl Coordinator {
             lease: self.settings.heartbeat_timeout,
         };
         let jobs = self.store.claim(&order, self.now()).await?;
-        if let Some(watcher) = &self.watcher {
-            watcher.claimed(&jobs);
-        }
         jobs.iter().for_each(|job| self.announce(job));
         self.remember(request, &jobs);
         Ok(jobs)
     }
 
     fn claimed(&self, jobs: Vec<Job>) -> Claimed {
+        if let Some(watcher) = &self.watcher {
+            watcher.claimed(&jobs);
+        }
         Claimed { jobs, lease_ms: millis(self.settings.heartbeat_timeout) }
     }
 
