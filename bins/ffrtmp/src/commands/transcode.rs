@@ -31,7 +31,8 @@ pub(super) fn run(command: &Transcode, console: &Console) -> Done {
         return dry_run(command, &task, &engine, console);
     }
     let (report, warnings) = attempt(command, task, &engine, console)?;
-    for warning in warnings.iter().chain(&report.warnings) {
+    let unsaid = report.warnings.iter().filter(|warning| !warnings.contains(warning));
+    for warning in warnings.iter().chain(unsaid) {
         console.note(format_args!("warning: {}", crate::console::one_line(warning)));
     }
     summary(&command.target, &report, console)
@@ -109,12 +110,22 @@ fn attempt(
     let shown = Shown::on(Board::new(console, command.progress).gauge(name(&task.source)));
     let ran = engine.run(&task, &control, &shown);
     let warnings = shown.clear();
-    let mut report = ran.map_err(|error| crate::local::named(error, "IN", &command.input))?;
+    let mut report = ran.map_err(|error| here(crate::local::named(error, "IN", &command.input)))?;
     // Between the last frame and here a signal still takes the output back.
     control.checkpoint()?;
     staged.commit()?;
     report.output_uri = Some(command.target.display().to_string());
     Ok((report, warnings))
+}
+
+/// The cures of jobs do not fit where there is no job.
+fn here(error: Error) -> Error {
+    match error.code() {
+        Code::Canceled => error.hint("nothing was left behind; run the command again to start over"),
+        Code::DiskFull => error.hint("free space where the output goes, then run the command again"),
+        Code::Killed => error.hint("run the command again; if it repeats, the machine is short of memory"),
+        _ => error,
+    }
 }
 
 fn name(source: &Source) -> String {
