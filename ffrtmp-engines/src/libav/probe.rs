@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use ffrtmp_core::engine::{Control, MediaBounds};
@@ -72,6 +72,9 @@ const DEMUXERS: &[&str] = &[
     "yuv4mpegpipe",
 ];
 
+/// First bytes of every HLS playlist.
+const PLAYLIST: &[u8; 7] = b"#EXTM3U";
+
 /// Opens a file, within bounds.
 pub(super) fn open(path: &Path, bounds: &MediaBounds, control: &Control) -> Result<(Input, u64)> {
     open_with(path, bounds, control, true)
@@ -84,6 +87,9 @@ pub(super) fn open_raw(path: &Path, bounds: &MediaBounds, control: &Control) -> 
 
 fn open_with(path: &Path, bounds: &MediaBounds, control: &Control, edit_lists: bool) -> Result<(Input, u64)> {
     let (file, size) = open_file(path)?;
+    if is_playlist(&file) {
+        return Err(refusal(OpenError::Refused("hls".to_owned()), bounds).field("input"));
+    }
     let limits = InputLimits {
         formats: DEMUXERS,
         max_streams: bounds.max_streams,
@@ -172,6 +178,13 @@ pub(super) fn frame_rate(stream: StreamView<'_>) -> Option<FrameRate> {
         let (num, den) = (u32::try_from(num).ok()?, u32::try_from(den).ok()?);
         FrameRate::new(num, den).ok()
     })
+}
+
+/// Whether a file is an HLS playlist. Newer libraries know one by the name of the file only, which
+/// they are not told. A file that cannot be read fails later, in the demuxer.
+fn is_playlist(file: &File) -> bool {
+    let mut head = *PLAYLIST;
+    file.read_exact_at(&mut head, 0).is_ok() && head == *PLAYLIST
 }
 
 /// Opens a regular file for reading without ever waiting for a writer on the other end.

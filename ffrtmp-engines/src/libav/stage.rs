@@ -16,6 +16,9 @@ use super::reaper::Reaper;
 use super::session::Limit;
 use super::sys::{AvError, Encoder, Frame, Packet, TimeBase};
 
+/// No codec decodes a frame more places than this before it is shown.
+const MAX_REORDER: u64 = 64;
+
 /// How encoders end.
 #[derive(Clone)]
 pub(super) struct Ends {
@@ -178,7 +181,7 @@ impl Stage {
     fn deliver(&mut self, muxer: &mut Muxer<'_>) -> Result<()> {
         let number = self.packet.pts().unwrap_or(self.forgotten);
         let (pts, length) = self.time_of(number);
-        let order = self.packet.dts().unwrap_or(number);
+        let order = decoding_place(number, self.packet.dts());
         let dts = self.time_of(order).0.min(pts);
         self.forget_before(order);
         self.packet.set_times(Some(pts), Some(dts), length);
@@ -210,6 +213,24 @@ impl Drop for Stage {
     }
 }
 
+/// Place of a frame in decoding order. x265 leaves it uninitialised where a clip has fewer frames
+/// than its delay; so short a clip is not reordered.
+fn decoding_place(number: i64, dts: Option<i64>) -> i64 {
+    dts.filter(|dts| dts.abs_diff(number) <= MAX_REORDER).unwrap_or(number)
+}
+
 fn receive(encoder: &mut Option<Encoder>, packet: &mut Packet) -> std::result::Result<(), AvError> {
     encoder.as_mut().ok_or(AvError::EOF)?.receive(packet)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plausible_decoding_places_count() {
+        for (dts, place) in [(Some(-2), -2), (Some(3), 3), (None, 1), (Some(i64::MIN), 1), (Some(i64::MAX), 1)] {
+            assert_eq!(decoding_place(1, dts), place, "{dts:?}");
+        }
+    }
 }

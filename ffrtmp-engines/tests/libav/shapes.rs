@@ -34,22 +34,19 @@ fn turned_sources_come_out_upright() {
     let Some(flat) = bench.ffmpeg("flat.mp4", "-f lavfi -i testsrc=s=160x96:r=25:d=0.2 -c:v libx264 -qp 10") else {
         return;
     };
-    for (degrees, turn) in [(90, "transpose=clock"), (180, "hflip,vflip"), (270, "transpose=cclock")] {
-        // The program writes counter-clockwise degrees into this tag.
-        let Some(turned) =
-            bench.ffmpeg("turned.mp4", &format!("-i flat.mp4 -c copy -metadata:s:v rotate={}", 360 - degrees))
-        else {
-            return;
-        };
-        let info = probe(&turned);
-        let rotation = info.best_video().unwrap().1.rotation;
-        assert!(matches!(rotation, 90 | 180 | 270), "{rotation}");
-        let turn = if rotation == degrees {
-            turn
-        } else {
-            ["transpose=clock", "transpose=cclock"][usize::from(rotation == 270)]
-        };
-        let (width, height) = if rotation % 180 == 90 { (96, 160) } else { (160, 96) };
+    for (matrix, degrees, turn) in [
+        ([0, 1, -1, 0], 90, "transpose=clock"),
+        ([-1, 0, 0, -1], 180, "hflip,vflip"),
+        ([0, -1, 1, 0], 270, "transpose=cclock"),
+        ([1, 0, 0, -1], 0, "vflip"),
+        ([0, 1, 1, 0], 90, "transpose=cclock_flip"),
+        ([-1, 0, 0, 1], 180, "hflip"),
+        ([0, -1, -1, 0], 270, "transpose=clock_flip"),
+    ] {
+        let turned = bench.path("turned.mp4");
+        turn_track(&flat, &turned, matrix);
+        assert_eq!(probe(&turned).best_video().unwrap().1.rotation, degrees, "{matrix:?}");
+        let (width, height) = if degrees % 180 == 90 { (96, 160) } else { (160, 96) };
         let mut plan = h264(width, height);
         if let Some(VideoPlan::Encode(video)) = &mut plan.video {
             video.rate = ffrtmp_core::plan::RateControl::Quality(10.0.try_into().unwrap());
@@ -60,16 +57,39 @@ fn turned_sources_come_out_upright() {
         let size = 160 * 96;
         let (Some(is), Some(wanted)) = (pixels(&output, "null", size), pixels(&flat, turn, size)) else { return };
         let difference: u64 = is.iter().zip(&wanted).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
-        assert!(difference / (size as u64) < 4, "{degrees}: mean difference {}", difference / size as u64);
+        assert!(difference / (size as u64) < 4, "{matrix:?}: mean difference {}", difference / size as u64);
+
+        plan.video = Some(VideoPlan::Copy);
+        let (_, copy) = bench.run(&plan, &turned, "copy.mp4").unwrap();
+        assert_eq!(probe(&copy).best_video().unwrap().1.rotation, degrees, "{matrix:?}");
     }
+}
+
+/// Writes the four numbers that turn a picture into the header of the only track of an MP4 file:
+/// the options of `ffmpeg` for this differ between its versions.
+fn turn_track(flat: &Path, turned: &Path, matrix: [i32; 4]) {
+    /// Of the matrix, behind the name of the box.
+    const OFFSET: usize = 44;
+    let mut bytes = std::fs::read(flat).unwrap();
+    let name = bytes.windows(4).position(|window| window == b"tkhd").unwrap();
+    for (index, number) in [0, 1, 3, 4].into_iter().zip(matrix) {
+        let at = name + OFFSET + index * 4;
+        bytes[at..at + 4].copy_from_slice(&(number << 16).to_be_bytes());
+    }
+    std::fs::write(turned, bytes).unwrap();
 }
 
 #[test]
 fn ten_bits_stay_where_the_codec_has_them() {
     let bench = Bench::new();
-    let source = "-f lavfi -i testsrc2=s=160x96:r=25:d=0.2 -c:v libx265 -x265-params log-level=none -pix_fmt yuv420p10le \
+    // Old versions take the tags of the encoder, new ones those of the pictures.
+    let source = "-f lavfi -i testsrc2=s=160x96:r=25:d=0.2 \
+                  -vf format=yuv420p10le,setparams=range=tv:color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc \
+                  -c:v libx265 -x265-params log-level=none -pix_fmt yuv420p10le \
                   -color_primaries bt2020 -color_trc smpte2084 -colorspace bt2020nc -color_range tv";
     let Some(input) = bench.ffmpeg("in.mp4", source) else { return };
+    let wanted = ["bt2020", "smpte2084", "bt2020nc"];
+    assert_eq!(tags(&input), wanted, "source");
     for (codec, format) in [
         (VideoCodec::H264, "yuv420p"),
         (VideoCodec::H265, "yuv420p10le"),
@@ -81,9 +101,13 @@ fn ten_bits_stay_where_the_codec_has_them() {
         let (_, output) = bench.run(&plan, &input, "out.mp4").unwrap();
         let video = probe(&output).best_video().unwrap().1.clone();
         assert_eq!(video.pixel_format.as_deref(), Some(format), "{codec}");
-        let tags = [video.color_primaries, video.color_transfer, video.color_space].map(Option::unwrap_or_default);
-        assert_eq!(tags, ["bt2020", "smpte2084", "bt2020nc"], "{codec}");
+        assert_eq!(tags(&output), wanted, "{codec}");
     }
+}
+
+fn tags(path: &Path) -> [String; 3] {
+    let video = probe(path).best_video().unwrap().1.clone();
+    [video.color_primaries, video.color_transfer, video.color_space].map(Option::unwrap_or_default)
 }
 
 #[test]

@@ -362,7 +362,7 @@ impl StreamView<'_> {
         Some(std::array::from_fn(|index| unsafe { data.cast::<i32>().add(index).read_unaligned() }))
     }
 
-    #[cfg(not(feature = "ffmpeg_8_0"))]
+    #[cfg(not(feature = "ffmpeg_6_1"))]
     #[allow(clippy::unnecessary_cast, reason = "an int before FFmpeg 5")]
     fn side_data(&self, kind: ffi::AVPacketSideDataType) -> Option<(*const u8, usize)> {
         (0..usize::try_from(self.stream.nb_side_data).unwrap_or(0))
@@ -372,7 +372,7 @@ impl StreamView<'_> {
             .map(|data| (data.data.cast_const(), data.size as usize))
     }
 
-    #[cfg(feature = "ffmpeg_8_0")]
+    #[cfg(feature = "ffmpeg_6_1")]
     fn side_data(&self, kind: ffi::AVPacketSideDataType) -> Option<(*const u8, usize)> {
         (0..usize::try_from(self.parameters.nb_coded_side_data).unwrap_or(0))
             // SAFETY: the array has nb_coded_side_data entries.
