@@ -157,8 +157,8 @@ codes! {
         "The request body is not declared as JSON."
         "Send the header `Content-Type: application/json`.";
     RateLimited "rate_limited" Caller 429 UNAVAILABLE PlatformError
-        "This address sent more requests than the master's rate limit allows."
-        "Wait for the seconds in the Retry-After header; --rate-limit and --rate-burst set the limit.";
+        "This address sent more requests, or more wrong API keys, than the master allows."
+        "Wait for the seconds in the Retry-After header; --rate-limit and --rate-burst set the limit of requests.";
     PathNotAllowed "path_not_allowed" Terminal 403 DENIED UserError
         "A local path lies outside the directories that the agent may use."
         "Start the agent with --allow-path DIR for a directory that holds it, or move the file.";
@@ -390,17 +390,42 @@ impl std::error::Error for Error {
 }
 
 /// An error as it stands in a job, in JSON and in the store.
+///
+/// Read with code and message alone, the rest follows from the code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "SaidError")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct JobError {
     /// What happened.
     pub code: Code,
     /// Who acts next.
+    #[cfg_attr(feature = "openapi", schema(required = false))]
     pub disposition: Disposition,
     /// What happened, in words.
     pub message: String,
     /// What to do.
+    #[cfg_attr(feature = "openapi", schema(required = false))]
     pub hint: String,
+}
+
+/// An error as a foreign agent may say it.
+#[derive(Deserialize)]
+struct SaidError {
+    code: Code,
+    message: String,
+    disposition: Option<Disposition>,
+    hint: Option<String>,
+}
+
+impl From<SaidError> for JobError {
+    fn from(said: SaidError) -> Self {
+        Self {
+            code: said.code,
+            disposition: said.disposition.unwrap_or(said.code.disposition()),
+            message: said.message,
+            hint: said.hint.unwrap_or_else(|| said.code.explain().cure.to_owned()),
+        }
+    }
 }
 
 impl From<&Error> for JobError {

@@ -13,6 +13,8 @@ use crate::policy::{retry, sla};
 /// Transitions kept with a job.
 pub const MAX_TRANSITIONS: usize = 200;
 
+const RETRIED: &str = "retried by a person";
+
 /// The right to run one attempt: which node, under which fence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
@@ -49,6 +51,13 @@ pub enum JobCommand {
         lease: Lease,
         /// Percent done, if known.
         percent: Option<f64>,
+        /// How long the lease holds from now.
+        renew_for: Duration,
+    },
+    /// The master was away: the lease holds from now, whatever the attempt has done.
+    Renew {
+        /// The attempt.
+        lease: Lease,
         /// How long the lease holds from now.
         renew_for: Duration,
     },
@@ -112,6 +121,12 @@ impl Job {
         match command {
             JobCommand::Start { lease, engine } => self.start(lease, engine, now),
             JobCommand::Progress { lease, percent, renew_for } => self.make_progress(lease, percent, renew_for, now),
+            JobCommand::Renew { lease, renew_for } => {
+                self.check_lease(lease)?;
+                self.lease_expires_at = Some(now + renew_for);
+                self.last_activity_at = Some(now);
+                Ok(true)
+            }
             JobCommand::Finish { lease, outcome } => self.finish(lease, outcome, now),
             JobCommand::Evict { fence, error } => self.evict(fence, error, now),
             JobCommand::Cancel => self.cancel(now),
@@ -301,6 +316,10 @@ impl Job {
     }
 
     fn retry(&mut self, now: Timestamp) -> Result<bool> {
+        let retried = self.state_transitions.last().is_some_and(|change| change.reason == RETRIED);
+        if self.state == JobState::Queued && retried {
+            return Ok(false);
+        }
         if !matches!(self.state, JobState::Failed | JobState::Canceled) {
             return Err(Error::new(
                 Code::WrongState,
@@ -314,7 +333,7 @@ impl Job {
         self.failure_reason = None;
         self.sla = None;
         self.progress = 0.0;
-        self.requeue("retried by a person".into(), now)
+        self.requeue(RETRIED.into(), now)
     }
 
     fn requeue(&mut self, reason: String, now: Timestamp) -> Result<bool> {

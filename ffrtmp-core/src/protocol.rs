@@ -1,6 +1,6 @@
 //! What agents and the master say to each other, independent of the wire.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::clock::Timestamp;
 use crate::error::JobError;
@@ -178,8 +178,8 @@ pub struct FinishRequest {
     pub fence: Fence,
     /// How it ended.
     pub status: ResultStatus,
-    /// What was measured.
-    #[serde(default)]
+    /// What was measured; a measure that is `null` is absent.
+    #[serde(default, deserialize_with = "without_nulls")]
     pub metrics: Option<JobReport>,
     /// What went wrong: a text, or an object with `code` and `message`.
     #[serde(default)]
@@ -190,6 +190,14 @@ pub struct FinishRequest {
     /// When it ended, by the node's clock.
     #[serde(default)]
     pub completed_at: Option<Timestamp>,
+}
+
+fn without_nulls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<JobReport>, D::Error> {
+    let Some(mut measures) = Option::<serde_json::Map<String, serde_json::Value>>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    measures.retain(|_, measure| !measure.is_null());
+    serde_json::from_value(measures.into()).map(Some).map_err(de::Error::custom)
 }
 
 /// An error in any of the shapes that agents send.

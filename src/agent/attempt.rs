@@ -10,6 +10,7 @@ use ffrtmp_core::engine::{Control, Engine, MediaBounds, Observer, Progress, Sour
 use ffrtmp_core::error::{Code, Error, JobError, Result};
 use ffrtmp_core::id::{Fence, JobId};
 use ffrtmp_core::job::{EngineName, Job, JobReport};
+use ffrtmp_core::location::Scheme;
 use ffrtmp_core::media::{Container, Target, VideoCodec};
 use ffrtmp_core::plan::OutputRequest;
 use ffrtmp_core::policy::limits;
@@ -142,7 +143,10 @@ async fn work(shared: &Arc<Shared>, job: &Job, attempt: &Arc<Attempt>) -> Result
     let engine = shared.engine(job.engine_used.unwrap_or(EngineName::Ffmpeg))?;
     let engine = engine.limited(&job.resource_limits, &shared.governor).unwrap_or(engine);
     let dir = shared.work.attempt(job.id, job.fence)?;
-    let (source, staged_bytes) = stage(shared, job, attempt, &dir).await?;
+    let limit = time_limit(job);
+    let begun = Instant::now();
+    let staged = tokio::time::timeout(limit, stage(shared, job, attempt, &dir)).await;
+    let (source, staged_bytes) = staged.map_err(|_| too_long(limit).field("input"))??;
     let request = OutputRequest::for_job(job)?;
     let target = target(shared, job, &request)?;
     if matches!(&source, Source::File(input) if *input == target) {
@@ -153,7 +157,7 @@ async fn work(shared: &Arc<Shared>, job: &Job, attempt: &Arc<Attempt>) -> Result
     let staged = Staged::new(&target)?;
     dir.note_output(staged.path())?;
     let task = Task { source, output: staged.path().to_path_buf(), request, bounds: bounds(job, staged_bytes) };
-    let report = run_limited(shared, job, attempt, engine, task).await?;
+    let report = run_limited(shared, limit.saturating_sub(begun.elapsed()), attempt, engine, task).await?;
     confirm(shared, attempt).await?;
     let published = tokio::task::spawn_blocking(move || staged.commit()).await.map_err(lost_thread)??;
     drop(published);
@@ -174,31 +178,27 @@ async fn stage(shared: &Arc<Shared>, job: &Job, attempt: &Arc<Attempt>, dir: &At
         };
         return Ok((Source::Generated(length), 0));
     };
-    match input.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase()).as_deref() {
-        None | Some("file") => Ok((Source::File(shared.places.input(input)?), 0)),
-        Some("http" | "https") => {
+    match Scheme::of_input(input)? {
+        Scheme::File => Ok((Source::File(shared.places.input(input)?), 0)),
+        Scheme::Http => {
             let path = dir.path().join("input");
             let bytes = download::fetch(input, &path, disk_limit(job), &shared.places, &attempt.control).await?;
             Ok((Source::File(path), bytes))
         }
-        Some(scheme) => Err(Error::new(
-            Code::EngineUnavailable,
-            format!("{scheme}:// inputs need an engine that this node does not have"),
-        )
-        .field("input")
-        .hint("give a file path, http:// or https://")),
+        streaming => Err(no_engine_for(streaming, "input", "give a file path, http:// or https://")),
     }
+}
+
+fn no_engine_for(scheme: Scheme, field: &'static str, hint: &'static str) -> Error {
+    let message = format!("{} needs an engine that this node does not have", scheme.as_str());
+    Error::new(Code::EngineUnavailable, message).field(field).hint(hint)
 }
 
 fn target(shared: &Shared, job: &Job, request: &OutputRequest) -> Result<PathBuf> {
     match &job.output {
-        Some(output) => match output.split_once("://") {
-            None | Some(("file", _)) => shared.places.output(output),
-            Some((scheme, _)) => Err(Error::new(
-                Code::EngineUnavailable,
-                format!("{scheme}:// outputs need an engine that this node does not have"),
-            )
-            .field("output")),
+        Some(output) => match Scheme::of_output(output)? {
+            Scheme::File => shared.places.output(output),
+            streaming => Err(no_engine_for(streaming, "output", "give a file path")),
         },
         None => Ok(shared.work.outputs().join(format!("{}.{}", job.id, own_container(request).extension()))),
     }
@@ -225,16 +225,23 @@ fn bounds(job: &Job, staged_bytes: u64) -> MediaBounds {
     MediaBounds { max_output_bytes: Some(disk_limit(job).saturating_sub(staged_bytes)), ..MediaBounds::default() }
 }
 
+fn time_limit(job: &Job) -> Duration {
+    Duration::from_secs(job.resource_limits.timeout_sec.unwrap_or(limits::DEFAULT_TIMEOUT_SEC))
+}
+
+fn too_long(limit: Duration) -> Error {
+    Error::new(Code::Timeout, format!("the job ran longer than its time limit of {} s", limit.as_secs()))
+}
+
 /// Runs the engine on a thread of its own under the job's time limit; time spent frozen does not
 /// count.
 async fn run_limited(
     shared: &Arc<Shared>,
-    job: &Job,
+    limit: Duration,
     attempt: &Arc<Attempt>,
     engine: Arc<dyn Engine>,
     task: Task,
 ) -> Result<JobReport> {
-    let limit = Duration::from_secs(job.resource_limits.timeout_sec.unwrap_or(limits::DEFAULT_TIMEOUT_SEC));
     let worker = {
         let attempt = Arc::clone(attempt);
         tokio::task::spawn_blocking(move || engine.run(&task, &attempt.control, &*attempt))
@@ -252,7 +259,7 @@ async fn run_limited(
             left = left.saturating_sub(begun.elapsed());
         }
         if left.is_zero() && !attempt.timed_out.swap(true, Ordering::AcqRel) {
-            attempt.log("error", &format!("time limit of {} s is over", limit.as_secs()));
+            attempt.log("error", "the time limit is over");
             attempt.control.cancel();
             left = step;
         } else if left.is_zero() {

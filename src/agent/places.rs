@@ -94,8 +94,8 @@ impl Places {
     }
 
     fn absolute(&self, text: &str, field: &'static str) -> Result<PathBuf> {
-        let local = match text.strip_prefix("file://") {
-            Some(rest) => percent_decoded(rest.strip_prefix("localhost").unwrap_or(rest), field)?,
+        let local = match file_uri(text) {
+            Some(path) => percent_decoded(path, field)?,
             None => text.to_owned(),
         };
         if local.is_empty() || local.contains('\0') {
@@ -138,6 +138,14 @@ impl Places {
             .field(field)
             .hint(format!("allowed: {roots}; start the agent with --allow-path DIR to allow more"))
     }
+}
+
+/// The path part of a `file:` URI of this host, in any case and with or without an authority.
+fn file_uri(text: &str) -> Option<&str> {
+    let rest = text.get(..5).filter(|scheme| scheme.eq_ignore_ascii_case("file:")).and(text.get(5..))?;
+    let Some(after) = rest.strip_prefix("//") else { return Some(rest) };
+    let local = after.get(..9).filter(|host| host.eq_ignore_ascii_case("localhost")).and(after.get(9..));
+    Some(local.unwrap_or(after))
 }
 
 fn unreadable(text: &str, error: std::io::Error) -> Error {
@@ -184,6 +192,8 @@ fn is_private_v4(v4: Ipv4Addr) -> bool {
         || a == 0
         || (a == 100 && (64..128).contains(&b))
         || (a == 198 && (18..20).contains(&b))
+        || (a == 192 && b == 0 && v4.octets()[2] == 0)
+        || (a == 192 && b == 88 && v4.octets()[2] == 99)
         || a >= 240
 }
 
@@ -195,6 +205,9 @@ fn is_private_v6(v6: Ipv6Addr) -> bool {
         || (first & 0xfe00) == 0xfc00
         || (first & 0xffc0) == 0xfe80
         || (first == 0x2001 && v6.segments()[1] == 0xdb8)
+        || (first & 0xffc0) == 0xfec0
+        // An IPv4 address written as IPv6, as the old form ::a.b.c.d.
+        || v6.segments()[..6] == [0; 6]
         // NAT64 and 6to4 carry an IPv4 address inside.
         || (first == 0x64 && v6.segments()[1] == 0xff9b)
         || first == 0x2002
@@ -217,7 +230,9 @@ mod tests {
         let places = Places::new(std::slice::from_ref(&root), &[]).unwrap();
         assert!(places.input("in.mp4").is_ok());
         assert!(places.input(&root.join("sub/../in.mp4").display().to_string()).is_ok());
-        assert!(places.input(&format!("file://{}/with%20space.mp4", root.display())).is_ok());
+        for form in ["file://", "FILE://", "file:", "File://localhost"] {
+            assert!(places.input(&format!("{form}{}/with%20space.mp4", root.display())).is_ok(), "{form}");
+        }
         assert_eq!(places.input("none.mp4").unwrap_err().code(), Code::InputNotFound);
         assert_eq!(places.input("sub").unwrap_err().code(), Code::InputUnreadable);
         for bad in ["../secret.mp4", "link.mp4", "up/secret.mp4", "/etc/passwd", "/dev/zero", "../none"] {
@@ -243,6 +258,9 @@ mod tests {
             "::ffff:127.0.0.1",
             "0.0.0.0",
             "100.64.0.1",
+            "192.0.0.1",
+            "::127.0.0.1",
+            "fec0::1",
         ] {
             let address = private.parse().unwrap();
             assert!(places.check_address("evil.example", address, "input").is_err(), "{private}");

@@ -10,7 +10,7 @@ use clap::{ArgAction, Args};
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_transport::http::{ClientConfig, MasterClient};
 
-use super::{contradiction, duration, given_key, older_key_variable};
+use super::{contradiction, duration, given_key};
 use crate::agent::{Agent, AgentOptions};
 
 /// Options of an agent.
@@ -31,11 +31,11 @@ pub struct AgentArgs {
     /// How often to send a heartbeat while idle
     #[arg(long, default_value = "30s", value_parser = duration)]
     pub heartbeat_interval: Duration,
-    /// Key of the master
-    #[arg(long, env = "MASTER_API_KEY", hide_env_values = true)]
+    /// Key of the master (or MASTER_API_KEY, FFMPEG_RTMP_API_KEY); a file keeps it out of the process list
+    #[arg(long)]
     pub api_key: Option<String>,
     /// File that holds the key
-    #[arg(long)]
+    #[arg(long, conflicts_with = "api_key")]
     pub api_key_file: Option<PathBuf>,
     /// Client certificate (PEM), for a master with --mtls
     #[arg(long, requires = "key")]
@@ -113,8 +113,6 @@ impl AgentArgs {
     }
 
     fn client(&self) -> Result<ClientConfig> {
-        let given = self.api_key.clone().filter(|key| !key.is_empty());
-        let given = given.or_else(|| if self.api_key_file.is_none() { older_key_variable() } else { None });
         if !self.master.starts_with("http://") && !self.master.starts_with("https://") {
             return Err(contradiction(
                 "master",
@@ -124,7 +122,7 @@ impl AgentArgs {
         }
         Ok(ClientConfig {
             master: self.master.clone(),
-            api_key: given_key(given.as_ref(), self.api_key_file.as_ref())?,
+            api_key: given_key(self.api_key.as_deref(), self.api_key_file.as_deref())?,
             ca: self.ca.clone(),
             identity: self.cert.clone().zip(self.key.clone()),
             insecure_skip_verify: self.insecure_skip_verify,

@@ -14,7 +14,7 @@ use ffrtmp_store::SqliteStore;
 use ffrtmp_transport::http::certificate;
 use ffrtmp_transport::http::server::TlsConfig;
 
-use super::{contradiction, duration, given_key, older_key_variable};
+use super::{contradiction, duration, given_key};
 use crate::master::{Master, MasterOptions, key};
 
 /// Options of a master.
@@ -59,11 +59,11 @@ pub struct MasterArgs {
     /// More addresses for a generated certificate
     #[arg(long, value_delimiter = ',')]
     pub cert_ips: Vec<IpAddr>,
-    /// Key that clients must show; generated and kept beside the database if none is given
-    #[arg(long, env = "MASTER_API_KEY", hide_env_values = true)]
+    /// Key that clients must show (or MASTER_API_KEY, FFMPEG_RTMP_API_KEY); generated and kept beside the database if none is given
+    #[arg(long)]
     pub api_key: Option<String>,
     /// File that holds the key
-    #[arg(long)]
+    #[arg(long, conflicts_with = "api_key")]
     pub api_key_file: Option<PathBuf>,
     /// Let everybody in without a key
     #[arg(long, default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
@@ -207,9 +207,7 @@ impl MasterArgs {
             tracing::warn!("no key is required: everybody who reaches the port may submit and cancel jobs");
             return Ok(None);
         }
-        let given = self.api_key.clone().filter(|key| !key.is_empty());
-        let given = given.or_else(|| if self.api_key_file.is_none() { older_key_variable() } else { None });
-        if let Some(key) = given_key(given.as_ref(), self.api_key_file.as_ref())? {
+        if let Some(key) = given_key(self.api_key.as_deref(), self.api_key_file.as_deref())? {
             return Ok(Some(key));
         }
         let path = Path::new(&self.db).parent().unwrap_or(Path::new("")).join("api-key");

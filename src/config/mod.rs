@@ -7,7 +7,7 @@ mod master;
 pub use agent::AgentArgs;
 pub use master::MasterArgs;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use ffrtmp_core::error::{Code, Error, Result};
@@ -21,20 +21,17 @@ fn duration(text: &str) -> std::result::Result<Duration, String> {
     }
 }
 
-/// The key from `--api-key` (or its variables), else from `--api-key-file`.
-fn given_key(key: Option<&String>, file: Option<&PathBuf>) -> Result<Option<String>> {
-    let key = match (key, file) {
-        (Some(key), _) => key.trim().to_owned(),
+/// The key from `--api-key`, else `--api-key-file`, else the environment.
+fn given_key(key: Option<&str>, file: Option<&Path>) -> Result<Option<String>> {
+    let named = |name| std::env::var(name).ok();
+    let key = match (key.map(str::to_owned), file) {
+        (Some(key), _) => Some(key),
         (None, Some(file)) => return crate::master::key::read(file).map(Some),
-        (None, None) => return Ok(None),
+        (None, None) => named("MASTER_API_KEY").filter(|key| !key.is_empty()).or_else(|| named("FFMPEG_RTMP_API_KEY")),
     };
+    let Some(key) = key.map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()) else { return Ok(None) };
     crate::master::key::check(&key)?;
     Ok(Some(key))
-}
-
-/// `MASTER_API_KEY` is read by clap; this is its second name.
-fn older_key_variable() -> Option<String> {
-    std::env::var("FFMPEG_RTMP_API_KEY").ok().filter(|key| !key.is_empty())
 }
 
 fn contradiction(field: &'static str, message: &'static str, hint: &'static str) -> Error {

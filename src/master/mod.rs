@@ -82,7 +82,7 @@ impl Master {
     /// Composes a master with the default scheduler. Opens its ports; serves when run.
     ///
     /// # Errors
-    /// `port_in_use` naming the port and the flag.
+    /// `port_in_use` naming the port and the flag, `tls` for a certificate that cannot be used.
     pub async fn new(store: Arc<dyn Store>, options: MasterOptions) -> Result<Self> {
         Self::with_scheduler(store, Arc::new(PriorityFifo::default()), options).await
     }
@@ -96,6 +96,7 @@ impl Master {
         scheduler: Arc<dyn Scheduler>,
         options: MasterOptions,
     ) -> Result<Self> {
+        options.tls.as_ref().map(server::check_tls).transpose()?;
         let metrics = Arc::new(MasterMetrics::new()?);
         let watcher: Arc<dyn Watcher> = metrics.clone();
         let clock = Arc::new(SteadyClock::start());

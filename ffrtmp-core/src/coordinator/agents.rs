@@ -16,7 +16,7 @@ use crate::protocol::{
 };
 use crate::store::ClaimOrder;
 
-use super::{Answered, Coordinator, JobEventKind};
+use super::{Answered, Coordinator, JobEventKind, bounds};
 
 const MAX_SLOTS: u32 = 64;
 const MAX_REQUEST_ID: usize = 128;
@@ -32,6 +32,7 @@ impl Coordinator {
     /// `invalid_field` for a name that is empty or longer than 255 characters.
     pub async fn register(&self, registration: Registration) -> Result<Registered> {
         check_registration(&registration)?;
+        let registration = bounds::registration(registration)?;
         let id = registration.id.unwrap_or_else(NodeId::random);
         let (node, created) = self.store.register_node(id, registration.into(), self.now()).await?;
         Ok(Registered {
@@ -94,15 +95,16 @@ impl Coordinator {
     /// same `request_id`.
     pub async fn claim(&self, request: ClaimRequest) -> Result<Claimed> {
         check_claim(&request)?;
-        if let Some(jobs) = self.answered_before(&request).await? {
-            return Ok(self.claimed(jobs));
-        }
         self.sign_of_life(request.node_id).await?;
         let deadline = Instant::now() + Duration::from_millis(request.wait_ms).min(MAX_WAIT);
         let mut changes = self.store.changes();
         let mut closing = self.closing.subscribe();
         loop {
             changes.mark_unchanged();
+            // Also while it waits: the same request may have been answered on a connection that broke.
+            if let Some(jobs) = self.answered_before(&request).await? {
+                return Ok(self.claimed(jobs));
+            }
             let jobs = self.claim_now(&request).await?;
             if !jobs.is_empty() || *closing.borrow_and_update() {
                 return Ok(self.claimed(jobs));
@@ -141,6 +143,7 @@ impl Coordinator {
     /// `node_not_found` (register again). An attempt that is over does not fail the call; it gets
     /// a cancel order.
     pub async fn heartbeat(&self, id: NodeId, heartbeat: Heartbeat) -> Result<HeartbeatAnswer> {
+        bounds::attempts(heartbeat.attempts.len())?;
         let active_jobs = u32::try_from(heartbeat.attempts.len()).unwrap_or(u32::MAX);
         let command = NodeCommand::Heartbeat { telemetry: heartbeat.telemetry, active_jobs };
         let node = self.store.apply_node(id, command, self.now()).await?;
@@ -162,13 +165,13 @@ impl Coordinator {
         let before = self.store.job(&request.job_id.into()).await?;
         let held = before.node_id == Some(lease.node) && before.fence == lease.fence;
         if held && before.state == JobState::Canceled && request.status == ResultStatus::Canceled {
-            self.keep_logs(&before, request.logs).await?;
             return Ok(before);
         }
-        let outcome = outcome(request.status, request.metrics, request.error);
+        let metrics = request.metrics.map(bounds::report).transpose()?;
+        let outcome = outcome(request.status, metrics, request.error);
         let job = self.apply_one(request.job_id, JobCommand::Finish { lease, outcome }).await?;
-        self.keep_logs(&job, request.logs).await?;
         if job.state != before.state {
+            self.keep_logs(&job, request.logs).await?;
             self.announce(&job);
             self.settle_dependents(&job).await?;
         }
@@ -257,7 +260,7 @@ impl Coordinator {
             Err(error) => return Ok(order(DirectiveKind::Cancel, error.message())),
         };
         if !attempt.logs.is_empty() {
-            self.store.append_logs(job.id, job.attempt, attempt.logs).await?;
+            self.store.append_logs(job.id, job.attempt, bounds::lines(attempt.logs)).await?;
         }
         self.publish(&job, JobEventKind::Progress);
         let last = job.state_transitions.last();
@@ -276,6 +279,7 @@ impl Coordinator {
             Some(LogText::Lines(lines)) => lines,
             Some(LogText::Text(text)) => text.lines().map(|line| self.plain_line(line)).collect(),
         };
+        let lines = bounds::lines(lines);
         if lines.is_empty() { Ok(()) } else { self.store.append_logs(job.id, job.attempt, lines).await }
     }
 
@@ -296,8 +300,8 @@ fn outcome(status: ResultStatus, metrics: Option<crate::job::JobReport>, error: 
 fn job_error(error: Option<ErrorText>) -> JobError {
     let text = match error {
         // The disposition follows from the code, whatever the node says.
-        Some(ErrorText::Typed(error)) => return JobError { disposition: error.code.disposition(), ..error },
-        Some(ErrorText::Text(text)) => text,
+        Some(ErrorText::Typed(error)) => return bounds::error(error),
+        Some(ErrorText::Text(text)) => bounds::cut(text, bounds::MAX_MESSAGE),
         None => "the node gave no reason".into(),
     };
     (&Error::new(Code::EncodeFailed, text)).into()

@@ -2,7 +2,7 @@
 
 use crate::error::{Code, Error, Result};
 use crate::id::{JobId, JobKey};
-use crate::job::{EngineName, Job, JobRequest};
+use crate::job::{EngineName, Job, JobRequest, JobState};
 use crate::lifecycle::JobCommand;
 use crate::protocol::LogLine;
 use crate::request::{self, Prepared};
@@ -106,6 +106,18 @@ impl Coordinator {
     /// # Errors
     /// `wrong_state` for any other.
     pub async fn retry(&self, key: &JobKey) -> Result<Job> {
+        let job = self.store.job(key).await?;
+        for id in &job.depends_on {
+            let state = self.store.job(&(*id).into()).await.map(|dependency| dependency.state);
+            if job.state.is_final() && !matches!(state, Ok(JobState::Completed)) {
+                return Err(Error::new(
+                    Code::WrongState,
+                    format!("job {id}, which this one depends on, has not completed"),
+                )
+                .field("depends_on")
+                .hint("retry that job first, and this one once it has completed"));
+            }
+        }
         self.change(key, JobCommand::Retry).await
     }
 

@@ -7,6 +7,7 @@
 //! only bound how long a claim waits.
 
 mod agents;
+mod bounds;
 mod jobs;
 mod reaper;
 mod waiting;
@@ -131,6 +132,7 @@ pub struct Coordinator {
     closing: watch::Sender<bool>,
     answered: Mutex<HashMap<NodeId, Answered>>,
     rounds: AtomicU64,
+    started: Timestamp,
 }
 
 /// The last claim of a node that it may ask for again.
@@ -163,6 +165,7 @@ impl Coordinator {
         settings: Settings,
         watcher: Option<Arc<dyn Watcher>>,
     ) -> Arc<Self> {
+        let started = clock.now();
         Arc::new(Self {
             store,
             scheduler,
@@ -173,6 +176,7 @@ impl Coordinator {
             closing: watch::Sender::new(false),
             answered: Mutex::default(),
             rounds: AtomicU64::new(0),
+            started,
         })
     }
 

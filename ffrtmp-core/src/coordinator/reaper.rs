@@ -70,14 +70,10 @@ impl Coordinator {
     /// `storage`.
     pub async fn renew_leases(&self) -> Result<u64> {
         let held = self.all_in(vec![JobState::Assigned, JobState::Running, JobState::Paused]).await?;
+        let renew_for = self.settings.heartbeat_timeout;
         let renewals: Vec<_> = held
             .iter()
-            .filter(|job| job.state != JobState::Assigned)
-            .filter_map(|job| {
-                let renew_for = self.settings.heartbeat_timeout;
-                job.lease()
-                    .map(|lease| (job.id, JobCommand::Progress { lease, percent: Some(job.progress), renew_for }))
-            })
+            .filter_map(|job| job.lease().map(|lease| (job.id, JobCommand::Renew { lease, renew_for })))
             .collect();
         let count = renewals.len() as u64;
         self.store.apply(renewals, self.now()).await?;
@@ -120,7 +116,8 @@ impl Coordinator {
     async fn lose_nodes(&self, reaped: &mut Reaped) -> Result<()> {
         let now = self.now();
         for node in self.store.list_nodes().await? {
-            let quiet = now.since(node.last_heartbeat);
+            // While the master was away nobody could send a heartbeat.
+            let quiet = now.since(node.last_heartbeat.max(self.started));
             if node.is_alive() && quiet > self.settings.heartbeat_timeout {
                 self.store.apply_node(node.id, NodeCommand::Lost, now).await?;
                 self.evict_all(&node, &format!("sent no heartbeat for {} s", quiet.as_secs())).await?;

@@ -46,12 +46,14 @@ pub fn choose(
     if let Some(engine) = asked {
         return Chosen { engine, reason: format!("{engine} was asked for"), fallback: None };
     }
-    let input = input.and_then(|text| Scheme::of_input(text).ok()).unwrap_or(Scheme::File);
+    let source = input.map(|text| Scheme::of_input(text).unwrap_or(Scheme::File));
     let output = output.and_then(|text| Scheme::of_output(text).ok()).unwrap_or(Scheme::File);
-    by_rule(queue, scenario, input, output)
+    by_rule(queue, scenario, source, output)
 }
 
-fn by_rule(queue: Queue, scenario: &Scenario, input: Scheme, output: Scheme) -> Chosen {
+/// Chooses for an input of this scheme, or a generated one.
+fn by_rule(queue: Queue, scenario: &Scenario, source: Option<Scheme>, output: Scheme) -> Chosen {
+    let input = source.unwrap_or(Scheme::File);
     let streaming = [input, output].into_iter().find(|scheme| scheme.is_streaming());
     if let Some(scheme) = streaming {
         return gstreamer(format!("the protocol is {}", scheme.as_str()), None);
@@ -67,7 +69,11 @@ fn by_rule(queue: Queue, scenario: &Scenario, input: Scheme, output: Scheme) -> 
         return ffmpeg("the queue is batch".into());
     }
     if !scenario.is_live_hint() && input == Scheme::File {
-        return ffmpeg("input and output are files".into());
+        let ends = match source {
+            Some(_) => "input and output are files",
+            None => "the input is generated and the output is a file",
+        };
+        return ffmpeg(ends.into());
     }
     by_score(scenario, input)
 }
@@ -114,6 +120,7 @@ mod tests {
             (Auto, Queue::Default, "stream-nvenc", NONE, NONE, "gstreamer: the GPU encoder nvenc meets a stream", true),
             (Auto, Queue::Batch, "live-4k", NONE, NONE, "ffmpeg: the queue is batch", false),
             (Auto, Queue::Default, "1080p-gpu", Some("a.mp4"), NONE, "ffmpeg: input and output are files", false),
+            (Auto, Queue::Default, "1080p", NONE, NONE, "ffmpeg: the input is generated and the output is a", false),
             (Auto, Queue::Default, "live-4k", NONE, Some("a.mp4"), "ffmpeg: weighted choice", false),
             (Auto, Queue::Default, "720p", Some("http://h/a.mp4"), NONE, "ffmpeg: weighted choice", false),
             (Auto, Queue::Default, "live-720p", Some("http://h/a"), NONE, "gstreamer: weighted choice", true),

@@ -55,7 +55,7 @@ fn defaults_come_from_the_scenario_and_then_from_the_contract() {
         (Queue::Default, Priority::Medium, Classification::Production)
     );
     assert_eq!((job.engine, job.engine_used), (EngineChoice::Auto, Some(EngineName::Ffmpeg)));
-    assert_eq!(job.engine_reason.as_deref(), Some("input and output are files"));
+    assert_eq!(job.engine_reason.as_deref(), Some("the input is generated and the output is a file"));
     assert_eq!((job.max_retries, job.queued_at), (3, Some(NOW)));
     let limits = job.resource_limits;
     assert_eq!((limits.max_memory_mb, limits.max_disk_mb, limits.timeout_sec), (Some(2048), Some(5000), Some(3600)));

@@ -1,0 +1,146 @@
+//! Bounds on what nodes say: a broken or hostile one must not fill the master's memory. Words are
+//! cut, with a mark; numbers that cannot be are refused.
+
+use crate::error::{Code, Error, JobError, Result};
+use crate::job::JobReport;
+use crate::node::Registration;
+use crate::protocol::LogLine;
+use crate::store::MAX_LOG_LINES;
+
+/// Bytes of an error message.
+pub(super) const MAX_MESSAGE: usize = 4 << 10;
+const MAX_LINE: usize = 8 << 10;
+const MAX_WORD: usize = 1 << 10;
+const MAX_WARNINGS: usize = 100;
+const MAX_OTHER: usize = 64 << 10;
+const MAX_LIST: usize = 256;
+/// More attempts than any node runs.
+const MAX_ATTEMPTS: usize = 1024;
+
+/// At most this many bytes of a text, cut between characters.
+pub(super) fn cut(mut text: String, max: usize) -> String {
+    if text.len() > max {
+        text.truncate(text.floor_char_boundary(max));
+        text.push('…');
+    }
+    text
+}
+
+/// An error as a node says it; the disposition follows from the code.
+pub(super) fn error(said: JobError) -> JobError {
+    JobError {
+        code: said.code,
+        disposition: said.code.disposition(),
+        message: cut(said.message, MAX_MESSAGE),
+        hint: cut(said.hint, MAX_MESSAGE),
+    }
+}
+
+/// The newest lines, each cut.
+pub(super) fn lines(mut lines: Vec<LogLine>) -> Vec<LogLine> {
+    lines.drain(..lines.len().saturating_sub(MAX_LOG_LINES));
+    for line in &mut lines {
+        line.text = cut(std::mem::take(&mut line.text), MAX_LINE);
+        line.level = cut(std::mem::take(&mut line.level), 16);
+    }
+    lines
+}
+
+/// A report with its words cut.
+///
+/// # Errors
+/// `invalid_field` naming a measure that is negative or not a number, or `metrics` if measures
+/// that this version does not name take too much room.
+pub(super) fn report(mut report: JobReport) -> Result<JobReport> {
+    let measures = [
+        ("duration_seconds", report.duration_seconds),
+        ("fps", report.fps),
+        ("speed", report.speed),
+        ("wall_seconds", report.wall_seconds),
+        ("cpu_seconds", report.cpu_seconds),
+        ("energy_joules", report.energy_joules.map_or(0.0, |joules| joules.0)),
+    ];
+    for (name, value) in measures {
+        if !value.is_finite() || value < 0.0 {
+            return Err(Error::new(Code::InvalidField, format!("{value} cannot be measured"))
+                .field(format!("metrics.{name}"))
+                .hint("give a number that is 0 or more, or leave it out"));
+        }
+    }
+    let other = serde_json::to_vec(&report.other).map_or(usize::MAX, |json| json.len());
+    if other > MAX_OTHER {
+        return Err(Error::new(Code::InvalidField, format!("{other} bytes of measures without a name here"))
+            .field("metrics")
+            .hint(format!("give at most {MAX_OTHER} bytes")));
+    }
+    let words = [
+        &mut report.output_uri,
+        &mut report.hash,
+        &mut report.video_encoder,
+        &mut report.video_codec,
+        &mut report.resolution,
+    ];
+    for word in words {
+        *word = word.take().map(|word| cut(word, 2 * MAX_MESSAGE));
+    }
+    report.warnings.truncate(MAX_WARNINGS);
+    report.warnings = report.warnings.into_iter().map(|warning| cut(warning, MAX_WORD)).collect();
+    Ok(report)
+}
+
+/// A registration with its words cut.
+///
+/// # Errors
+/// `invalid_field` naming a list that is too long.
+pub(super) fn registration(mut said: Registration) -> Result<Registration> {
+    let lists = [
+        ("gpus", said.gpus.len()),
+        ("labels", said.labels.len()),
+        ("capabilities.encoders", said.capabilities.encoders.len()),
+        ("capabilities.engines", said.capabilities.engines.len()),
+        ("capabilities.enforced_limits", said.capabilities.enforced_limits.len()),
+        ("capabilities.video_codecs", said.capabilities.video_codecs.as_ref().map_or(0, Vec::len)),
+    ];
+    for (name, length) in lists {
+        if length > MAX_LIST {
+            return Err(Error::new(Code::InvalidField, format!("{length} entries"))
+                .field(name)
+                .hint(format!("give at most {MAX_LIST}")));
+        }
+    }
+    let word = |text: &mut String| *text = cut(std::mem::take(text), MAX_WORD);
+    [&mut said.node_type, &mut said.cpu_model, &mut said.gpu_type].into_iter().for_each(word);
+    said.address.iter_mut().chain(said.version.iter_mut()).for_each(word);
+    said.gpus.iter_mut().for_each(|gpu| word(&mut gpu.name));
+    said.capabilities.encoders.iter_mut().chain(&mut said.capabilities.enforced_limits).for_each(word);
+    said.labels = said.labels.into_iter().map(|(key, value)| (cut(key, MAX_WORD), cut(value, MAX_WORD))).collect();
+    Ok(said)
+}
+
+/// Refuses a heartbeat for more attempts than any node runs.
+pub(super) fn attempts(count: usize) -> Result<()> {
+    if count <= MAX_ATTEMPTS {
+        return Ok(());
+    }
+    Err(Error::new(Code::InvalidField, format!("{count} attempts"))
+        .field("attempts")
+        .hint(format!("give at most {MAX_ATTEMPTS}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_cut_between_characters_and_numbers_are_checked() {
+        assert_eq!(cut("äää".into(), 3), "ä…");
+        let long = JobReport { hash: Some("x".repeat(1 << 20)), ..JobReport::default() };
+        assert!(report(long).unwrap().hash.unwrap().len() < 10_000);
+        for wrong in [-1.0, f64::NAN, f64::INFINITY] {
+            let error = report(JobReport { wall_seconds: wrong, ..JobReport::default() }).unwrap_err();
+            assert_eq!(error.field_name(), Some("metrics.wall_seconds"));
+        }
+        let many = Registration { gpus: vec![Default::default(); 300], ..Registration::default() };
+        assert_eq!(registration(many).unwrap_err().field_name(), Some("gpus"));
+    }
+}
