@@ -239,6 +239,15 @@ async fn refuse_plain_text(mut stream: TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Checks that certificate, key and client authorities can be used, as [`serve`] will: for a caller
+/// that wants to fail before it listens.
+///
+/// # Errors
+/// `tls` naming the flag of the file at fault.
+pub fn check_tls(config: &TlsConfig) -> Result<()> {
+    acceptor(config).map(drop)
+}
+
 fn acceptor(config: &TlsConfig) -> Result<TlsAcceptor> {
     crate::http::certificate::check(&config.cert, &config.key)?;
     let unusable = |error: &dyn std::fmt::Display| {

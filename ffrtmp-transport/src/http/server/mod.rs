@@ -33,7 +33,7 @@ use ffrtmp_core::{Code, Error, Result};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use connection::serve;
+pub use connection::{check_tls, serve};
 pub use router::openapi_json;
 
 /// A key that never shows in a log.
