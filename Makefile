@@ -1,11 +1,13 @@
 # Two commands: `make demo` shows the system at work, `make test` proves it. Both set everything up.
 
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
 .PHONY: demo test build setup lint docs api-test bench deny python clean
 
 # INPUT=path transcodes a file of yours instead of a generated one.
 demo: setup
 	cargo build --release --quiet
-	./target/release/ffrtmp demo $(if $(INPUT),--input "$(INPUT)")
+	"$(TARGET)/release/ffrtmp" demo $(if $(INPUT),--input "$(INPUT)")
 
 test: setup
 	cargo build --workspace
@@ -27,7 +29,7 @@ lint: setup
 # The running master against its own OpenAPI document.
 api-test: setup
 	cargo build
-	tests/schemathesis.sh target/debug/ffrtmp-master
+	tests/schemathesis.sh "$(TARGET)/debug/ffrtmp-master"
 
 # The Python package, built and imported in an environment of its own.
 python: setup

@@ -284,10 +284,10 @@ pub struct Explanation {
 }
 
 /// The error of every public operation.
-#[derive(Debug)]
+///
+/// `Debug` shows what a person needs, since that is what `fn main() -> Result<()>` prints.
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     code: Code,
     message: String,
@@ -380,6 +380,14 @@ impl fmt::Display for Error {
             write!(f, ": {source}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    /// `message (code); hint: …`, and the operation where it was named.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} ({}); hint: {}", self.code(), self.hint_text())?;
+        self.0.operation.map_or(Ok(()), |operation| write!(f, "; in {operation}"))
     }
 }
 

@@ -126,14 +126,20 @@ impl Observer for Attempt {
     }
 }
 
-/// Runs a claimed job to its end and reports it. Returns the report of a completed one.
-pub(super) async fn run(shared: Arc<Shared>, job: Job, attempt: Arc<Attempt>) -> Option<JobReport> {
+/// How an attempt ended: what was told to the master, and what was measured if it took that.
+pub(super) struct Ended {
+    pub(super) status: ResultStatus,
+    pub(super) report: Option<JobReport>,
+}
+
+/// Runs a claimed job to its end and reports it.
+pub(super) async fn run(shared: Arc<Shared>, job: Job, attempt: Arc<Attempt>) -> Ended {
     let begun = shared
         .retrying("start", || shared.transport.start(job.id, StartRequest { node_id: shared.node(), fence: job.fence }))
         .await;
     if let Err(error) = begun {
         tracing::warn!(job = %job.id, %error, "the attempt is over before it began");
-        return None;
+        return Ended { status: ResultStatus::Canceled, report: None };
     }
     let outcome = work(&shared, &job, &attempt).await;
     report(&shared, &job, &attempt, outcome).await
@@ -291,7 +297,7 @@ async fn confirm(shared: &Shared, attempt: &Attempt) -> Result<()> {
     }
 }
 
-async fn report(shared: &Shared, job: &Job, attempt: &Attempt, outcome: Result<JobReport>) -> Option<JobReport> {
+async fn report(shared: &Shared, job: &Job, attempt: &Attempt, outcome: Result<JobReport>) -> Ended {
     let (status, metrics, error) = match outcome {
         Ok(report) => (ResultStatus::Completed, Some(report), None),
         Err(error) => failure(attempt, &error),
@@ -309,7 +315,7 @@ async fn report(shared: &Shared, job: &Job, attempt: &Attempt, outcome: Result<J
         logs: Some(LogText::Lines(attempt.status().logs)),
         completed_at: Some(shared.clock.now()),
     };
-    match shared.retrying("finish", || shared.transport.finish(request.clone())).await {
+    let report = match shared.retrying("finish", || shared.transport.finish(request.clone())).await {
         Ok(job) => {
             if let Some(verdict) = &job.sla {
                 shared.metrics.judged(verdict);
@@ -320,7 +326,8 @@ async fn report(shared: &Shared, job: &Job, attempt: &Attempt, outcome: Result<J
             tracing::warn!(job = %job.id, fence = %job.fence, %error, "the master does not take the result");
             None
         }
-    }
+    };
+    Ended { status, report }
 }
 
 fn failure(attempt: &Attempt, error: &Error) -> (ResultStatus, Option<JobReport>, Option<JobError>) {

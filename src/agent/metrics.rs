@@ -3,11 +3,12 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::attempt::Ended;
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::id::NodeId;
-use ffrtmp_core::job::{JobReport, SlaVerdict};
+use ffrtmp_core::job::SlaVerdict;
 use ffrtmp_core::node::Telemetry;
-use prometheus::{Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, Opts, Registry, TextEncoder};
+use prometheus::{Counter, CounterVec, Gauge, Histogram, HistogramOpts, Opts, Registry, TextEncoder};
 
 /// Every metric, labelled with the node's id.
 pub(super) struct AgentMetrics {
@@ -21,9 +22,9 @@ pub(super) struct AgentMetrics {
     jobs: CounterVec,
     duration: Histogram,
     uptime: Gauge,
-    power: GaugeVec,
-    temperature: GaugeVec,
-    sla: GaugeVec,
+    power: Gauge,
+    temperature: Gauge,
+    sla: Gauge,
     sla_verdicts: Mutex<(u64, u64)>,
     input_bytes: Counter,
     output_bytes: Counter,
@@ -40,8 +41,12 @@ impl AgentMetrics {
         let registry = Registry::new();
         let opts = |name: &str, help: &str| Opts::new(name, help).const_label("node_id", node.to_string());
         let gauge = |name, help| register(&registry, Gauge::with_opts(opts(name, help))?);
-        // Shown only once it is known: an absent number is not 0.
-        let known = |name, help| register(&registry, GaugeVec::new(opts(name, help), &[])?);
+        // Not a number until it is known: what no sensor tells is not 0.
+        let known = |name, help| {
+            let gauge = register(&registry, Gauge::with_opts(opts(name, help))?)?;
+            gauge.set(f64::NAN);
+            Ok::<_, prometheus::Error>(gauge)
+        };
         let counter = |name, help| register(&registry, Counter::with_opts(opts(name, help))?);
         Ok(Self {
             started: Instant::now(),
@@ -62,20 +67,20 @@ impl AgentMetrics {
                 })?,
             )?,
             uptime: gauge("ffrtmp_worker_uptime_seconds", "Time since the agent started, seconds")?,
-            power: known("ffrtmp_worker_power_watts", "Package power, watts; absent where RAPL does not tell")?,
+            power: known("ffrtmp_worker_power_watts", "Package power, watts, NaN where RAPL does not tell")?,
             temperature: known(
                 "ffrtmp_worker_temperature_celsius",
-                "Hottest sensor, degrees Celsius; absent without sensors",
+                "Hottest sensor, degrees Celsius, NaN without sensors",
             )?,
             sla: known(
                 "ffrtmp_worker_sla_compliance_rate",
-                "Counted jobs that kept their service level, percent; absent before the first",
+                "Counted jobs that kept their service level, percent, NaN before the first",
             )?,
             sla_verdicts: Mutex::default(),
             input_bytes: counter("ffrtmp_job_input_bytes_total", "Bytes read from inputs")?,
             output_bytes: counter("ffrtmp_job_output_bytes_total", "Bytes written to outputs")?,
             cpu_seconds: counter("ffrtmp_job_cpu_seconds_total", "CPU time of attempts, seconds")?,
-            energy: counter("ffrtmp_job_energy_joules_total", "Energy of attempts, joules")?,
+            energy: counter("ffrtmp_job_energy_joules_total", "Energy counted for attempts, joules")?,
             registry,
         })
     }
@@ -117,13 +122,8 @@ impl AgentMetrics {
     pub(super) fn telemetry(&self, telemetry: &Telemetry) {
         self.cpu_usage.set(telemetry.cpu_percent);
         self.memory_bytes.set(telemetry.memory_used_bytes as f64);
-        let none: &[&str] = &[];
-        if let Some(watts) = telemetry.power_watts {
-            self.power.with_label_values(none).set(watts);
-        }
-        if let Some(celsius) = telemetry.temperature_celsius {
-            self.temperature.with_label_values(none).set(celsius);
-        }
+        self.power.set(telemetry.power_watts.unwrap_or(f64::NAN));
+        self.temperature.set(telemetry.temperature_celsius.unwrap_or(f64::NAN));
     }
 
     /// The master's verdict on a job that ended here.
@@ -134,14 +134,13 @@ impl AgentMetrics {
         let mut verdicts = self.sla_verdicts.lock().unwrap_or_else(PoisonError::into_inner);
         verdicts.0 += 1;
         verdicts.1 += u64::from(verdict.compliant);
-        let none: &[&str] = &[];
-        self.sla.with_label_values(none).set(verdicts.1 as f64 * 100.0 / verdicts.0 as f64);
+        self.sla.set(verdicts.1 as f64 * 100.0 / verdicts.0 as f64);
     }
 
-    pub(super) fn ended(&self, report: Option<&JobReport>, took: Duration) {
-        self.jobs.with_label_values(&[if report.is_some() { "completed" } else { "failed" }]).inc();
+    pub(super) fn ended(&self, ended: &Ended, took: Duration) {
+        self.jobs.with_label_values(&[ended.status.as_str()]).inc();
         self.duration.observe(took.as_secs_f64());
-        if let Some(report) = report {
+        if let Some(report) = &ended.report {
             self.input_bytes.inc_by(report.input_bytes as f64);
             self.output_bytes.inc_by(report.output_bytes as f64);
             self.cpu_seconds.inc_by(report.cpu_seconds.max(0.0));

@@ -256,10 +256,10 @@ fn spawn_attempt(shared: &Arc<Shared>, attempts: &TaskTracker, job: Job) {
         let id = job.id;
         tracing::info!(job = %id, scenario = %job.scenario, fence = %job.fence, "attempt begins");
         shared.changed.notify_waiters();
-        let report = attempt::run(Arc::clone(&shared), job, attempt).await;
+        let ended = attempt::run(Arc::clone(&shared), job, attempt).await;
         shared.attempts().remove(&id);
-        shared.metrics.ended(report.as_ref(), begun.elapsed());
-        tracing::info!(job = %id, completed = report.is_some(), "attempt ended");
+        shared.metrics.ended(&ended, begun.elapsed());
+        tracing::info!(job = %id, status = %ended.status, "attempt ended");
         shared.changed.notify_waiters();
     });
 }

@@ -13,8 +13,13 @@ use ffrtmp_core::error::{Code, Error, Result};
 /// `invalid_config` naming `api-key-file`.
 pub fn read(path: &Path) -> Result<String> {
     let wrong = |message: String| Error::new(Code::InvalidConfig, message).field("api-key-file");
-    let text =
-        fs::read_to_string(path).map_err(|error| wrong(format!("cannot read {}", path.display())).source(error))?;
+    let text = fs::read_to_string(path).map_err(|error| {
+        wrong(format!("cannot read {}", path.display()))
+            .hint(
+                "name a file that holds the key; a master without a key of its own writes api-key beside its database",
+            )
+            .source(error)
+    })?;
     let key = text.trim().to_owned();
     check(&key).map_err(|error| wrong(format!("{} holds no usable key", path.display())).source(error))?;
     Ok(key)
