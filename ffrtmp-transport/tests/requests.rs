@@ -57,6 +57,13 @@ async fn curl_lines_of_the_manual_work() {
     assert_eq!(send(at, "POST", "/nodes/register", &node).await.status, 201);
     assert_eq!(send(at, "POST", "/nodes/register", &node).await.status, 200);
     assert_eq!(send(at, "GET", &format!("/jobs/next?node_id={NODE}"), "").await.status, 204);
+    assert_eq!(send(at, "POST", "/jobs", body).await.status, 201);
+    let next = format!("/api/v1/jobs/next?node_id={NODE}");
+    let head = send(at, "HEAD", &next, "").await;
+    assert_eq!((head.status, head.header("allow")), (405, Some("GET")), "{head}");
+    assert_eq!(send(at, "POST", &next, "").await.header("allow"), Some("GET"));
+    assert_eq!(send(at, "GET", "/jobs/2", "").await.json()["state"], "queued", "HEAD leases nothing");
+    assert_eq!(send(at, "GET", &next, "").await.json()["sequence_number"], 2);
     assert_eq!(send(at, "POST", &format!("/nodes/{NODE}/drain"), "").await.json()["status"], "draining");
     assert_eq!(send(at, "DELETE", &format!("/nodes/{NODE}"), "").await.status, 204);
 }

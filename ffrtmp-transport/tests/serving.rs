@@ -107,6 +107,24 @@ async fn the_rate_limit_says_when_to_come_back() {
     let refused = answers.iter().find(|answer| answer.status == 429).expect("a refusal");
     assert_eq!(refused.json()["code"], "rate_limited");
     assert_eq!(refused.header("retry-after"), Some("1"));
+
+    // Whoever has no key or the wrong one cannot take anything from those who have it.
+    let master = Master::start(ServerConfig { rate_limit: few(2), rate_burst: few(5), ..config() }).await;
+    for headers in [&[][..], &["Authorization: Bearer wrong"]] {
+        let mut last = 0;
+        for _ in 0..30 {
+            last = send_with(master.address, "GET", "/jobs", headers, "").await.status;
+        }
+        assert_eq!(last, 429, "{headers:?}");
+    }
+    for _ in 0..5 {
+        assert_eq!(send(master.address, "GET", "/jobs", "").await.status, 200);
+    }
+    assert_eq!(send(master.address, "GET", "/jobs", "").await.status, 429);
+    let beat = "/api/v1/nodes/00000000-0000-4000-8000-000000000001/heartbeat";
+    for _ in 0..50 {
+        assert_eq!(send(master.address, "POST", beat, r#"{"attempts": []}"#).await.status, 404, "heard");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use ffrtmp_core::{Code, Error};
-use ffrtmp_transport::http::server::{ServerConfig, TlsConfig};
+use ffrtmp_transport::http::server::{self, ServerConfig, TlsConfig};
 use ffrtmp_transport::http::{ClientConfig, MasterClient};
 use master::raw::exchange;
 use master::{Master, config, tls};
@@ -129,6 +129,19 @@ async fn the_wrong_scheme_is_recognised_from_both_sides() {
     let error = health(&config).await.unwrap_err();
     assert_eq!(error.code(), Code::Network);
     assert!(error.to_string().contains(&free.to_string()) && error.hint_text().contains("running"), "{error}");
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_found_before_listening() {
+    let directory = tempfile::tempdir().unwrap();
+    let usable = tls(directory.path(), "master");
+    server::check_tls(&usable).unwrap();
+    let authorities = TlsConfig { client_ca: Some(directory.path().join("absent.crt")), ..usable.clone() };
+    let error = server::check_tls(&authorities).unwrap_err();
+    assert_eq!((error.code(), error.field_name()), (Code::Tls, Some("--ca")), "{error}");
+    tls(directory.path(), "other");
+    let foreign = TlsConfig { key: directory.path().join("other.key"), ..usable };
+    assert_eq!(server::check_tls(&foreign).unwrap_err().code(), Code::Tls);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

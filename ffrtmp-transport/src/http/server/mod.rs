@@ -1,7 +1,7 @@
 //! The HTTP server of a master.
 //!
 //! A request passes, from outside in: [`connection`] (sockets, TLS, deadlines) → [`conclude`]
-//! (request id, panics, problem documents, metrics) → [`admission`] (rate limit, key) →
+//! (request id, panics, problem documents, metrics) → [`admission`] (key, rate limits) →
 //! [`router`] → one handler in [`jobs`], [`agents`], [`nodes`], [`events`] or [`health`], which
 //! asks the coordinator. [`openapi`] completes the document that the handlers' annotations make.
 //!
@@ -86,9 +86,10 @@ pub struct ServerConfig {
     pub tls: Option<TlsConfig>,
     /// The key that every request must carry; `None` lets everybody in.
     pub api_key: Option<Secret>,
-    /// Requests per second and address, on average.
+    /// Requests per second and address, on average: of those with the right key and of those without
+    /// it each; routes that keep leases alive get 50 times as many.
     pub rate_limit: NonZeroU32,
-    /// Requests that an address may send at once.
+    /// Requests that an address may send at once, counted in the same way.
     pub rate_burst: NonZeroU32,
     /// Connections at the same time; more wait in the kernel's backlog.
     pub max_connections: u32,

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::HeaderValue;
+use axum::http::header::{ALLOW, CONTENT_TYPE};
 use axum::middleware::from_fn_with_state;
-use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, head};
 use ffrtmp_core::{Code, Error};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -26,6 +27,8 @@ pub(super) fn build(app: Arc<App>) -> Router {
             async move { ([(CONTENT_TYPE, "application/json")], json) }
         }),
     );
+    // A GET that leases a job must not run for a HEAD, which promises to change nothing.
+    let routes = routes.route(NEXT_JOB, head(wrong_method));
     Router::new()
         .merge(routes.clone())
         .nest("/api/v1", routes)
@@ -72,7 +75,16 @@ async fn unknown_path(request: Request) -> Failure {
     Error::new(Code::NotFound, format!("there is no {:?}", request.uri().path())).into()
 }
 
-async fn wrong_method(request: Request) -> impl IntoResponse {
-    let message = format!("{:?} does not take {}", request.uri().path(), request.method());
-    Failure::from(Error::new(Code::MethodNotAllowed, message))
+/// The one GET with an effect.
+const NEXT_JOB: &str = "/jobs/next";
+
+async fn wrong_method(request: Request) -> Response {
+    let path = request.uri().path();
+    let message = format!("{path:?} does not take {}", request.method());
+    let mut response = Failure::from(Error::new(Code::MethodNotAllowed, message)).into_response();
+    if path.ends_with(NEXT_JOB) {
+        // axum would name HEAD wherever there is a GET.
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+    }
+    response
 }
