@@ -3,6 +3,9 @@
 
 mod master;
 
+use ffrtmp_core::clock::Timestamp;
+use ffrtmp_core::node::Registration;
+use ffrtmp_core::protocol::{AttemptStatus, ClaimRequest, Heartbeat, LogLine};
 use master::raw::{Answer, exchange, send, send_with};
 use master::{KEY, Master};
 use serde_json::{Value, json};
@@ -86,6 +89,59 @@ async fn pages_follow_each_other_without_gap_or_end() {
     assert_eq!(seen, [7, 6, 5, 4, 3, 2, 1]);
     let exact = send(master.address, "GET", "/jobs?limit=7", "").await.json();
     assert_eq!(exact["next_cursor"], Value::Null, "a full last page is the last one");
+}
+
+#[tokio::test]
+async fn nodes_come_in_pages_by_name_and_logs_from_their_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let master = Master::start(master::config()).await;
+    let names = ["b", "a", "é", "b", "c", "a"];
+    for name in names {
+        let node = json!({ "name": name, "max_concurrent_jobs": 1 }).to_string();
+        assert_eq!(send(master.address, "POST", "/nodes/register", node).await.status, 201, "{name}");
+    }
+    let named = |page: &Value| -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        page["nodes"].as_array().unwrap().iter().map(|node| (text(&node["name"]), text(&node["id"]))).collect()
+    };
+    let (mut seen, mut path) = (Vec::new(), "/nodes?limit=2".to_owned());
+    loop {
+        let page = send(master.address, "GET", &path, "").await.json();
+        seen.extend(named(&page));
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        // The cursor holds although the node that it was made of is gone.
+        let gone = &seen.last().unwrap().1;
+        assert_eq!(send(master.address, "DELETE", &format!("/nodes/{gone}"), "").await.status, 204);
+        path = format!("/nodes?limit=2&cursor={cursor}");
+    }
+    assert!(seen.is_sorted(), "{seen:?}");
+    assert_eq!(seen.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["a", "a", "b", "b", "c", "é"]);
+    assert_eq!(named(&send(master.address, "GET", "/nodes", "").await.json()).len(), 4);
+    for number in 0..500 {
+        let node = Registration { name: format!("n{number}"), ..Registration::default() };
+        master.coordinator.register(node).await.unwrap();
+    }
+    assert_eq!(master.client(directory.path()).nodes().await.unwrap().len(), 504, "the client turns the pages");
+
+    let node_id = seen[0].1.parse().unwrap();
+    let job = send(master.address, "POST", "/jobs", r#"{"scenario": "720p"}"#).await.json();
+    let claim = ClaimRequest { node_id, slots: 1, wait_ms: 0, request_id: None };
+    let job_id = master.coordinator.claim(claim).await.unwrap().jobs[0].id;
+    assert_eq!(job["id"], job_id.to_string());
+    let line = |text: &str| LogLine { at: Timestamp::default(), level: "info".into(), text: text.into() };
+    let logs = vec![line("one"), line("two"), line("three")];
+    let fence = master.coordinator.job(&job_id.into()).await.unwrap().fence;
+    let status = AttemptStatus { job_id, fence, progress: None, logs };
+    master.coordinator.heartbeat(node_id, Heartbeat { telemetry: None, attempts: vec![status] }).await.unwrap();
+    for (query, expected) in
+        [("", &["one", "two", "three"][..]), ("?limit=2", &["two", "three"]), ("?limit=3", &["one", "two", "three"])]
+    {
+        let list = send(master.address, "GET", &format!("/jobs/1/logs{query}"), "").await.json();
+        let texts: Vec<_> =
+            list["logs"].as_array().unwrap().iter().map(|line| line["text"].as_str().unwrap()).collect();
+        assert_eq!(texts, expected, "{query}");
+        assert_eq!(list["count"], expected.len());
+    }
 }
 
 #[tokio::test]
@@ -212,6 +268,16 @@ const BAD: &[Bad] = &[
     ("GET", "/jobs?created_after=yesterday", "", 400, "invalid_field", Some("created_after")),
     ("GET", "/jobs?scenario=%ff", "", 400, "invalid_request", None),
     ("GET", "/nodes?state=x", "", 400, "unknown_field", Some("state")),
+    ("GET", "/nodes?limit=501", "", 400, "invalid_field", Some("limit")),
+    ("GET", "/nodes?limit=", "", 400, "invalid_field", Some("limit")),
+    ("GET", "/nodes?limit=1&limit=1", "", 400, "invalid_field", Some("limit")),
+    ("GET", "/nodes?cursor=", "", 400, "invalid_field", Some("cursor")),
+    ("GET", "/nodes?cursor=000000000000400080000000000000016", "", 400, "invalid_field", Some("cursor")),
+    ("GET", "/nodes?cursor=0000000000004000800000000000000g", "", 400, "invalid_field", Some("cursor")),
+    ("GET", "/jobs/1/logs?limit=10001", "", 400, "invalid_field", Some("limit")),
+    ("GET", "/jobs/1/logs?limit=5&limit=5", "", 400, "invalid_field", Some("limit")),
+    ("GET", "/jobs/1/logs?limt=5", "", 400, "unknown_field", Some("limt")),
+    ("GET", "/jobs/1/events?follow=1", "", 400, "unknown_field", Some("follow")),
     // Names in paths.
     ("GET", "/jobs/77", "", 404, "job_not_found", Some("job_id")),
     ("GET", "/jobs/..%2f..%2fetc", "", 404, "job_not_found", Some("job_id")),

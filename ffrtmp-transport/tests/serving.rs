@@ -14,8 +14,8 @@ use ffrtmp_core::job::{JobRequest, JobState};
 use ffrtmp_core::node::Registration;
 use ffrtmp_core::protocol::{AttemptStatus, ClaimRequest, FinishRequest, Heartbeat, ResultStatus, StartRequest};
 use ffrtmp_core::transport::Transport;
-use ffrtmp_transport::http::JobQuery;
 use ffrtmp_transport::http::server::{self, HttpObserver, ServerConfig};
+use ffrtmp_transport::http::{ClientConfig, JobQuery, MasterClient};
 use futures::StreamExt;
 use master::raw::{exchange, send, send_with};
 use master::{Master, config, tls};
@@ -66,6 +66,7 @@ async fn a_follower_hears_the_whole_story_of_a_job() {
     assert_eq!(states, [JobState::Queued, JobState::Assigned, JobState::Running, JobState::Completed]);
     assert!(heard.iter().any(|event| event.kind == JobEventKind::Progress && event.progress == 50.0), "{heard:?}");
     assert!(heard.iter().all(|event| event.job_id == job.id));
+    let job_of_the_story = job.id;
 
     // Who comes late hears the same story; who comes back hears only the rest.
     let at = Master::start(config()).await;
@@ -80,6 +81,14 @@ async fn a_follower_hears_the_whole_story_of_a_job() {
     let rest = send_with(at.address, "GET", &path, &[headers[0], headers[1], &resume], "").await.to_string();
     assert_eq!(rest.matches("event: state").count(), 1, "{rest}");
     assert!(rest.contains(r#""state":"canceled""#), "{rest}");
+
+    // The node of now took no part in what came before it.
+    let told = client.follow(&job_of_the_story.to_string()).await.unwrap();
+    let told: Vec<_> = told.map(|event| event.unwrap()).collect().await;
+    let places: Vec<_> = told.iter().map(|event| (event.state, event.attempt, event.node_name.as_deref())).collect();
+    let (queued, assigned, running) = (JobState::Queued, JobState::Assigned, JobState::Running);
+    let done = (JobState::Completed, 1, Some("w"));
+    assert_eq!(places, [(queued, 0, None), (assigned, 0, None), (running, 0, None), done]);
 }
 
 fn completed(job_id: JobId, node_id: NodeId, fence: Fence) -> FinishRequest {
@@ -125,6 +134,32 @@ async fn the_rate_limit_says_when_to_come_back() {
     for _ in 0..50 {
         assert_eq!(send(master.address, "POST", beat, r#"{"attempts": []}"#).await.status, 404, "heard");
     }
+}
+
+#[tokio::test]
+async fn a_client_waits_for_its_turn() {
+    let directory = tempfile::tempdir().unwrap();
+    let few = |number| NonZeroU32::new(number).unwrap();
+    let master = Master::start(ServerConfig { rate_limit: few(2), rate_burst: few(1), ..config() }).await;
+    let client = master.client(directory.path());
+    let started = Instant::now();
+    for _ in 0..3 {
+        client.submit(&request(), None).await.unwrap();
+    }
+    assert!(started.elapsed() >= Duration::from_secs(1), "{:?}", started.elapsed());
+    assert_eq!(master.coordinator.counts().await.unwrap().by_state.values().sum::<u64>(), 3, "each was executed once");
+
+    // A master that asks for more patience than there is gets no second request.
+    let wrong = ClientConfig { api_key: Some("wrong".into()), ..master.client_config(directory.path()) };
+    let patient = Master::start(config()).await;
+    let wrong = MasterClient::new(&ClientConfig { master: patient.url(), ..wrong }).unwrap();
+    for _ in 0..20 {
+        assert_eq!(wrong.nodes().await.unwrap_err().code(), Code::Unauthorized);
+    }
+    let started = Instant::now();
+    let error = wrong.nodes().await.unwrap_err();
+    assert_eq!((error.code(), error.field_name()), (Code::RateLimited, Some("Authorization")), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -251,8 +286,8 @@ async fn a_client_gets_the_error_that_the_master_had() {
     let query = JobQuery { queue: Some("live&state=failed".into()), ..JobQuery::default() };
     let error = client.jobs(&query).await.unwrap_err();
     assert_eq!((error.code(), error.field_name()), (Code::InvalidField, Some("queue")));
-    let keyless = ffrtmp_transport::http::ClientConfig { api_key: None, ..master.client_config(directory.path()) };
-    let keyless = ffrtmp_transport::http::MasterClient::new(&keyless).unwrap();
+    let keyless = ClientConfig { api_key: None, ..master.client_config(directory.path()) };
+    let keyless = MasterClient::new(&keyless).unwrap();
     assert_eq!(keyless.nodes().await.unwrap_err().code(), Code::Unauthorized);
     assert_eq!(keyless.health().await.unwrap().status, "ok");
 }

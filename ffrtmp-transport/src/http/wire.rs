@@ -1,6 +1,7 @@
 //! Lists, queries and small answers of the HTTP API, shared by server and client.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::error::nearest;
@@ -13,10 +14,12 @@ use ffrtmp_core::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Jobs of a page when the query does not say.
+/// Jobs or nodes of a page when the query does not say.
 pub const DEFAULT_LIMIT: usize = 100;
-/// Most jobs of a page.
+/// Most jobs or nodes of a page.
 pub const MAX_LIMIT: usize = 500;
+/// Most lines of a log, and how many come when the query does not say.
+pub const MAX_LINES: usize = 10_000;
 /// Most jobs of a batch.
 pub const MAX_BATCH: usize = 1000;
 
@@ -31,14 +34,14 @@ pub struct JobList {
     pub next_cursor: Option<String>,
 }
 
-/// All nodes, by name.
+/// A page of nodes, by name and then id.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct NodeList {
     /// The nodes.
     pub nodes: Vec<Node>,
-    /// How many they are.
+    /// How many this page holds.
     pub count: usize,
-    /// Always `null`: a fleet fits on one page.
+    /// Give it as `cursor` to get the next page; `null` on the last one.
     pub next_cursor: Option<String>,
 }
 
@@ -175,7 +178,7 @@ pub(crate) fn filter(pairs: &[(String, String)]) -> Result<Option<(JobFilter, Pa
     refuse_repeated(pairs, "label")?;
     for (name, value) in pairs {
         match name.as_str() {
-            "limit" => page.limit = limit(value)?,
+            "limit" => page.limit = limit(value, MAX_LIMIT)?,
             "cursor" => page.before = Some(cursor(value)?),
             "state" => filter.states = states(value)?,
             "queue" => filter.queue = Some(value.parse()?),
@@ -211,20 +214,83 @@ fn refuse_repeated(pairs: &[(String, String)], repeatable: &str) -> Result<()> {
     }
 }
 
-fn limit(text: &str) -> Result<usize> {
+fn limit(text: &str, most: usize) -> Result<usize> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten().filter(|limit| (1..=MAX_LIMIT).contains(limit)).ok_or_else(|| {
-        Error::new(Code::InvalidField, format!("{text:?} is not a page size")).field("limit").hint("give 1 to 500")
+    digits.then(|| text.parse().ok()).flatten().filter(|limit| (1..=most).contains(limit)).ok_or_else(|| {
+        Error::new(Code::InvalidField, format!("{text:?} is not a number of entries"))
+            .field("limit")
+            .hint(format!("give 1 to {most}"))
     })
+}
+
+/// Reads the query of `GET /jobs/{id}/logs`: how many of the newest lines are wanted.
+///
+/// # Errors
+/// As [`filter`].
+pub(crate) fn lines(pairs: &[(String, String)]) -> Result<usize> {
+    refuse_unknown(pairs, &["limit"])?;
+    refuse_repeated(pairs, "")?;
+    pairs.first().map_or(Ok(MAX_LINES), |(_, value)| limit(value, MAX_LINES))
+}
+
+/// A place in the list of nodes, behind which a page begins: an id and the bytes of a name, written
+/// in hexadecimal digits. It stands whether or not its node still exists.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct NodePlace {
+    name: Vec<u8>,
+    id: NodeId,
+}
+
+impl NodePlace {
+    /// Where the node stands.
+    pub(crate) fn of(node: &Node) -> Self {
+        Self { name: node.about.name.clone().into_bytes(), id: node.id }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        if !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let (id, name) = text.split_at_checked(32)?;
+        let pairs = name.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2));
+        let name = pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect::<Option<_>>()?;
+        Some(Self { name, id: id.parse().ok()? })
+    }
+}
+
+impl fmt::Display for NodePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id.to_string().replace('-', ""))?;
+        self.name.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Reads the query of `GET /nodes`: how many nodes, and behind which place.
+///
+/// # Errors
+/// As [`filter`].
+pub(crate) fn node_page(pairs: &[(String, String)]) -> Result<(usize, Option<NodePlace>)> {
+    refuse_unknown(pairs, &["limit", "cursor"])?;
+    refuse_repeated(pairs, "")?;
+    let (mut most, mut behind) = (DEFAULT_LIMIT, None);
+    for (name, value) in pairs {
+        match name.as_str() {
+            "limit" => most = limit(value, MAX_LIMIT)?,
+            _ => behind = Some(NodePlace::parse(value).ok_or_else(|| not_a_cursor(value))?),
+        }
+    }
+    Ok((most, behind))
 }
 
 fn cursor(text: &str) -> Result<u64> {
     let digits = text.len() <= 18 && !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten().ok_or_else(|| {
-        Error::new(Code::InvalidField, format!("{text:?} is not a cursor"))
-            .field("cursor")
-            .hint("give the next_cursor of the page before, unchanged")
-    })
+    digits.then(|| text.parse().ok()).flatten().ok_or_else(|| not_a_cursor(text))
+}
+
+fn not_a_cursor(text: &str) -> Error {
+    Error::new(Code::InvalidField, format!("{text:?} is not a cursor"))
+        .field("cursor")
+        .hint("give the next_cursor of the page before, unchanged")
 }
 
 fn states(text: &str) -> Result<Vec<JobState>> {

@@ -1,7 +1,8 @@
 //! The client of a master: what the command line, the agents and embedders talk through.
 //!
-//! It sends each request once. Retrying is the caller's business, who knows what may be repeated;
-//! connections are kept and reused. Whom it trusts is in [`trust`], how failures become errors in
+//! It sends each request once, and again only where the master says that it did not execute it
+//! because there were too many: then it waits as long as the master asks, within bounds. Any other
+//! retrying is the caller's business, who knows what may be repeated. Connections are kept and reused. Whom it trusts is in [`trust`], how failures become errors in
 //! [`fault`], the live story of a job in [`follow`].
 
 mod fault;
@@ -24,12 +25,12 @@ use ffrtmp_core::protocol::{
 use ffrtmp_core::transport::Transport;
 use ffrtmp_core::{Code, Error, Result};
 use futures::Stream;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Method, Url};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Method, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::wire::{BatchAnswer, EventList, Health, JobList, JobQuery, LogEntry, LogList, NodeList};
+use super::wire::{BatchAnswer, EventList, Health, JobList, JobQuery, LogEntry, LogList, MAX_LIMIT, NodeList};
 
 /// How to reach a master.
 #[derive(Clone)]
@@ -81,7 +82,8 @@ impl fmt::Debug for ClientConfig {
 /// # Errors
 /// Every method answers what the master answered, as the [`Error`] it had; besides `network` when
 /// the master cannot be reached, `tls` when it is not trusted, `timeout` never: a late answer is
-/// `network`, for it may be tried again.
+/// `network`, for it may be tried again. `rate_limited` comes after up to five tries in ten seconds,
+/// or at once where the master asks for a longer wait.
 #[derive(Clone)]
 pub struct MasterClient(Arc<Inner>);
 
@@ -202,10 +204,24 @@ impl MasterClient {
         Ok(follow::events(response, self.0.base.clone()))
     }
 
-    /// All nodes.
+    /// All nodes, by name, over as many pages as they take.
     pub async fn nodes(&self) -> Result<Vec<Node>> {
-        let list: NodeList = self.answer(self.call(Method::GET, &["nodes"])?).await?;
-        Ok(list.nodes)
+        let mut nodes = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut url = self.url(&["nodes"])?;
+            url.query_pairs_mut().append_pair("limit", &MAX_LIMIT.to_string());
+            if let Some(cursor) = &cursor {
+                url.query_pairs_mut().append_pair("cursor", cursor);
+            }
+            let page: NodeList = self.answer(self.0.http.get(url)).await?;
+            nodes.extend(page.nodes);
+            // A page that leads to itself is no master's.
+            if page.next_cursor.is_none() || page.next_cursor == cursor {
+                return Ok(nodes);
+            }
+            cursor = page.next_cursor;
+        }
     }
 
     /// One node, by its id.
@@ -270,12 +286,55 @@ impl MasterClient {
     }
 
     async fn send(&self, call: reqwest::RequestBuilder, limit: Option<Duration>) -> Result<reqwest::Response> {
-        let call = match limit {
+        let mut call = match limit {
             Some(limit) => call.timeout(limit),
             None => call,
         };
-        let response = call.send().await.map_err(|error| fault::unreachable(&self.0.base, error))?;
-        if response.status().is_success() { Ok(response) } else { Err(fault::refused(&self.0.base, response).await) }
+        let mut turns = Turns::default();
+        loop {
+            let again = call.try_clone();
+            let response = call.send().await.map_err(|error| fault::unreachable(&self.0.base, error))?;
+            if response.status().is_success() {
+                return Ok(response);
+            }
+            match again.and_then(|again| Some((again, turns.wait(&response)?))) {
+                Some((again, wait)) => {
+                    tokio::time::sleep(wait).await;
+                    call = again;
+                }
+                None => return Err(fault::refused(&self.0.base, response).await),
+            }
+        }
+    }
+}
+
+/// How often and how long a request has waited for its turn.
+#[derive(Default)]
+struct Turns {
+    tries: u32,
+    waited: Duration,
+}
+
+impl Turns {
+    const TRIES: u32 = 5;
+    const TOTAL: Duration = Duration::from_secs(10);
+
+    /// How long to wait before the request is sent again; `None` where that is no use.
+    fn wait(&mut self, response: &reqwest::Response) -> Option<Duration> {
+        if response.status() != StatusCode::TOO_MANY_REQUESTS {
+            return None;
+        }
+        let seconds = match response.headers().get(RETRY_AFTER) {
+            Some(value) => value.to_str().ok()?.trim().parse().ok()?,
+            None => 1,
+        };
+        self.after(Duration::from_secs(seconds))
+    }
+
+    fn after(&mut self, wait: Duration) -> Option<Duration> {
+        self.tries += 1;
+        self.waited = self.waited.saturating_add(wait);
+        (self.tries < Self::TRIES && self.waited <= Self::TOTAL).then_some(wait)
     }
 }
 

@@ -3,6 +3,9 @@
 //! A live stream begins with every change of state so far, goes on with what happens, and ends
 //! when the job has ended. The id of an event is its time in microseconds and its place among
 //! events of that time, so that a follower who comes back with `Last-Event-ID` misses nothing.
+//!
+//! The record of a change holds no node, attempt or progress. They are known of the last change, as
+//! those of the job now; earlier ones are told with no node, attempt 0 and progress 0.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -18,14 +21,14 @@ use axum::response::{IntoResponse, Response};
 use ffrtmp_core::Result;
 use ffrtmp_core::coordinator::{JobEvent, JobEventKind};
 use ffrtmp_core::id::JobId;
-use ffrtmp_core::job::{Job, StateTransition};
+use ffrtmp_core::job::{Job, JobState, StateTransition};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::App;
-use super::extract::JobPath;
+use super::extract::{JobPath, Query};
 use super::failure::Failure;
-use crate::http::wire::EventList;
+use crate::http::wire::{EventList, refuse_unknown};
 
 /// Shows every change of a job's state; with `Accept: text/event-stream`, follows it until it ends.
 #[utoipa::path(
@@ -39,8 +42,10 @@ use crate::http::wire::EventList;
 pub(super) async fn events(
     State(app): State<Arc<App>>,
     JobPath(key): JobPath,
+    Query(query): Query,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
+    refuse_unknown(&query, &[])?;
     // Subscribed before the job is read: what happens in between comes twice and is dropped once.
     let receiver = app.coordinator.events();
     let job = app.coordinator.job(&key).await?;
@@ -116,28 +121,31 @@ impl Follower {
     /// Queues the changes of state that the follower has not heard yet.
     fn catch_up(&mut self, job: &Job) {
         let mut mark = Mark::default();
-        for change in &job.state_transitions {
+        let last = job.state_transitions.len().saturating_sub(1);
+        for (position, change) in job.state_transitions.iter().enumerate() {
             let at = change.at.as_micros();
             mark = Mark { at, place: if at == mark.at { mark.place + 1 } else { 1 } };
             if mark > self.heard {
                 self.heard = mark;
-                self.pending.extend(message(&story(job, change), Some(mark)));
+                self.pending.extend(message(&story(job, change, position == last), Some(mark)));
             }
         }
         self.ended = job.state.is_final();
     }
 }
 
-/// A change of state as an event.
-fn story(job: &Job, change: &StateTransition) -> JobEvent {
+/// A change of state as an event; only the latest is about the attempt that the job shows.
+fn story(job: &Job, change: &StateTransition, latest: bool) -> JobEvent {
+    // A job that waits again still names the node of its last attempt.
+    let placed = latest && !matches!(change.to, JobState::Waiting | JobState::Queued | JobState::Retrying);
     JobEvent {
         job_id: job.id,
         at: change.at,
         kind: JobEventKind::State,
         state: change.to,
-        progress: job.progress,
-        attempt: job.attempt,
-        node_name: job.node_name.clone(),
+        progress: if latest { job.progress } else { 0.0 },
+        attempt: if latest { job.attempt } else { 0 },
+        node_name: job.node_name.clone().filter(|_| placed),
         reason: Some(change.reason.clone()),
     }
 }

@@ -225,11 +225,22 @@ pub(super) async fn show(State(app): State<Arc<App>>, JobPath(key): JobPath) -> 
 /// Shows the log of a job over all its attempts.
 #[utoipa::path(
     get, path = "/jobs/{id}/logs", tag = "jobs", operation_id = "get_job_logs",
-    params(("id" = String, Path, description = "Id, unique prefix of it, or sequence number.")),
+    params(
+        ("id" = String, Path, description = "Id, unique prefix of it, or sequence number."),
+        ("limit" = Option<u32>, Query, description = "So many of the newest lines; all by default.",
+            minimum = 1, maximum = 10000),
+    ),
     responses((status = 200, description = "The lines, oldest first.", body = LogList))
 )]
-pub(super) async fn logs(State(app): State<Arc<App>>, JobPath(key): JobPath) -> Result<Json<LogList>, Failure> {
-    let logs: Vec<_> = app.coordinator.logs(&key).await?.into_iter().map(LogEntry::from).collect();
+pub(super) async fn logs(
+    State(app): State<Arc<App>>,
+    JobPath(key): JobPath,
+    Query(query): Query,
+) -> Result<Json<LogList>, Failure> {
+    let limit = wire::lines(&query)?;
+    let lines = app.coordinator.logs(&key).await?;
+    let older = lines.len().saturating_sub(limit);
+    let logs: Vec<_> = lines.into_iter().skip(older).map(LogEntry::from).collect();
     Ok(Json(LogList { count: logs.len(), logs }))
 }
 
