@@ -12,12 +12,14 @@ use ffrtmp::core::job::{EngineName, Job, JobReport, JobRequest, JobState, Queue}
 use ffrtmp::core::node::{Capabilities, NodeStatus, Registration};
 use ffrtmp::core::policy::fifo::PriorityFifo;
 use ffrtmp::core::protocol::{
-    AttemptStatus, ClaimRequest, DirectiveKind, ErrorText, FinishRequest, Heartbeat, ResultStatus, StartRequest,
+    AttemptStatus, ClaimRequest, DirectiveKind, ErrorText, FinishRequest, Heartbeat, LogText, ResultStatus,
+    StartRequest,
 };
 use ffrtmp::store::MemoryStore;
 
 struct World {
     master: Arc<Coordinator>,
+    store: Arc<MemoryStore>,
     clock: Arc<ManualClock>,
 }
 
@@ -29,8 +31,15 @@ impl World {
     fn with(settings: Settings) -> Self {
         let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_700_000_000_000_000)));
         let store = Arc::new(MemoryStore::new());
-        let master = Coordinator::new(store, Arc::new(PriorityFifo::default()), clock.clone(), settings);
-        Self { master, clock }
+        let master = Coordinator::new(store.clone(), Arc::new(PriorityFifo::default()), clock.clone(), settings);
+        Self { master, store, clock }
+    }
+
+    /// The master dies, and another one starts on what it stored.
+    async fn restart(&mut self) {
+        let (store, clock) = (self.store.clone(), self.clock.clone());
+        self.master = Coordinator::new(store, Arc::new(PriorityFifo::default()), clock, Settings::default());
+        self.master.renew_leases().await.unwrap();
     }
 
     async fn node(&self, name: &str) -> NodeId {
@@ -311,14 +320,63 @@ async fn a_job_that_nobody_can_run_says_so_or_is_rejected() {
 }
 
 #[tokio::test]
-async fn leases_are_renewed_once_when_a_master_comes_back() {
+async fn agents_have_one_lease_time_to_find_a_master_that_was_away() {
+    let mut world = World::new();
+    let node = world.node("a").await;
+    for _ in 0..2 {
+        world.submit("720p30-h264").await;
+    }
+    let running = world.running(node).await;
+    let assigned = world.claim(node).await.pop().expect("a second job");
+    world.clock.advance(SECOND * 600);
+    world.restart().await;
+    world.pass(SECOND * 60).await;
+    assert_eq!(world.state(&running).await, JobState::Running);
+    assert_eq!(world.state(&assigned).await, JobState::Assigned);
+    assert_ne!(world.master.node(node).await.unwrap().status, NodeStatus::Offline);
+    assert_eq!(world.finish(node, &running, None).await.unwrap().attempt, 1, "its work was not lost");
+    world.pass(SECOND * 60).await;
+    assert_eq!(world.state(&assigned).await, JobState::Retrying, "but nobody waits for ever");
+}
+
+#[tokio::test]
+async fn a_result_said_twice_keeps_its_logs_once() {
     let world = World::new();
     let node = world.node("a").await;
     world.submit("720p30-h264").await;
     let job = world.running(node).await;
-    world.clock.advance(SECOND * 3600);
-    world.master.renew_leases().await.unwrap();
-    world.beat(node, &[&job], 5.0).await;
-    world.pass(SECOND).await;
-    assert_eq!(world.state(&job).await, JobState::Running);
+    let request = FinishRequest {
+        job_id: job.id,
+        node_id: node,
+        fence: job.fence,
+        status: ResultStatus::Completed,
+        metrics: None,
+        error: None,
+        logs: Some(LogText::Text("one\ntwo".into())),
+        completed_at: None,
+    };
+    for _ in 0..2 {
+        world.master.finish(request.clone()).await.unwrap();
+    }
+    assert_eq!(world.master.logs(&job.id.into()).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_retry_waits_for_what_the_job_depends_on() {
+    let world = World::new();
+    let node = world.node("a").await;
+    let first = world.submit("720p30-h264").await;
+    let depends_on = vec![first.id];
+    let second =
+        world.submit_with(JobRequest { scenario: "480p-vp9".into(), depends_on, ..JobRequest::default() }).await;
+    let running = world.running(node).await;
+    world.finish(node, &running, Some(Code::EncodeFailed)).await.unwrap();
+    let refused = world.master.retry(&second.id.into()).await.unwrap_err();
+    assert_eq!((refused.code(), refused.field_name()), (Code::WrongState, Some("depends_on")));
+    for _ in 0..2 {
+        assert_eq!(world.master.retry(&first.id.into()).await.unwrap().state, JobState::Queued, "twice is once");
+    }
+    let running = world.running(node).await;
+    world.finish(node, &running, None).await.unwrap();
+    assert_eq!(world.master.retry(&second.id.into()).await.unwrap().state, JobState::Queued);
 }
