@@ -23,6 +23,13 @@ const AAC_RATES: &[u32] = &[96000, 88200, 64000, 48000, 44100, 32000, 24000, 220
 const OPUS_RATE: u32 = 48000;
 /// Layouts with a place in each codec, by number of channels.
 const AAC_LAYOUTS: &[&str] = &["mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1"];
+/// Further layouts for which AAC writes a table of channels, and that come back out of it as they
+/// were.
+const AAC_TABLED: &[&str] = &["2.1", "3.0(back)", "quad", "quad(side)", "6.0(front)"];
+/// Layouts that differ only in whether two speakers are called back or side.
+const TWINS: &[(&str, &str)] = &[("quad(side)", "quad"), ("5.0(side)", "5.0"), ("5.1(side)", "5.1")];
+/// No sound is sampled more often.
+const MAX_RATE: u32 = 6_144_000;
 const OPUS_LAYOUTS: &[&str] = &["mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1"];
 
 /// Decodes, converts and encodes the packets of one stream.
@@ -61,13 +68,14 @@ impl AudioTrack {
         let shape = Shape {
             sample_rate: stream.sample_rate(),
             sample_format: stream.sample_format().unwrap_or_default(),
-            layout: layout.unwrap_or_else(|| default_layout(channels)),
+            layout: layout.clone().unwrap_or_else(|| default_layout(channels)),
         };
-        if shape.sample_rate == 0 || shape.sample_format.is_empty() || channels == 0 {
+        if !(1..=MAX_RATE).contains(&shape.sample_rate) || shape.sample_format.is_empty() || channels == 0 {
             let what = format!("the {} audio could not be decoded", stream.codec());
             return Err(Error::new(Code::InputInvalid, what).field("input"));
         }
-        let stage = open_encoder(codec, bitrate, &shape, channels, muxer, notes)?;
+        let own = layout.as_deref();
+        let stage = open_encoder(codec, bitrate, &shape, (channels, own), muxer, notes)?;
         let base = stream.time_base();
         let converter = shape.converter(base, &stage.format)?;
         Ok(Self {
@@ -196,7 +204,7 @@ impl ToneTrack {
         notes: &mut Notes<'_>,
     ) -> Result<Self> {
         let shape = Shape { sample_rate: 48000, sample_format: "s16".to_owned(), layout: "stereo".to_owned() };
-        let stage = open_encoder(codec, bitrate, &shape, 2, muxer, notes)?;
+        let stage = open_encoder(codec, bitrate, &shape, (2, None), muxer, notes)?;
         let notation = format!(
             "sine=frequency=440:sample_rate=48000:duration={seconds},{},abuffersink@out",
             stage.format.conversion()
@@ -237,12 +245,13 @@ fn open_decoder(stream: StreamView<'_>, bounds: &MediaBounds) -> Result<Decoder>
         .map_err(|error| failed(Code::InputInvalid, format!("the {} audio cannot be decoded", stream.codec()), error))
 }
 
-/// Opens the encoder with the source's layout, or with the nearest one that it takes.
+/// Opens the encoder with the source's layout, or with the nearest one that it takes. `own` is what
+/// the source says itself.
 fn open_encoder(
     codec: AudioCodec,
     bitrate: Bitrate,
     shape: &Shape,
-    channels: u16,
+    (channels, own): (u16, Option<&str>),
     muxer: &mut Muxer<'_>,
     notes: &mut Notes<'_>,
 ) -> Result<Stage> {
@@ -259,7 +268,7 @@ fn open_encoder(
         };
         match Encoder::audio(name, &format, muxer.wants_global_header()) {
             Ok(encoder) => {
-                if refused.is_some() || channels > 8 {
+                if own.is_some_and(|own| !is_same(own, layout)) || channels > 8 {
                     notes.warn(format!("{channels} channels ({}) became {layout} for {codec}", shape.layout));
                 }
                 let lane = muxer.add_encoded(&encoder, codec.as_str(), encoder.time_base(), None)?;
@@ -276,16 +285,22 @@ fn open_encoder(
     .field("audio_codec"))
 }
 
+/// Layouts to try for a source, the best one first.
 fn layouts(codec: AudioCodec, own: &str, channels: u16) -> Vec<&str> {
-    let known = if codec == AudioCodec::Aac { AAC_LAYOUTS } else { OPUS_LAYOUTS };
+    let (known, more) = if codec == AudioCodec::Aac { (AAC_LAYOUTS, AAC_TABLED) } else { (OPUS_LAYOUTS, &[][..]) };
     let by_count = known[usize::from(channels.clamp(1, 8)) - 1];
-    let own = known.contains(&own).then_some(own);
+    let own = (known.contains(&own) || more.contains(&own)).then_some(own);
     let mut layouts: Vec<&str> = own.into_iter().chain([by_count, "7.1", "stereo"]).collect();
     layouts.dedup();
     if channels < 8 {
         layouts.retain(|layout| *layout != "7.1" || channels == 7);
     }
     layouts
+}
+
+/// Whether the same speakers play.
+fn is_same(one: &str, other: &str) -> bool {
+    one == other || TWINS.contains(&(one, other)) || TWINS.contains(&(other, one))
 }
 
 fn default_layout(channels: u16) -> String {

@@ -100,10 +100,18 @@ impl Stage {
         }
     }
 
-    pub(super) fn finish(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+    /// Ends the stream. The last frame is shown until `last`, a time and its unit, if that is known.
+    pub(super) fn finish(
+        &mut self,
+        last: Option<(i64, TimeBase)>,
+        muxer: &mut Muxer<'_>,
+        limit: &Limit<'_>,
+    ) -> Result<()> {
         if let Some((frame, start)) = self.held.take() {
             let end = limit.seconds.map_or(i64::MAX, |seconds| self.base.ticks(seconds));
-            let length = self.nominal.min(end - start).max(1);
+            let last = last.map(|(ticks, base)| base.rescale(ticks, self.base).saturating_add(self.shift) - start);
+            let length = last.filter(|length| *length > 0).unwrap_or(self.nominal).min(end - start).max(1);
+            limit.check(self.base.seconds(start.saturating_add(length)))?;
             self.encode(frame, start, length, muxer, limit)?;
         }
         if self.count == 0 {
@@ -190,10 +198,16 @@ impl Stage {
 
     fn time_of(&self, number: i64) -> (i64, i64) {
         if number < 0 {
-            return (self.first + number * self.nominal, self.nominal);
+            // As far before the first frame as its counterpart comes after it, so that the decoding
+            // times of a slow clip are as slow.
+            let after = self.frame(-number).map_or(-number * self.nominal, |(start, _)| start - self.first);
+            return (self.first - after, self.nominal);
         }
-        let index = usize::try_from(number - self.forgotten).unwrap_or(0);
-        self.times.get(index).or(self.times.back()).copied().unwrap_or((self.first, self.nominal))
+        self.frame(number).or(self.times.back().copied()).unwrap_or((self.first, self.nominal))
+    }
+
+    fn frame(&self, number: i64) -> Option<(i64, i64)> {
+        self.times.get(usize::try_from(number - self.forgotten).ok()?).copied()
     }
 
     /// Packets come in decoding order, so no later one asks for a frame before this.

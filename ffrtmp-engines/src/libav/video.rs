@@ -18,11 +18,13 @@ use super::session::{Limit, Tools};
 use super::stage::{Ends, Stage};
 use super::sys::{
     AvError, Color, Decoder, Encoder, Frame, Graph, HardwareDevice, Packet, Pulled, StreamView, TimeBase, VideoFormat,
-    bit_depth, has_filter, is_rgb,
+    bit_depth, has_alpha, has_filter, is_rgb,
 };
 
 /// Frame rate of a source that does not say.
 const UNKNOWN_RATE: (i32, i32) = (25, 1);
+/// Rates above this are units of clocks.
+const MAX_RATE: i32 = 1000;
 
 /// Decodes, filters and encodes the packets of one stream.
 pub(super) struct VideoTrack {
@@ -38,6 +40,8 @@ pub(super) struct VideoTrack {
     filtered: Frame,
     pub(super) damaged: u64,
     pub(super) decoded: u64,
+    /// Whether the source says what screen it was graded on, which no encoder is told.
+    pub(super) mastered: bool,
 }
 
 /// What a graph was built for; another shape in mid-stream needs another graph.
@@ -90,8 +94,8 @@ impl VideoTrack {
         let (graph, stage, encoder) = open_encoder(&mut target, tools, notes, muxer, rate, |target| {
             target.graph(&shape, base, target.source_color)
         })?;
-        let nominal = source_rate.map_or(UNKNOWN_RATE, |rate| (rate.num as i32, rate.den as i32));
-        let nominal = TimeBase::new(nominal.1, nominal.0).rescale(1, base).max(1);
+        target.note_losses(&shape, &encoder, notes);
+        let nominal = frame_time(stream).rescale(1, base).max(1);
         let track = Self {
             decoder,
             graph,
@@ -105,6 +109,7 @@ impl VideoTrack {
             filtered: Frame::new(),
             damaged: 0,
             decoded: 0,
+            mastered: stream.has_mastering_metadata(),
         };
         Ok((track, encoder))
     }
@@ -140,7 +145,9 @@ impl VideoTrack {
             self.receive(muxer, limit)?;
             self.end_graph(muxer, limit)?;
         }
-        self.stage.finish(muxer, limit)
+        // Frames of a fixed rate all last the same.
+        let last = self.next.filter(|_| self.target.plan.fps.is_none()).map(|next| (next, self.base));
+        self.stage.finish(last, muxer, limit)
     }
 
     fn receive(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
@@ -163,10 +170,12 @@ impl VideoTrack {
 
     fn filter(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
         self.decoded += 1;
+        self.mastered |= self.frame.has_mastering_metadata();
         self.adapt(muxer, limit)?;
         let pts = self.frame.best_effort_pts().or(self.next).unwrap_or(0);
         limit.check(self.base.seconds(pts))?;
-        self.next = Some(pts.saturating_add(self.nominal));
+        let length = Some(self.frame.duration()).filter(|length| *length > 0).unwrap_or(self.nominal);
+        self.next = Some(pts.saturating_add(length));
         self.frame.set_pts(pts);
         self.graph.push(&mut self.frame).map_err(|error| failed(Code::EncodeFailed, "a picture was refused", error))?;
         self.drain_graph(muxer, limit)
@@ -252,7 +261,7 @@ impl PatternTrack {
     }
 
     pub(super) fn finish(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
-        self.stage.finish(muxer, limit)
+        self.stage.finish(None, muxer, limit)
     }
 }
 
@@ -263,6 +272,13 @@ fn open_decoder(stream: StreamView<'_>, bounds: &MediaBounds) -> Result<Decoder>
     }
     Decoder::open(stream, bounds.threads, bounds.max_pixels)
         .map_err(|error| failed(Code::InputInvalid, format!("the {} video cannot be decoded", stream.codec()), error))
+}
+
+/// How long a frame is shown where it does not say so itself.
+fn frame_time(stream: StreamView<'_>) -> TimeBase {
+    let is_rate = |(num, den): &(i32, i32)| *num > 0 && *den > 0 && num / den <= MAX_RATE;
+    let (num, den) = stream.frame_rates().into_iter().find(is_rate).unwrap_or(UNKNOWN_RATE);
+    TimeBase::new(den, num)
 }
 
 /// Tries the encoders in their order; what fails is noted and the next one takes over.
@@ -390,6 +406,17 @@ impl Target {
             _ => None,
         };
         Ok(())
+    }
+
+    /// Says what the encoder's pixels cannot hold.
+    fn note_losses(&self, shape: &Shape, encoder: &str, notes: &mut Notes<'_>) {
+        let (from, to) = (self.source_depth, bit_depth(self.pixel_format));
+        if from > to {
+            notes.warn(format!("{from} bits per component became {to}, which is what {encoder} takes here"));
+        }
+        if has_alpha(&shape.pixel_format) {
+            notes.warn("the transparency of the source is not carried over".to_owned());
+        }
     }
 
     fn graph(&self, shape: &Shape, base: TimeBase, color: Color) -> Result<Graph> {

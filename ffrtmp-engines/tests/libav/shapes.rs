@@ -161,6 +161,33 @@ fn all_audio_tracks_with_language_and_layout() {
     }
 }
 
+/// A layout that a codec has stays; one that it has not is named when it changes.
+#[test]
+fn a_change_of_layout_is_said() {
+    let bench = Bench::new();
+    for (layout, codec, wanted) in [
+        ("quad", AudioCodec::Aac, "quad"),
+        ("2.1", AudioCodec::Aac, "2.1"),
+        ("5.1(side)", AudioCodec::Aac, "5.1"),
+        ("quad", AudioCodec::Opus, "quad"),
+        ("4.0", AudioCodec::Aac, "4.0"),
+        ("4.1", AudioCodec::Aac, "5.0"),
+        ("3.1", AudioCodec::Aac, "4.0"),
+        ("2.1", AudioCodec::Opus, "3.0"),
+    ] {
+        let source = format!("-f lavfi -i sine=r=48000:d=0.3 -af pan={layout}|c0=c0 -c:a flac");
+        let Some(input) = bench.ffmpeg("in.mka", &source) else { return };
+        let mut plan = plan(Container::Mp4, VideoCodec::H264, codec);
+        plan.video = None;
+        let (report, output) = bench.run(&plan, &input, "out.mp4").unwrap();
+        let info = probe(&output);
+        let is = info.audio().next().unwrap().1.layout.as_deref();
+        assert_eq!(is, Some(wanted), "{layout} {codec}");
+        let said = report.warnings.iter().any(|warning| warning.contains(layout) && warning.contains(wanted));
+        assert_eq!(said, wanted != layout && layout != "5.1(side)", "{layout} {codec}: {:?}", report.warnings);
+    }
+}
+
 #[test]
 fn layouts_up_to_seven_point_one_survive() {
     let bench = Bench::new();

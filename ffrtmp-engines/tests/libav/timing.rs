@@ -142,6 +142,16 @@ fn a_duration_cuts_picture_and_sound_alike() {
             assert!((video.last().unwrap() - audio.last().unwrap()).abs() < 0.07, "{video:?} {audio:?}");
         }
     }
+    // What lies behind the cut is not decoded, and not missed.
+    let both =
+        "-f lavfi -i testsrc2=s=192x108:r=25:d=1 -f lavfi -i sine=r=44100:d=4 -c:v libx264 -preset ultrafast -c:a aac";
+    if let Some(longer) = bench.ffmpeg("longer.mp4", both) {
+        let mut plan = mkv(VideoCodec::H264);
+        plan.duration = Some(Seconds::try_from(1.5).unwrap());
+        let (report, _) = bench.run(&plan, &longer, "out.mkv").unwrap();
+        assert_eq!((report.frames, report.warnings), (25, Vec::new()));
+        assert!((report.duration_seconds - 1.5).abs() < 0.045, "{}", report.duration_seconds);
+    }
     // Longer than the source means all of it.
     let mut plan = mkv(VideoCodec::H264);
     plan.duration = Some(Seconds::try_from(9.0).unwrap());
@@ -175,4 +185,101 @@ fn missing_and_backward_times_are_repaired() {
     assert_eq!(report.frames, 50);
     assert!((report.duration_seconds - 2.0).abs() < 0.1, "{}", report.duration_seconds);
     assert!(report.warnings.iter().any(|warning| warning.contains("jumped")), "{:?}", report.warnings);
+}
+
+#[test]
+fn the_last_picture_is_held_as_long_as_the_source_says() {
+    let bench = Bench::new();
+    let still = "-f lavfi -i testsrc2=s=192x108:r=1/8:d=8 -c:v libx264";
+    let slow = "-f lavfi -i testsrc2=s=192x108:r=1/5:d=15 -c:v libx264 -bf 2";
+    let slower = "-f lavfi -i testsrc2=s=192x108:r=1/10:d=30 -c:v libx264 -bf 2";
+    for (name, arguments, count, seconds) in
+        [("still.mp4", still, 1, 8.0), ("slow.mp4", slow, 3, 15.0), ("slower.mkv", slower, 3, 30.0)]
+    {
+        let Some(input) = bench.ffmpeg(name, arguments) else { return };
+        for container in [Container::Mp4, Container::Mkv] {
+            let mut plan = mkv(VideoCodec::H264);
+            plan.container = container;
+            let (report, output) = bench.run(&plan, &input, "out.any").unwrap();
+            assert_eq!(report.frames, count, "{name} in {container}");
+            let is = probe(&output).duration_seconds.unwrap();
+            assert!((is - seconds).abs() < 0.05, "{name} in {container}: {is} s instead of {seconds} s");
+            same_times(&input, &output, name);
+        }
+    }
+}
+
+#[test]
+fn what_is_left_out_does_not_count() {
+    let bench = Bench::new();
+    std::fs::write(bench.path("long.srt"), "1\n00:00:00,500 --> 00:00:08,000\nstill talking\n").unwrap();
+    let both = "-f lavfi -i testsrc2=s=192x108:r=25:d=1 -f lavfi -i sine=r=48000:d=1";
+    let codecs = "-map 0 -map 1 -map 2 -c:v libx264 -preset ultrafast -c:a aac";
+    let cases = [
+        ("subtitles.mp4", format!("{both} -i long.srt {codecs} -c:s mov_text")),
+        ("second.mp4", format!("{both} -f lavfi -i testsrc2=s=64x64:r=25:d=5 {codecs}")),
+    ];
+    for (name, arguments) in cases {
+        let Some(input) = bench.ffmpeg(name, &arguments) else { return };
+        let mut plan = mkv(VideoCodec::H264);
+        plan.container = Container::Mp4;
+        let (report, _) = bench.run(&plan, &input, "out.mp4").unwrap();
+        assert_eq!(report.frames, 25, "{name}");
+        assert!((report.duration_seconds - 1.0).abs() < 0.05, "{name}: {}", report.duration_seconds);
+    }
+}
+
+#[test]
+fn joined_recordings_lose_neither_picture_nor_sound() {
+    let bench = Bench::new();
+    let part = |name: &str, format: &str, offset: f64| {
+        let source = "-f lavfi -i testsrc2=s=192x108:r=25:d=2 -f lavfi -i sine=r=48000:d=2";
+        let (video, audio) = if format == "mpegts" { ("libx264 -bf 2", "aac") } else { ("mpeg2video", "mp2") };
+        let codecs = format!("-c:v {video} -c:a {audio} -output_ts_offset {offset} -f {format}");
+        bench.ffmpeg(name, &format!("{source} {codecs}")).map(|path| std::fs::read(path).unwrap())
+    };
+    // Back by less than the parts are long, back to the start, far ahead, and back by seconds.
+    for (format, offsets) in [
+        ("mpegts", [0.0, 0.0, 0.0]),
+        ("mpegts", [0.0, 1.0, 2.5]),
+        ("mpegts", [0.0, 60.0, 9000.0]),
+        ("mpegts", [50.0, 45.0, 0.0]),
+        ("vob", [0.0, 0.0, 0.0]),
+    ] {
+        let mut joined = Vec::new();
+        for offset in offsets {
+            let Some(bytes) = part("part", format, offset) else { return };
+            joined.extend(bytes);
+        }
+        let input = bench.path("joined");
+        std::fs::write(&input, joined).unwrap();
+        let mut plan = mkv(VideoCodec::H264);
+        plan.container = Container::Mp4;
+        let (report, output) = bench.run(&plan, &input, "out.mp4").unwrap();
+        let what = format!("{format} {offsets:?}: {:?}", report.warnings);
+        assert_eq!(report.frames, 150, "{what}");
+        assert!((report.duration_seconds - 6.0).abs() < 0.3, "{}: {what}", report.duration_seconds);
+        assert!(report.warnings.iter().any(|warning| warning.contains("jumped")), "{what}");
+        let (Some(video), Some(audio)) = (frames(&output, "v"), frames(&output, "a")) else { return };
+        let (video, audio) = (video.last().unwrap() + 0.04, audio.last().unwrap() + 1024.0 / 48000.0);
+        assert!((video - audio).abs() < 0.2, "{video} {audio}: {what}");
+        assert!(audio > 5.7, "{audio}: {what}");
+    }
+}
+
+#[test]
+fn sound_before_the_picture_is_sound() {
+    let bench = Bench::new();
+    let early = "-itsoffset -0.4 -f lavfi -i sine=r=48000:d=2 -itsoffset 0 -f lavfi -i testsrc2=s=192x108:r=25:d=1 -c:v libx264 -preset ultrafast -avoid_negative_ts disabled -c:a";
+    for codec in ["aac", "libopus", "flac"] {
+        let Some(input) = bench.ffmpeg("early.mkv", &format!("{early} {codec}")) else { return };
+        assert!(probe(&input).start_seconds < -0.3, "{codec}");
+        let (_, output) = bench.run(&mkv(VideoCodec::H264), &input, "out.mkv").unwrap();
+        assert_offset(&input, &output, codec);
+        let (Some(was), Some(is)) = (frames(&input, "a"), frames(&output, "a")) else { return };
+        let length = |times: &[f64]| times.last().unwrap() - times[0];
+        let (was, is) = (length(&was), length(&is));
+        // Frames of codecs differ in length.
+        assert!((was - 0.06..was + 0.1).contains(&is), "{codec}: {is} instead of {was}");
+    }
 }

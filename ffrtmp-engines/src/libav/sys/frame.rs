@@ -137,6 +137,18 @@ impl Frame {
         known(self.get().best_effort_timestamp)
     }
 
+    /// How long the decoder says it is shown; 0 if it does not.
+    #[cfg(feature = "ffmpeg_6_0")]
+    pub(crate) fn duration(&self) -> i64 {
+        self.get().duration.max(0)
+    }
+
+    /// How long the decoder says it is shown; 0 if it does not.
+    #[cfg(not(feature = "ffmpeg_6_0"))]
+    pub(crate) fn duration(&self) -> i64 {
+        self.get().pkt_duration.max(0)
+    }
+
     pub(crate) fn width(&self) -> i32 {
         self.get().width
     }
@@ -174,6 +186,16 @@ impl Frame {
                 matrix: (&raw const (*self.0).colorspace).cast::<i32>().read(),
             }
         }
+    }
+
+    /// Whether it says what the screen was like on which it was graded (HDR10).
+    pub(crate) fn has_mastering_metadata(&self) -> bool {
+        let kinds = [
+            ffi::AVFrameSideDataType::AV_FRAME_DATA_MASTERING_DISPLAY_METADATA,
+            ffi::AVFrameSideDataType::AV_FRAME_DATA_CONTENT_LIGHT_LEVEL,
+        ];
+        // SAFETY: the frame is valid; NULL means that it has none.
+        kinds.into_iter().any(|kind| !unsafe { ffi::av_frame_get_side_data(self.0, kind) }.is_null())
     }
 
     /// Lets an encoder choose the picture type itself and drops what the pixels already obey.

@@ -352,6 +352,15 @@ impl StreamView<'_> {
         unsafe { (&raw const self.parameters.field_order).cast::<c_int>().read() > 1 }
     }
 
+    /// Whether it says what the screen was like on which it was graded (HDR10).
+    pub(crate) fn has_mastering_metadata(&self) -> bool {
+        let kinds = [
+            ffi::AVPacketSideDataType::AV_PKT_DATA_MASTERING_DISPLAY_METADATA,
+            ffi::AVPacketSideDataType::AV_PKT_DATA_CONTENT_LIGHT_LEVEL,
+        ];
+        kinds.into_iter().any(|kind| self.side_data(kind).is_some())
+    }
+
     /// The nine numbers of the display matrix, if the stream has one.
     pub(crate) fn display_matrix(&self) -> Option<[i32; 9]> {
         let (data, size) = self.side_data(ffi::AVPacketSideDataType::AV_PKT_DATA_DISPLAYMATRIX)?;

@@ -4,15 +4,20 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Once;
 
+use std::ffi::c_int;
 #[cfg(target_arch = "x86_64")]
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_void};
 
 use ffmpeg_sys_next as ffi;
 
 const KEPT: usize = 40;
+/// Bytes of a line; what goes on and on is cut.
+const MAX_LINE: usize = 2048;
 
 thread_local! {
     static LINES: RefCell<Option<Lines>> = const { RefCell::new(None) };
+    /// A line of which the end was not said yet, and whether the next words begin a line.
+    static PARTIAL: RefCell<(String, c_int)> = const { RefCell::new((String::new(), 1)) };
 }
 
 #[derive(Default)]
@@ -92,24 +97,32 @@ unsafe extern "C" fn receive(
     if level > ffi::AV_LOG_INFO {
         return;
     }
-    let mut buffer = [0 as c_char; 1024];
-    let mut prefix: c_int = 1;
-    // SAFETY: the arguments come from libav unchanged; the buffer is writable for its length and
-    // ended with NUL.
-    let text = unsafe {
-        ffi::av_log_format_line2(
-            class,
-            level,
-            format,
-            arguments,
-            buffer.as_mut_ptr(),
-            buffer.len() as c_int,
-            &raw mut prefix,
-        );
-        CStr::from_ptr(buffer.as_ptr()).to_string_lossy()
-    };
-    let text = strip_address(text.trim());
-    if text.is_empty() {
+    // A panic must not cross into C: try_with and try_borrow_mut answer instead.
+    let _ = PARTIAL.try_with(|partial| {
+        let Ok(mut partial) = partial.try_borrow_mut() else { return };
+        let (line, begins) = &mut *partial;
+        let mut buffer = [0 as c_char; 1024];
+        // SAFETY: the arguments come from libav unchanged; the buffer is writable for its length and
+        // ended with NUL.
+        let words = unsafe {
+            let size = buffer.len() as c_int;
+            ffi::av_log_format_line2(class, level, format, arguments, buffer.as_mut_ptr(), size, &raw mut *begins);
+            CStr::from_ptr(buffer.as_ptr()).to_string_lossy()
+        };
+        line.push_str(&words);
+        // Cut words lost their end, and with it the end of the line.
+        if words.ends_with(['\n', '\r']) || words.len() + 1 >= buffer.len() || line.len() >= MAX_LINE {
+            *begins = 1;
+            let text = strip_address(line.trim());
+            line.clear();
+            say(level, text);
+        }
+    });
+}
+
+#[cfg(target_arch = "x86_64")]
+fn say(level: c_int, text: String) {
+    if !text.contains(char::is_alphabetic) {
         return;
     }
     tracing::debug!(target: "libav", level, "{text}");
@@ -136,11 +149,27 @@ fn remember(line: Line) {
     });
 }
 
-/// `[libx264 @ 0x5581f0] text` becomes `libx264: text`.
+/// `[libx264 @ 0x5581f0] text` becomes `libx264: text`; what has no name says `NULL`.
 #[cfg(target_arch = "x86_64")]
 fn strip_address(text: &str) -> String {
-    match text.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
-        Some((name, rest)) => format!("{}: {rest}", name.split(" @ ").next().unwrap_or(name)),
-        None => text.to_owned(),
+    let Some((name, rest)) = text.strip_prefix('[').and_then(|rest| rest.split_once("] ")) else {
+        return if text.starts_with('[') && text.ends_with(']') { String::new() } else { text.to_owned() };
+    };
+    match name.split(" @ ").next().unwrap_or(name) {
+        "NULL" => rest.to_owned(),
+        name => format!("{name}: {rest}"),
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_go_and_names_stay() {
+        assert_eq!(strip_address("[libx264 @ 0x5581f0] a line"), "libx264: a line");
+        assert_eq!(strip_address("[NULL @ 0x5581f0] a line"), "a line");
+        assert_eq!(strip_address("[mpegts @ 0x5581f0]"), "");
+        assert_eq!(strip_address("a line"), "a line");
     }
 }

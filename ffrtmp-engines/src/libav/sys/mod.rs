@@ -25,7 +25,7 @@ pub(crate) use frame::{Frame, Packet};
 pub(crate) use graph::{Graph, Pulled};
 pub(crate) use input::{Input, InputLimits, OpenError, StreamView};
 pub(crate) use io::Guard;
-pub(crate) use names::{Color, bit_depth, has_encoder, has_filter, is_rgb};
+pub(crate) use names::{Color, bit_depth, has_alpha, has_encoder, has_filter, is_rgb};
 pub(crate) use output::{Output, WriteFault};
 pub(crate) use process::{Usage, libraries, libraries_match, quiet_svt};
 

@@ -134,6 +134,12 @@ pub(crate) fn bit_depth(format: &str) -> i32 {
     descriptor(format).map_or(8, |descriptor| descriptor.comp[0].depth)
 }
 
+/// Whether a pixel format says how transparent each pixel is.
+pub(crate) fn has_alpha(format: &str) -> bool {
+    let flag = u64::from(ffi::AV_PIX_FMT_FLAG_ALPHA as u32);
+    descriptor(format).is_some_and(|descriptor| descriptor.flags & flag != 0)
+}
+
 /// Whether a pixel format holds red, green and blue, or a palette of them.
 pub(crate) fn is_rgb(format: &str) -> bool {
     let flags = u64::from(ffi::AV_PIX_FMT_FLAG_RGB as u32) | u64::from(ffi::AV_PIX_FMT_FLAG_PAL as u32);
