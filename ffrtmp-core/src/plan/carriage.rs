@@ -140,7 +140,8 @@ fn takes_video(container: Container) -> Taken {
         Container::Mkv => Taken::Anything,
         Container::Mp4 => Taken::Only(&["h264", "hevc", "vp9", "av1", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg"]),
         Container::Webm => Taken::Only(&["vp8", "vp9", "av1"]),
-        Container::MpegTs => Taken::Only(&["h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video"]),
+        // MPEG-4 part 2 has no headers in its packets, and a transport stream keeps none elsewhere.
+        Container::MpegTs => Taken::Only(&["h264", "hevc", "mpeg2video", "mpeg1video"]),
     }
 }
 

@@ -6,12 +6,15 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use ffrtmp_core::engine::{Control, MediaBounds};
-use ffrtmp_core::error::{Code, Result};
+use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::media::Container;
 
 use super::fault::{failed, file_failed, write_failed};
 use super::meter::Meter;
 use super::sys::{AvError, Encoder, Guard, Input, Output, Packet, StreamView, TimeBase};
+
+/// Rounding to a container's unit may move a copied picture by this, in seconds.
+const ROUNDING: f64 = 0.002;
 
 /// The output and what went into it.
 pub(super) struct Muxer<'a> {
@@ -27,9 +30,12 @@ pub(super) struct Muxer<'a> {
 pub(super) struct Lane {
     pub(super) codec: String,
     pub(super) is_video: bool,
+    is_copied: bool,
+    /// Stream of the source that it comes from, if there is one.
+    pub(super) source: Option<usize>,
     /// Packets written.
     pub(super) packets: u64,
-    /// Presentation of the first packet and end of the last one, in seconds.
+    /// Presentation of the first packet and end of the last one as they are meant, in seconds.
     pub(super) first: f64,
     pub(super) end: f64,
     /// Length of the longest packet, in seconds.
@@ -71,19 +77,32 @@ impl<'a> Muxer<'a> {
         frame_rate: Option<(i32, i32)>,
     ) -> Result<usize> {
         let added = self.output.add_encoded(encoder, base, frame_rate);
-        self.added(added, codec, frame_rate.is_some())
+        self.added(added, codec, frame_rate.is_some(), None)
     }
 
     pub(super) fn add_copied(&mut self, source: StreamView<'_>) -> Result<usize> {
         let added = self.output.add_copied(source);
-        self.added(added, &source.codec(), source.is_video())
+        self.added(added, &source.codec(), source.is_video(), Some(source.index()))
     }
 
-    fn added(&mut self, added: Result<usize, AvError>, codec: &str, is_video: bool) -> Result<usize> {
+    /// Whether a copied stream's pictures are decoded in another order than they are shown.
+    pub(super) fn is_reordered(&self, lane: usize) -> bool {
+        self.output.video_delay(lane) > 0
+    }
+
+    fn added(
+        &mut self,
+        added: Result<usize, AvError>,
+        codec: &str,
+        is_video: bool,
+        copied: Option<usize>,
+    ) -> Result<usize> {
         let index = added.map_err(|error| failed(Code::EncodeFailed, "the muxer takes no such stream", error))?;
         self.lanes.push(Lane {
             codec: codec.to_owned(),
             is_video,
+            is_copied: copied.is_some(),
+            source: copied,
             packets: 0,
             first: f64::INFINITY,
             end: 0.0,
@@ -98,6 +117,7 @@ impl<'a> Muxer<'a> {
     pub(super) fn describe_stream(&mut self, lane: usize, source: StreamView<'_>) {
         let tags: Vec<_> = source.tags().into_iter().filter(|(key, _)| is_kept(key)).collect();
         self.output.describe_stream(lane, source, &tags);
+        self.lanes[lane].source = Some(source.index());
     }
 
     /// Carries tags and chapters of the file over; `shift` moves its clock to ours.
@@ -136,8 +156,9 @@ impl<'a> Muxer<'a> {
         packet.set_stream(lane);
         packet.clear_position();
         let state = &mut self.lanes[lane];
-        state.order(packet);
-        state.count(packet, target);
+        let meant = packet.pts();
+        state.order(packet, target)?;
+        state.count(meant.or(packet.pts()), packet.duration(), target);
         self.meter.reach(state.end);
         let written = self.output.write(packet);
         written.map_err(|error| write_failed(&self.output, "the muxer refused a packet", error))?;
@@ -147,6 +168,9 @@ impl<'a> Muxer<'a> {
 
     /// Ends the file.
     pub(super) fn finish(&mut self) -> Result<()> {
+        if self.lanes.iter().all(|lane| lane.packets == 0) {
+            return Err(Error::new(Code::InputInvalid, "the input has no pictures and no sound").field("input"));
+        }
         let finished = self.output.finish();
         finished.map_err(|error| write_failed(&self.output, "the container could not be finished", error))?;
         self.meter.set_bytes(self.output.bytes());
@@ -159,26 +183,38 @@ impl<'a> Muxer<'a> {
 }
 
 impl Lane {
-    /// Muxers take decoding times that grow, and no presentation before decoding.
-    fn order(&mut self, packet: &mut Packet) {
+    /// Muxers take decoding times that grow, and no presentation before decoding. Copied pictures
+    /// keep their presentation: moving it would show them in another order.
+    fn order(&mut self, packet: &mut Packet, base: TimeBase) -> Result<()> {
         let dts = packet.dts().or(packet.pts()).unwrap_or_else(|| self.last_dts.map_or(0, |last| last + 1));
+        let wanted = packet.pts().unwrap_or(dts);
+        let dts = dts.min(wanted);
         let ordered = self.last_dts.map_or(dts, |last| dts.max(last + 1));
+        let pts = wanted.max(ordered);
+        if self.is_copied && self.is_video && base.seconds(pts - wanted) > ROUNDING {
+            return Err(disordered(base.seconds(wanted)));
+        }
         if ordered != dts {
             self.moved += 1;
         }
-        let pts = packet.pts().unwrap_or(ordered).max(ordered);
         packet.set_times(Some(pts), Some(ordered), packet.duration());
         self.last_dts = Some(ordered);
+        Ok(())
     }
 
-    fn count(&mut self, packet: &Packet, base: TimeBase) {
-        let start = base.seconds(packet.pts().unwrap_or(0));
-        let length = base.seconds(packet.duration());
+    fn count(&mut self, pts: Option<i64>, duration: i64, base: TimeBase) {
+        let start = base.seconds(pts.unwrap_or(0));
+        let length = base.seconds(duration);
         self.packets += 1;
         self.first = self.first.min(start);
         self.end = self.end.max(start + length);
         self.longest = self.longest.max(length);
     }
+}
+
+fn disordered(seconds: f64) -> Error {
+    let what = format!("the video cannot be copied: its times are out of order at {seconds:.3} s");
+    Error::new(Code::InputUnsupported, what).field("input").hint("name a codec instead of copy")
 }
 
 const fn muxer(container: Container) -> &'static str {

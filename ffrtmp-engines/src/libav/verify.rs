@@ -8,6 +8,7 @@ use ffrtmp_core::media::{Container, VideoCodec};
 use ffrtmp_core::plan::{Plan, VideoPlan};
 
 use super::mux::Lane;
+use super::notes::Notes;
 use super::probe;
 use super::session::Limit;
 use super::sys::{AvError, Input, Packet};
@@ -23,9 +24,28 @@ struct Found {
     end: f64,
 }
 
+/// Streams that nothing came for are worth a warning only.
+///
 /// # Errors
 /// `verify_failed` with the difference; `canceled`.
-pub(super) fn check(plan: &Plan, lanes: &[Lane], path: &Path, limit: &Limit<'_>) -> Result<()> {
+pub(super) fn check(plan: &Plan, lanes: &[Lane], path: &Path, limit: &Limit<'_>, notes: &mut Notes<'_>) -> Result<()> {
+    // The muxer drops tracks without samples.
+    let drops_empty = plan.container == Container::Mp4;
+    for lane in lanes.iter().filter(|lane| lane.packets == 0) {
+        notes.warn(empty(lane, drops_empty));
+    }
+    let lanes: Vec<&Lane> = lanes.iter().filter(|lane| lane.packets > 0 || !drops_empty).collect();
+    check_file(plan, &lanes, path, limit)
+}
+
+fn empty(lane: &Lane, dropped: bool) -> String {
+    let (kind, what) = if lane.is_video { ("video", "picture") } else { ("audio", "sound") };
+    let stream = lane.source.map_or_else(String::new, |index| format!(" {index}"));
+    let fate = if dropped { "was left out" } else { "is empty" };
+    format!("{kind} stream{stream} had no {what} in this range and {fate}")
+}
+
+fn check_file(plan: &Plan, lanes: &[&Lane], path: &Path, limit: &Limit<'_>) -> Result<()> {
     let bounds = MediaBounds { max_output_bytes: None, ..*limit.bounds };
     let (mut input, _) = probe::open_raw(path, &bounds, limit.control).map_err(|error| match error.code() {
         Code::Canceled => error,
@@ -85,16 +105,32 @@ fn check_format(plan: &Plan, input: &Input) -> Result<()> {
 fn check_stream(plan: &Plan, lane: &Lane, input: &Input, index: usize) -> Result<()> {
     let Some(stream) = input.stream(index) else { return Err(differs("a stream is missing")) };
     let codec = stream.codec();
-    if codec != libav_name(&lane.codec) {
+    if !is_same_codec(plan.container, &codec, libav_name(&lane.codec)) {
         return Err(differs(&format!("stream {index} is {codec} instead of {}", lane.codec)));
     }
-    if let (true, Some(VideoPlan::Encode(plan))) = (lane.is_video, &plan.video) {
-        let (width, height) = stream.size();
-        if (width, height) != (plan.size.width, plan.size.height) && lane.packets > 0 {
-            return Err(differs(&format!("the picture is {width}x{height} instead of {}", plan.size)));
-        }
+    if lane.packets == 0 {
+        return Ok(());
     }
-    Ok(())
+    let (width, height) = stream.size();
+    match &plan.video {
+        _ if !lane.is_video && stream.sample_rate() == 0 => {
+            Err(differs(&format!("the {codec} stream cannot be read without its source")))
+        }
+        _ if !lane.is_video => Ok(()),
+        Some(VideoPlan::Encode(plan)) if (width, height) != (plan.size.width, plan.size.height) => {
+            Err(differs(&format!("the picture is {width}x{height} instead of {}", plan.size)))
+        }
+        _ if width == 0 || height == 0 => {
+            Err(differs(&format!("the {codec} stream cannot be read without its source")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// MP4 has one name for both layers of MPEG audio.
+fn is_same_codec(container: Container, is: &str, wanted: &str) -> bool {
+    let is_layered = |codec| matches!(codec, "mp2" | "mp3");
+    is == wanted || container == Container::Mp4 && is_layered(is) && is_layered(wanted)
 }
 
 /// Codecs that libav calls by another name than we do.
@@ -138,7 +174,7 @@ fn check_lane(lane: &Lane, found: Found) -> Result<()> {
 }
 
 /// Streams must begin as far apart as they were written.
-fn check_together(plan: &Plan, lanes: &[Lane], starts: &[Option<f64>]) -> Result<()> {
+fn check_together(plan: &Plan, lanes: &[&Lane], starts: &[Option<f64>]) -> Result<()> {
     let filled = lanes.iter().zip(starts).filter(|(lane, _)| lane.packets > 0);
     // An edit list hides what lies before zero: the priming of an audio codec.
     let hides = plan.container == Container::Mp4;

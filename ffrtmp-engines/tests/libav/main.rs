@@ -7,6 +7,7 @@
 mod clips;
 mod containers;
 mod control;
+mod copying;
 mod hostile;
 mod shapes;
 mod timing;

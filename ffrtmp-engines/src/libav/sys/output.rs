@@ -98,7 +98,10 @@ impl Output {
             check(ffi::avcodec_parameters_copy((*stream).codecpar, source.parameters()))?;
             (*(*stream).codecpar).codec_tag = 0;
             (*stream).time_base = source.raw().time_base;
-            (*stream).sample_aspect_ratio = source.raw().sample_aspect_ratio;
+            // Muxers refuse a stream whose container and codec disagree.
+            let shape = source.sample_aspect_ratio().unwrap_or((0, 1));
+            (*stream).sample_aspect_ratio = ffi::AVRational { num: shape.0, den: shape.1 };
+            (*(*stream).codecpar).sample_aspect_ratio = (*stream).sample_aspect_ratio;
             (*stream).avg_frame_rate = source.raw().avg_frame_rate;
             copy_side_data(stream, source)?;
         }
@@ -188,6 +191,12 @@ impl Output {
     pub(crate) fn time_base(&self, index: usize) -> TimeBase {
         // SAFETY: the entry exists if it is returned.
         self.stream(index).map_or(TimeBase::MICROS, |stream| unsafe { (*stream).time_base }.into())
+    }
+
+    /// Places by which decoding goes ahead of presentation in a copied stream.
+    pub(crate) fn video_delay(&self, index: usize) -> i32 {
+        // SAFETY: a stream has parameters as long as it lives.
+        self.stream(index).map_or(0, |stream| unsafe { (*(*stream).codecpar).video_delay })
     }
 
     /// Hands over a packet, in the order of its own stream; the muxer interleaves.
