@@ -75,6 +75,8 @@ impl Console {
     /// Prints a table without the blanks around it.
     pub(crate) fn table(&self, table: &Table) -> Done {
         let text = table.to_string();
+        // The colours of the cells are escapes that stay.
+        let text: String = text.chars().map(|character| if reorders(character) { ' ' } else { character }).collect();
         text.lines().try_for_each(|line| self.line(line.strip_prefix(' ').unwrap_or(line).trim_end()))
     }
 
@@ -218,14 +220,27 @@ where
     }
 }
 
-/// Foreign text without anything that moves the cursor.
+/// Foreign text without anything that moves the cursor or turns the order of what stands around it.
 pub(crate) fn one_line(text: &str) -> String {
-    text.trim().chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+    let moves = |character: char| character.is_control() || reorders(character);
+    text.trim().chars().map(|character| if moves(character) { ' ' } else { character }).collect()
+}
+
+/// Marks and overrides of the writing direction (Unicode annex 9), and separators of lines.
+const fn reorders(character: char) -> bool {
+    matches!(character,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn foreign_text_keeps_its_place_and_direction() {
+        let text = "a\u{202e}b\u{2066}c\u{200f}d\u{2029}e\u{61c}é日\u{1b}f";
+        assert_eq!(one_line(text), "a b c d e é日 f");
+    }
 
     #[test]
     fn errors_stay_on_one_line_and_problems_carry_the_code() {

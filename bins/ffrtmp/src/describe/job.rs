@@ -85,7 +85,7 @@ pub(crate) fn measured(report: &JobReport) -> Vec<(&'static str, String)> {
     facts.extend(report.output_uri.as_deref().map(|uri| ("result", one_line(uri))));
     let picture: Vec<_> = report.video_codec.iter().chain(&report.resolution).map(String::as_str).collect();
     if !picture.is_empty() {
-        facts.push(("video", picture.join(" ")));
+        facts.push(("video", one_line(&picture.join(" "))));
     }
     facts.push(("size", format!("{}, {}", bytes(report.size_bytes), bit_rate(report.bit_rate))));
     facts.push(("length", format!("{}, {} frames", span(report.duration_seconds), report.frames)));
@@ -108,7 +108,7 @@ pub(crate) fn measured(report: &JobReport) -> Vec<(&'static str, String)> {
         };
         facts.push(("energy", format!("{:.1} J ({how})", energy.0)));
     }
-    facts.extend(report.hash.clone().map(|hash| ("hash", hash)));
+    facts.extend(report.hash.as_deref().map(|hash| ("hash", one_line(hash))));
     facts.extend(report.warnings.iter().map(|warning| ("warning", one_line(warning))));
     facts
 }

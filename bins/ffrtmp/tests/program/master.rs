@@ -91,6 +91,8 @@ fn jobs_and_nodes_from_the_command_line() {
         "out.mp4",
         "--label",
         "team=a",
+        "--label",
+        "note=a\u{202e}b",
         "--wait",
     ]);
     assert_eq!(waited.code, 0, "{}", waited.err);
@@ -103,6 +105,9 @@ fn jobs_and_nodes_from_the_command_line() {
     assert_eq!(fleet.json(&["jobs", "list", "--label", "team=a", "--state", "completed"])["count"], 1);
     assert_eq!(fleet.json(&["jobs", "status", "--label", "team=b"])["count"], 0);
     assert!(fleet.run(&["jobs", "list"]).out.contains("144p-h264"));
+    let shown = fleet.run(&["jobs", "status", id]).out;
+    assert!(shown.contains("note=a b") && !shown.contains('\u{202e}'), "{shown:?}");
+    assert_eq!(job["labels"]["note"], "a\u{202e}b", "programs get what is there");
     let events = fleet.json(&["jobs", "events", id]);
     assert_eq!(events.as_array().unwrap().last().unwrap()["to"], "completed");
     assert_eq!(fleet.run(&["jobs", "logs", id, "--follow"]).code, 0);
