@@ -201,7 +201,7 @@ impl Attempt<'_> {
                 muxer.describe_stream(track.lane(), stream);
             }
         }
-        let declared = declared_seconds(&input, timeline.shift());
+        let declared = declared_seconds(&input, &selected, timeline.shift());
         if let Some(seconds) = [declared, self.limit.seconds].into_iter().flatten().reduce(f64::min) {
             self.limit.meter.expect(seconds);
         }
@@ -225,7 +225,7 @@ impl Attempt<'_> {
         let info = probe::describe(input, 0);
         let best = info.best_video().map(|(stream, _)| stream.index).filter(|_| self.plan.video.is_some());
         let mut tracks = Vec::new();
-        let mut encoder = None;
+        let (mut encoder, mut refused) = (None, None);
         if let (Some(stream), Some(plan)) = (best.and_then(|index| input.stream(index)), &self.plan.video) {
             let work = match plan {
                 VideoPlan::Copy => {
@@ -243,40 +243,38 @@ impl Attempt<'_> {
         for stream in input.streams().filter(|stream| Some(stream.index()) != best) {
             match &self.plan.audio {
                 Some(plan) if stream.is_audio() => {
-                    if let Some(work) = self.open_audio(stream, plan, muxer, notes)? {
-                        tracks.push(Track::new(stream.index(), work));
+                    match self.open_audio(stream, plan, muxer, notes) {
+                        Ok(work) => tracks.push(Track::new(stream.index(), work)),
+                        // A track that nobody could decode is left out; the others are worth having.
+                        Err(error) if matches!(error.code(), Code::InputUnsupported | Code::InputInvalid) => {
+                            notes.warn(format!("audio stream {} was left out: {error}", stream.index()));
+                            refused = Some(error);
+                        }
+                        Err(error) => return Err(error),
                     }
                 }
                 _ => notes.warn(skipped(stream)),
             }
         }
         if tracks.is_empty() {
-            return Err(
-                Error::new(Code::InputUnsupported, "the input has no stream that can be worked on").field("input")
-            );
+            let nothing = Error::new(Code::InputUnsupported, "the input has no stream that can be worked on");
+            return Err(refused.unwrap_or(nothing.field("input")));
         }
         Ok((tracks, encoder))
     }
 
-    /// A track that nobody could decode is left out; the others are worth having.
     fn open_audio(
         &self,
         stream: StreamView<'_>,
         plan: &AudioPlan,
         muxer: &mut Muxer<'_>,
         notes: &mut Notes<'_>,
-    ) -> Result<Option<Work>> {
+    ) -> Result<Work> {
         let AudioPlan::Encode { codec, bitrate } = *plan else {
-            return Ok(Some(Work::Copy(CopyTrack::open(stream, muxer)?)));
+            return Ok(Work::Copy(CopyTrack::open(stream, muxer)?));
         };
-        match AudioTrack::open(stream, codec, bitrate, self.limit.bounds, muxer, notes) {
-            Ok(track) => Ok(Some(Work::Audio(Box::new(track)))),
-            Err(error) if matches!(error.code(), Code::InputUnsupported | Code::InputInvalid) => {
-                notes.warn(format!("audio stream {} was left out: {error}", stream.index()));
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
+        let track = AudioTrack::open(stream, codec, bitrate, self.limit.bounds, muxer, notes)?;
+        Ok(Work::Audio(Box::new(track)))
     }
 
     fn pump(
@@ -300,6 +298,10 @@ impl Attempt<'_> {
             let Some(base) = input.stream(index).map(|stream| stream.time_base()) else { continue };
             let Some(track) = tracks.iter_mut().find(|track| track.source == index) else { continue };
             timeline.place(&mut packet, base);
+            // What lies behind the wanted length is none of our business, nor is its state.
+            if track.is_done() {
+                continue;
+            }
             track.cut_off |= packet.is_corrupt();
             track.packets += 1;
             track.packet(&mut packet, muxer, &self.limit)?;
@@ -344,8 +346,13 @@ impl Attempt<'_> {
                 notes.warn(format!("{damaged} damaged packets of stream {} were skipped", track.source));
             }
         }
-        if timeline.jumps > 0 {
-            notes.warn(format!("the clock of the source jumped {} times; the jumps were closed", timeline.jumps));
+        if tracks.iter().any(|track| matches!(&track.work, Work::Video(track) if track.mastered)) {
+            notes.warn("HDR10 mastering metadata is not carried over".to_owned());
+        }
+        if timeline.jumps() > 0 {
+            notes.warn(format!("the clock of the source jumped {} times; the jumps were closed", timeline.jumps()));
+            // Lengths were told on a clock that did not hold.
+            return Ok(());
         }
         let end = muxer.lanes().iter().map(|lane| lane.end).fold(0.0, f64::max);
         let missing = declared.map_or(0.0, |declared| declared - end);
@@ -361,10 +368,17 @@ impl Attempt<'_> {
     }
 }
 
-/// Length that the container promises for the streams, on the output's clock.
-fn declared_seconds(input: &Input, shift: i64) -> Option<f64> {
-    let end = input.start().unwrap_or(0).saturating_add(input.duration()?).saturating_add(shift);
-    Some(TimeBase::MICROS.seconds(end)).filter(|seconds| *seconds > 0.0)
+/// Length that the selected streams promise, else the container, on the output's clock.
+fn declared_seconds(input: &Input, selected: &[usize], shift: i64) -> Option<f64> {
+    let container = || Some(input.start().unwrap_or(0).saturating_add(input.duration()?));
+    let end = selected.iter().filter_map(|index| stream_end(input, *index)).max().or_else(container)?;
+    Some(TimeBase::MICROS.seconds(end.saturating_add(shift))).filter(|seconds| *seconds > 0.0)
+}
+
+fn stream_end(input: &Input, index: usize) -> Option<i64> {
+    let stream = input.stream(index)?;
+    let end = stream.start().unwrap_or(0).saturating_add(stream.duration()?);
+    Some(stream.time_base().rescale(end, TimeBase::MICROS))
 }
 
 fn skipped(stream: StreamView<'_>) -> String {
