@@ -7,8 +7,8 @@ use super::sys::{Input, Packet, StreamView, TimeBase};
 const FORWARD: i64 = 10_000_000;
 /// The same for times behind the expected; less is disorder.
 const BACKWARD: i64 = -100_000;
-/// Pictures are decoded before they are shown, so their stream may be this far behind the others
-/// where all end together.
+/// Packets of a stream may come this much later than those of another; a stream that is further
+/// ahead is longer.
 const LEAD: i64 = 500_000;
 
 /// Moves packet times so that the earliest selected stream begins at zero.
@@ -40,7 +40,8 @@ impl Timeline {
         let mut shift = self.shift();
         if self.may_jump {
             let micros = |ticks| base.rescale(ticks, TimeBase::MICROS);
-            shift = self.epochs.shift_for(packet.stream(), packet.dts().map(micros), micros(packet.duration()));
+            let times = packet.dts().map(|dts| (micros(dts), micros(packet.pts().unwrap_or(dts))));
+            shift = self.epochs.shift_for(packet.stream(), times, micros(packet.duration()));
         }
         let shift = TimeBase::MICROS.rescale(shift, base);
         let moved = |ticks: Option<i64>| ticks.map(|ticks| ticks.saturating_add(shift));
@@ -63,6 +64,8 @@ struct Place {
     epoch: Option<usize>,
     /// Decoding time of its next packet on the output's clock.
     expected: i64,
+    /// Time until which its packets so far are presented.
+    end: i64,
 }
 
 impl Epochs {
@@ -70,47 +73,53 @@ impl Epochs {
         Self { shifts: vec![shift], streams: vec![Place::default(); streams] }
     }
 
-    /// What to add to the times of the next packet of a stream.
-    fn shift_for(&mut self, stream: usize, dts: Option<i64>, duration: i64) -> i64 {
+    /// What to add to the times of the next packet of a stream, of which decoding and presentation
+    /// are given.
+    fn shift_for(&mut self, stream: usize, times: Option<(i64, i64)>, duration: i64) -> i64 {
         if stream >= self.streams.len() {
             self.streams.resize(stream + 1, Place::default());
         }
         let newest = self.shifts.len() - 1;
-        let was = self.streams[stream].epoch;
-        let Some(dts) = dts else { return self.shifts[was.unwrap_or(newest)] };
-        let epoch = match was {
-            Some(was) => self.epoch_of(was, dts, self.streams[stream].expected),
+        let place = self.streams[stream];
+        let Some((dts, pts)) = times else { return self.shifts[place.epoch.unwrap_or(newest)] };
+        let epoch = match place.epoch {
+            Some(was) => self.epoch_of(was, place, dts, pts),
             None => newest,
         };
-        if was.is_some_and(|was| was < epoch) {
-            self.part(epoch, dts, self.streams[stream].expected);
+        let mut shift = self.shifts[epoch];
+        if place.epoch.is_some_and(|was| was < epoch) {
+            // The epoch moves away from the end of every stream that comes into it.
+            shift = shift.max(place.room_for(dts, pts));
+            self.shifts[epoch] = shift;
         }
-        let shift = self.shifts[epoch];
-        let expected = dts.saturating_add(shift).saturating_add(duration);
-        self.streams[stream] = Place { epoch: Some(epoch), expected };
+        let after = |time: i64| time.saturating_add(shift).saturating_add(duration);
+        let end = if place.epoch.is_some() { place.end.max(after(pts)) } else { after(pts) };
+        self.streams[stream] = Place { epoch: Some(epoch), expected: after(dts), end };
         shift
     }
 
     /// The epoch that a time belongs to: the one in which it is nearest to what was expected, or a
     /// new one.
-    fn epoch_of(&mut self, was: usize, dts: i64, expected: i64) -> usize {
+    fn epoch_of(&mut self, was: usize, place: Place, dts: i64, pts: i64) -> usize {
         let newest = self.shifts.len() - 1;
-        let off = |epoch: usize| dts.saturating_add(self.shifts[epoch]).saturating_sub(expected);
+        let off = |epoch: usize| dts.saturating_add(self.shifts[epoch]).saturating_sub(place.expected);
         let epoch = if off(newest).unsigned_abs() < off(was).unsigned_abs() { newest } else { was };
         let plausible = if epoch > was { -FORWARD..=FORWARD } else { BACKWARD..=FORWARD };
         if plausible.contains(&off(epoch)) {
             return epoch;
         }
-        let others = self.streams.iter().filter(|place| place.epoch.is_some()).map(|place| place.expected);
-        let start = others.max().filter(|end| *end > expected.saturating_add(LEAD)).unwrap_or(expected);
-        self.shifts.push(start.saturating_sub(dts));
+        let others = self.streams.iter().filter(|other| other.epoch.is_some()).map(|other| other.end);
+        let longer = others.max().filter(|end| *end > place.end.saturating_add(LEAD));
+        let shift = longer.map_or(i64::MIN, |end| end.saturating_sub(pts)).max(place.room_for(dts, pts));
+        self.shifts.push(shift);
         newest + 1
     }
+}
 
-    /// Moves an epoch away from the end of a stream that comes into it.
-    fn part(&mut self, epoch: usize, dts: i64, expected: i64) {
-        let shift = self.shifts[epoch];
-        self.shifts[epoch] = shift.max(expected.saturating_sub(dts));
+impl Place {
+    /// The least to add to times for them to come after what was.
+    fn room_for(&self, dts: i64, pts: i64) -> i64 {
+        self.expected.saturating_sub(dts).max(self.end.saturating_sub(pts))
     }
 }
 
@@ -146,7 +155,7 @@ mod tests {
 
     /// Times of packets of 40 ms on the output's clock.
     fn placed(epochs: &mut Epochs, packets: &[(usize, i64)]) -> Vec<i64> {
-        packets.iter().map(|(stream, dts)| dts + epochs.shift_for(*stream, Some(*dts), 40_000)).collect()
+        packets.iter().map(|(stream, dts)| dts + epochs.shift_for(*stream, Some((*dts, *dts)), 40_000)).collect()
     }
 
     #[test]
@@ -168,6 +177,14 @@ mod tests {
         let times = [(0, 0), (0, 9 * SECOND), (0, 9 * SECOND - 20_000), (0, 9 * SECOND + 40_000)];
         assert_eq!(placed(&mut epochs, &times), times.map(|(_, dts)| dts));
         assert_eq!(epochs.shifts.len(), 1);
+    }
+
+    #[test]
+    fn a_new_epoch_is_shown_after_the_old_one() {
+        let mut epochs = Epochs::new(0, 1);
+        epochs.shift_for(0, Some((SECOND, SECOND + 80_000)), 40_000);
+        // Without reordering, what is decoded next would be shown too early.
+        assert_eq!(epochs.shift_for(0, Some((0, 0)), 40_000), SECOND + 120_000);
     }
 
     #[test]
