@@ -276,16 +276,21 @@ pub struct JobReport {
     /// Size of the output file.
     pub size_bytes: u64,
     /// Length of the output in seconds.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub duration_seconds: f64,
     /// Video frames in the output.
     pub frames: u64,
     /// Frames encoded per second of wall time.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub fps: f64,
     /// Seconds of output made per second of wall time.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub speed: f64,
     /// Wall time of the attempt.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub wall_seconds: f64,
     /// User and system CPU time of the attempt.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub cpu_seconds: f64,
     /// Largest resident memory of the attempt's process.
     pub peak_memory_bytes: u64,
@@ -294,6 +299,7 @@ pub struct JobReport {
     /// Bytes written to the output.
     pub output_bytes: u64,
     /// Energy, if it could be measured or modelled.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<f64>, minimum = 0))]
     pub energy_joules: Option<Joules>,
     /// How the energy was found.
     pub energy_source: Option<EnergySource>,
