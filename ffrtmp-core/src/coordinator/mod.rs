@@ -103,7 +103,7 @@ pub struct JobEvent {
     pub state: JobState,
     /// Percent done.
     pub progress: f64,
-    /// Attempts so far.
+    /// Attempts so far; 0 in a replayed history, which does not tell.
     pub attempt: u32,
     /// Node of the attempt.
     pub node_name: Option<String>,
