@@ -17,14 +17,11 @@ use ffrtmp_core::policy::limits;
 use ffrtmp_core::protocol::{
     AttemptStatus, DirectiveKind, ErrorText, FinishRequest, LogLine, LogText, ResultStatus, StartRequest,
 };
-use ffrtmp_core::units::Seconds;
 use ffrtmp_engines::publish::Staged;
 
 use super::workdir::AttemptDir;
 use super::{Shared, download};
 
-/// Length of a generated input when the job does not say.
-const GENERATED_SECONDS: f64 = 10.0;
 /// Log lines kept until the next report.
 const MAX_PENDING_LINES: usize = 2000;
 
@@ -178,11 +175,7 @@ async fn stage(shared: &Arc<Shared>, job: &Job, attempt: &Arc<Attempt>, dir: &At
                 .field("input")
                 .hint("give the job an input, or start the agent with --generate-input true"));
         }
-        let length = match job.parameters.duration {
-            Some(length) => length,
-            None => Seconds::try_from(GENERATED_SECONDS)?,
-        };
-        return Ok((Source::Generated(length), 0));
+        return Ok((Source::Generated(OutputRequest::for_job(job)?.generated_length()), 0));
     };
     match Scheme::of_input(input)? {
         Scheme::File => Ok((Source::File(shared.places.input(input)?), 0)),
@@ -224,7 +217,7 @@ fn own_container(request: &OutputRequest) -> Container {
 }
 
 fn disk_limit(job: &Job) -> u64 {
-    job.resource_limits.max_disk_mb.unwrap_or(limits::DEFAULT_DISK_MB) << 20
+    job.resource_limits.max_disk_mb.unwrap_or(limits::DEFAULT_DISK_MB).saturating_mul(1 << 20)
 }
 
 fn bounds(job: &Job, staged_bytes: u64) -> MediaBounds {
