@@ -35,7 +35,7 @@ pub struct AgentArgs {
     #[arg(long)]
     pub api_key: Option<String>,
     /// File that holds the key
-    #[arg(long, conflicts_with = "api_key")]
+    #[arg(long)]
     pub api_key_file: Option<PathBuf>,
     /// Client certificate (PEM), for a master with --mtls
     #[arg(long, requires = "key")]

@@ -63,7 +63,7 @@ pub struct MasterArgs {
     #[arg(long)]
     pub api_key: Option<String>,
     /// File that holds the key
-    #[arg(long, conflicts_with = "api_key")]
+    #[arg(long)]
     pub api_key_file: Option<PathBuf>,
     /// Let everybody in without a key
     #[arg(long, default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]

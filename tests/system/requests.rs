@@ -113,7 +113,7 @@ fn a_job_that_cannot_work_fails_once_with_its_reason() {
         ("text.mp4", "out/a.mp4", Code::InputInvalid, FailureReason::InputError),
         ("truncated.mp4", "out/a.mp4", Code::InputInvalid, FailureReason::InputError),
         ("zero.mp4", "out/a.mp4", Code::InputInvalid, FailureReason::InputError),
-        ("list.mp4", "out/a.mp4", Code::InputInvalid, FailureReason::InputError),
+        ("list.mp4", "out/a.mp4", Code::InputUnsupported, FailureReason::InputError),
         ("script.mp4", "out/a.mp4", Code::InputUnsupported, FailureReason::InputError),
         ("out", "out/a.mp4", Code::InputUnreadable, FailureReason::InputError),
         ("fifo.mp4", "out/a.mp4", Code::InputUnreadable, FailureReason::InputError),
