@@ -150,7 +150,7 @@ async fn work(shared: &Arc<Shared>, job: &Job, attempt: &Arc<Attempt>) -> Result
     let begun = Instant::now();
     let staged = tokio::time::timeout(limit, stage(shared, job, attempt, &dir)).await;
     let (source, staged_bytes) = staged.map_err(|_| too_long(limit).field("input"))??;
-    let request = OutputRequest::for_job(job)?;
+    let request = own_request(job)?;
     let target = target(shared, job, &request)?;
     if matches!(&source, Source::File(input) if *input == target) {
         return Err(Error::new(Code::OutputIsInput, "the output is the input")
@@ -160,7 +160,7 @@ async fn work(shared: &Arc<Shared>, job: &Job, attempt: &Arc<Attempt>) -> Result
     let staged = Staged::new(&target)?;
     dir.note_output(staged.path())?;
     let task = Task { source, output: staged.path().to_path_buf(), request, bounds: bounds(job, staged_bytes) };
-    let report = run_limited(shared, limit.saturating_sub(begun.elapsed()), attempt, engine, task).await?;
+    let report = run_limited(limit.saturating_sub(begun.elapsed()), attempt, engine, task).await?;
     confirm(shared, attempt).await?;
     let published = tokio::task::spawn_blocking(move || staged.commit()).await.map_err(lost_thread)??;
     drop(published);
@@ -203,14 +203,27 @@ fn target(shared: &Shared, job: &Job, request: &OutputRequest) -> Result<PathBuf
     }
 }
 
-/// The container of an output that the agent names itself: as [`ffrtmp_core::plan`] chooses it.
+/// What the job asks for. Where it does not name its output, the agent does, and says so in the
+/// request: the file is what its name says.
+fn own_request(job: &Job) -> Result<OutputRequest> {
+    let mut request = OutputRequest::for_job(job)?;
+    if job.output.is_none() {
+        request.container = Some(own_container(&request));
+    }
+    Ok(request)
+}
+
+/// The container of an output without a name: Matroska carries whatever is copied.
 fn own_container(request: &OutputRequest) -> Container {
-    let asked = match request.parameters.codec {
+    let wishes = &request.parameters;
+    let copies = wishes.codec == Some(Target::Copy) || wishes.audio_codec == Some(Target::Copy);
+    let asked = match wishes.codec {
         Some(Target::Encode(codec)) => Some(codec),
         _ => request.scenario.codec,
     };
-    match (request.parameters.container, asked) {
+    match (wishes.container, asked) {
         (Some(container), _) => container,
+        _ if copies => Container::Mkv,
         (None, Some(VideoCodec::Vp8 | VideoCodec::Vp9)) => Container::Webm,
         _ => Container::Mp4,
     }
@@ -235,7 +248,6 @@ fn too_long(limit: Duration) -> Error {
 /// Runs the engine on a thread of its own under the job's time limit; time spent frozen does not
 /// count.
 async fn run_limited(
-    shared: &Arc<Shared>,
     limit: Duration,
     attempt: &Arc<Attempt>,
     engine: Arc<dyn Engine>,
@@ -264,7 +276,6 @@ async fn run_limited(
         } else if left.is_zero() {
             left = step;
         }
-        shared.touch();
     }
 }
 
@@ -343,4 +354,35 @@ fn failure(attempt: &Attempt, error: &Error) -> (ResultStatus, Option<JobReport>
 
 fn lost_thread(error: tokio::task::JoinError) -> Error {
     Error::new(Code::AttemptCrashed, "the attempt's thread panicked").source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use ffrtmp_core::job::Parameters;
+    use ffrtmp_core::plan::Plan;
+
+    use super::*;
+
+    #[test]
+    fn an_output_that_the_agent_names_is_what_its_name_says() {
+        for (scenario, codec, audio, container) in [
+            ("720p30-h264", None, None, Container::Mp4),
+            ("720p30-vp9", None, None, Container::Webm),
+            ("720p30-av1", None, None, Container::Mp4),
+            ("720p30-h264", Some("vp8"), None, Container::Webm),
+            ("transcode", Some("copy"), None, Container::Mkv),
+            ("720p30-vp9", None, Some("copy"), Container::Mkv),
+        ] {
+            let parameters = Parameters {
+                codec: codec.map(|codec| codec.parse().unwrap()),
+                audio_codec: audio.map(|codec| codec.parse().unwrap()),
+                ..Parameters::default()
+            };
+            let request = OutputRequest { scenario: scenario.parse().unwrap(), parameters, container: None };
+            assert_eq!(own_container(&request), container, "{scenario} {codec:?} {audio:?}");
+            if codec != Some("copy") && audio.is_none() {
+                assert_eq!(Plan::resolve(&request, None).unwrap().container, container, "as the plan chooses it");
+            }
+        }
+    }
 }

@@ -419,11 +419,6 @@ impl Shared {
             }
         }
     }
-
-    /// An attempt is alive on this side; the metrics show it.
-    fn touch(&self) {
-        self.metrics.active(self.attempts().len());
-    }
 }
 
 fn patience() -> ExponentialBuilder {
