@@ -30,7 +30,7 @@ pub(super) struct Muxer<'a> {
 pub(super) struct Lane {
     pub(super) codec: String,
     pub(super) is_video: bool,
-    is_copied: bool,
+    pub(super) is_copied: bool,
     /// Stream of the source that it comes from, if there is one.
     pub(super) source: Option<usize>,
     /// Packets written.
@@ -98,18 +98,7 @@ impl<'a> Muxer<'a> {
         copied: Option<usize>,
     ) -> Result<usize> {
         let index = added.map_err(|error| failed(Code::EncodeFailed, "the muxer takes no such stream", error))?;
-        self.lanes.push(Lane {
-            codec: codec.to_owned(),
-            is_video,
-            is_copied: copied.is_some(),
-            source: copied,
-            packets: 0,
-            first: f64::INFINITY,
-            end: 0.0,
-            longest: 0.0,
-            last_dts: None,
-            moved: 0,
-        });
+        self.lanes.push(Lane::new(codec, is_video, copied));
         Ok(index)
     }
 
@@ -183,9 +172,25 @@ impl<'a> Muxer<'a> {
 }
 
 impl Lane {
+    /// `copied` is the stream of the source whose packets pass through.
+    pub(super) fn new(codec: &str, is_video: bool, copied: Option<usize>) -> Self {
+        Self {
+            codec: codec.to_owned(),
+            is_video,
+            is_copied: copied.is_some(),
+            source: copied,
+            packets: 0,
+            first: f64::INFINITY,
+            end: 0.0,
+            longest: 0.0,
+            last_dts: None,
+            moved: 0,
+        }
+    }
+
     /// Muxers take decoding times that grow, and no presentation before decoding. Copied pictures
     /// keep their presentation: moving it would show them in another order.
-    fn order(&mut self, packet: &mut Packet, base: TimeBase) -> Result<()> {
+    pub(super) fn order(&mut self, packet: &mut Packet, base: TimeBase) -> Result<()> {
         let dts = packet.dts().or(packet.pts()).unwrap_or_else(|| self.last_dts.map_or(0, |last| last + 1));
         let wanted = packet.pts().unwrap_or(dts);
         let dts = dts.min(wanted);
@@ -202,7 +207,7 @@ impl Lane {
         Ok(())
     }
 
-    fn count(&mut self, pts: Option<i64>, duration: i64, base: TimeBase) {
+    pub(super) fn count(&mut self, pts: Option<i64>, duration: i64, base: TimeBase) {
         let start = base.seconds(pts.unwrap_or(0));
         let length = base.seconds(duration);
         self.packets += 1;

@@ -56,6 +56,16 @@ impl Packet {
         usize::try_from(self.get().size).unwrap_or(0)
     }
 
+    /// The coded data.
+    pub(crate) fn data(&self) -> &[u8] {
+        let packet = self.get();
+        if packet.data.is_null() {
+            return &[];
+        }
+        // SAFETY: a packet's data has its size, and lives as long as the packet is borrowed.
+        unsafe { std::slice::from_raw_parts(packet.data, self.size()) }
+    }
+
     pub(crate) fn is_key(&self) -> bool {
         self.get().flags & ffi::AV_PKT_FLAG_KEY != 0
     }

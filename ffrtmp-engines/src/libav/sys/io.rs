@@ -72,14 +72,20 @@ pub(super) struct Source {
     pub(super) fault: Option<io::Error>,
 }
 
-/// A file that libav writes.
+/// Where bytes go that libav writes.
 pub(super) struct Sink {
-    file: File,
+    target: Target,
     position: u64,
     pub(super) end: u64,
     limit: Option<u64>,
     pub(super) over_limit: bool,
     pub(super) fault: Option<io::Error>,
+}
+
+enum Target {
+    File(File),
+    /// Collected until they are taken.
+    Memory(Vec<u8>),
 }
 
 /// An `AVIOContext` with the file it reads or writes.
@@ -107,17 +113,54 @@ impl Io<Source> {
 impl Io<Sink> {
     /// Refuses to grow the file beyond `limit` bytes.
     pub(super) fn writing(file: File, limit: Option<u64>) -> Result<Self, AvError> {
-        let state = Sink { file, position: 0, end: 0, limit, over_limit: false, fault: None };
-        Self::build(state, |buffer, state| {
+        Self::build(Sink::new(Target::File(file), limit), |buffer, state| {
             // SAFETY: as for reading.
             unsafe { ffi::avio_alloc_context(buffer, BUFFER as c_int, 1, state, None, Some(write), Some(seek_sink)) }
         })
+    }
+
+    /// Collects bytes in memory, for formats that never go back.
+    pub(super) fn collecting() -> Result<Self, AvError> {
+        Self::build(Sink::new(Target::Memory(Vec::new()), None), |buffer, state| {
+            // SAFETY: as for reading.
+            unsafe { ffi::avio_alloc_context(buffer, BUFFER as c_int, 1, state, None, Some(write), None) }
+        })
+    }
+
+    /// What was collected since the last call; nothing from a file.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        self.flush();
+        // SAFETY: the box lives as long as self; callbacks run only inside calls of libav, and the
+        // flush is over.
+        match unsafe { &mut (*self.state).target } {
+            Target::File(_) => Vec::new(),
+            Target::Memory(bytes) => std::mem::take(bytes),
+        }
     }
 
     /// Hands what is buffered to the file.
     pub(super) fn flush(&mut self) {
         // SAFETY: the context is valid.
         unsafe { ffi::avio_flush(self.context) };
+    }
+}
+
+impl Sink {
+    fn new(target: Target, limit: Option<u64>) -> Self {
+        Self { target, position: 0, end: 0, limit, over_limit: false, fault: None }
+    }
+}
+
+impl Write for Target {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.write(bytes),
+            Self::Memory(memory) => memory.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -201,7 +244,7 @@ unsafe extern "C" fn write(opaque: *mut c_void, buffer: Written, size: c_int) ->
         sink.over_limit = true;
         return ffi::AVERROR(libc::EFBIG);
     }
-    match sink.file.write_all(buffer) {
+    match sink.target.write_all(buffer) {
         Ok(()) => {
             sink.position = end;
             sink.end = sink.end.max(end);
@@ -224,7 +267,8 @@ unsafe extern "C" fn seek_source(opaque: *mut c_void, offset: i64, whence: c_int
 unsafe extern "C" fn seek_sink(opaque: *mut c_void, offset: i64, whence: c_int) -> i64 {
     // SAFETY: opaque is the state given at creation.
     let sink = unsafe { &mut *opaque.cast::<Sink>() };
-    let position = seek(&mut sink.file, offset, whence);
+    let Target::File(file) = &mut sink.target else { return i64::from(ffi::AVERROR(libc::ENOSYS)) };
+    let position = seek(file, offset, whence);
     if whence & ffi::AVSEEK_SIZE == 0
         && let Ok(position) = u64::try_from(position)
     {

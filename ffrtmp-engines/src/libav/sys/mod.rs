@@ -26,7 +26,7 @@ pub(crate) use graph::{Graph, Pulled};
 pub(crate) use input::{Input, InputLimits, OpenError, StreamView};
 pub(crate) use io::Guard;
 pub(crate) use names::{Color, bit_depth, has_alpha, has_encoder, has_filter, is_rgb};
-pub(crate) use output::{Output, WriteFault};
+pub(crate) use output::{Output, StreamShape, WriteFault};
 pub(crate) use process::{Usage, libraries, libraries_match, quiet_svt};
 
 /// A code that a C function answered with instead of success.

@@ -1,6 +1,6 @@
 //! A container being written.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -19,6 +19,19 @@ pub(crate) enum WriteFault {
     OverLimit,
     /// The file system's answer.
     File(std::io::Error),
+}
+
+/// What the header of an output says about one of its streams.
+#[derive(Clone, Debug)]
+pub(crate) struct StreamShape {
+    pub(crate) size: (u32, u32),
+    /// Transfer characteristics as ITU-T H.273 numbers them.
+    pub(crate) transfer: i32,
+    pub(crate) frame_rate: Option<f64>,
+    pub(crate) channels: u16,
+    pub(crate) sample_rate: u32,
+    /// Bits per second, where they are declared.
+    pub(crate) bit_rate: Option<u64>,
 }
 
 /// A container being written.
@@ -40,10 +53,22 @@ impl Output {
         guard: Guard,
         max_bytes: Option<u64>,
     ) -> Result<Self, AvError> {
-        let guard = Box::new(guard);
-        let io = Io::writing(file, max_bytes)?;
-        let muxer = cstring(muxer);
         let url = CString::new([b"file:", path.as_os_str().as_bytes()].concat()).map_err(|_| AvError::INVALID)?;
+        Self::build(muxer, Io::writing(file, max_bytes)?, &url, guard)
+    }
+
+    /// A container that is collected in memory piece by piece, see [`Self::take`]. Times are written
+    /// as they are given, also below zero.
+    pub(crate) fn in_memory(muxer: &str, guard: Guard) -> Result<Self, AvError> {
+        let output = Self::build(muxer, Io::collecting()?, c"", guard)?;
+        // SAFETY: the context is ours; the field is for users to set. 0 leaves times alone.
+        unsafe { (*output.context).avoid_negative_ts = 0 };
+        Ok(output)
+    }
+
+    fn build(muxer: &str, io: Io<Sink>, url: &CStr, guard: Guard) -> Result<Self, AvError> {
+        let guard = Box::new(guard);
+        let muxer = cstring(muxer);
         let mut context = ptr::null_mut();
         // SAFETY: the strings are NUL-terminated; guard and byte stream outlive the context.
         unsafe {
@@ -203,6 +228,56 @@ impl Output {
     pub(crate) fn write(&mut self, packet: &mut Packet) -> Result<(), AvError> {
         // SAFETY: context and packet are valid; the packet is empty afterwards.
         check(unsafe { ffi::av_interleaved_write_frame(self.context, packet.as_ptr()) }).map(drop)
+    }
+
+    /// Hands over a packet of the only stream, in its order, without holding it back; its data is
+    /// still there afterwards.
+    pub(crate) fn write_directly(&mut self, packet: &mut Packet) -> Result<(), AvError> {
+        // SAFETY: context and packet are valid; the muxer takes a reference of its own.
+        check(unsafe { ffi::av_write_frame(self.context, packet.as_ptr()) }).map(drop)
+    }
+
+    /// Writes what the muxer holds back: a fragment, or packets that it gathers.
+    pub(crate) fn flush(&mut self) -> Result<(), AvError> {
+        // SAFETY: the context has its header; NULL asks for what is held.
+        check(unsafe { ffi::av_write_frame(self.context, ptr::null_mut()) }).map(drop)
+    }
+
+    /// The bytes since the last call, from a container in memory.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        self.io.take()
+    }
+
+    /// Sets an option of the muxer while it writes.
+    pub(crate) fn set(&mut self, key: &CStr, value: &CStr) -> Result<(), AvError> {
+        // SAFETY: the strings are NUL-terminated; the private data of a muxer with options begins
+        // with its class.
+        unsafe {
+            let context = &*self.context;
+            if context.priv_data.is_null() || (*context.oformat).priv_class.is_null() {
+                return Err(AvError::INVALID);
+            }
+            check(ffi::av_opt_set(context.priv_data, key.as_ptr(), value.as_ptr(), 0)).map(drop)
+        }
+    }
+
+    /// What is known about a stream without looking into its packets.
+    pub(crate) fn shape(&self, index: usize) -> Option<StreamShape> {
+        let stream = self.stream(index)?;
+        // SAFETY: a stream has parameters as long as it lives; the transfer is read as the integer
+        // that it is in memory.
+        unsafe {
+            let parameters = &*(*stream).codecpar;
+            let rate = (*stream).avg_frame_rate;
+            Some(StreamShape {
+                size: (u32::try_from(parameters.width).unwrap_or(0), u32::try_from(parameters.height).unwrap_or(0)),
+                transfer: (&raw const parameters.color_trc).cast::<i32>().read(),
+                frame_rate: (rate.num > 0 && rate.den > 0).then(|| f64::from(rate.num) / f64::from(rate.den)),
+                channels: super::codec::channel_layout(parameters).0,
+                sample_rate: u32::try_from(parameters.sample_rate).unwrap_or(0),
+                bit_rate: u64::try_from(parameters.bit_rate).ok().filter(|rate| *rate > 0),
+            })
+        }
     }
 
     /// Writes the index and flushes.
