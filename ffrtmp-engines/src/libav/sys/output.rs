@@ -134,13 +134,13 @@ impl Output {
         Ok(self.last_index())
     }
 
-    fn add(&mut self) -> Result<*mut ffi::AVStream, AvError> {
+    pub(super) fn add(&mut self) -> Result<*mut ffi::AVStream, AvError> {
         // SAFETY: the context is ours.
         let stream = unsafe { ffi::avformat_new_stream(self.context, ptr::null()) };
         if stream.is_null() { Err(AvError::MEMORY) } else { Ok(stream) }
     }
 
-    fn last_index(&self) -> usize {
+    pub(super) fn last_index(&self) -> usize {
         // SAFETY: the context is ours.
         unsafe { (*self.context).nb_streams as usize - 1 }
     }
