@@ -6,9 +6,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::encoding::{
+    Channels, Chunking, Deinterlace, EncoderOptions, Hardware, Ladder, RateMode, SegmentKind, Selection, Stills,
+    Timing, ToneMap, VideoEncoder,
+};
 use crate::error::JobError;
 use crate::id::{Fence, JobId, NodeId, TenantId};
-use crate::media::{AudioCodec, Container, Target, VideoCodec, named_enum};
+use crate::media::{AudioCodec, Container, SubtitleCodec, Target, VideoCodec, named_enum};
 use crate::units::{Bitrate, Crf, FrameRate, Joules, PictureSize, Seconds};
 
 named_enum!(
@@ -167,6 +171,45 @@ pub struct Parameters {
     /// Constant quality instead of a bit rate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crf: Option<Crf>,
+    /// A particular encoder of the codec, such as `libaom-av1`; the best that works by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<VideoEncoder>,
+    /// Whether encoders on devices are used; `auto` by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hardware: Option<Hardware>,
+    /// Bound on the video bit rate: caps a quality, or the peaks of an average.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_bitrate: Option<Bitrate>,
+    /// Bits of the decoder's buffer behind `max_bitrate`; two seconds of it by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub buffer_size: Option<Bitrate>,
+    /// How `bitrate` is held: `vbr` (default) or `cbr`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_mode: Option<RateMode>,
+    /// Look at everything once before encoding, so that `bitrate` is spent where it is needed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub two_pass: Option<bool>,
+    /// Seconds between key frames at most; 10 by default, 2 for ladders and segments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keyframe_interval: Option<Seconds>,
+    /// Whether scene cuts get key frames of their own; by default they do, except in ladders and segments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scene_cut: Option<bool>,
+    /// Bits per component, 8 or 10; the source's by default, where the codec has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bit_depth: Option<u8>,
+    /// What to do with interlaced pictures; `auto` by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deinterlace: Option<Deinterlace>,
+    /// How high dynamic range becomes standard range; `off` by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tone_map: Option<ToneMap>,
+    /// What decides when pictures are shown; `constant` without `fps` takes the source's average rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timing: Option<Timing>,
+    /// Options of the encoder.
+    #[serde(skip_serializing_if = "EncoderOptions::is_empty")]
+    pub encoder_options: EncoderOptions,
     /// Audio codec, or `copy`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "aac"))]
@@ -174,9 +217,46 @@ pub struct Parameters {
     /// Audio bit rate per track.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audio_bitrate: Option<Bitrate>,
+    /// Speakers of every track; the source's by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_channels: Option<Channels>,
+    /// Samples per second of every track; the source's by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_sample_rate: Option<u32>,
+    /// Codec of text subtitles, or `copy`; what the container takes by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "srt"))]
+    pub subtitle_codec: Option<Target<SubtitleCodec>>,
+    /// Video stream to work on: `default` (the largest), `none`, or an index.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "default"))]
+    pub video_stream: Option<Selection>,
+    /// Audio streams: `default` (all), `none`, or indices and languages such as `1,eng`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "default"))]
+    pub audio_streams: Option<Selection>,
+    /// Subtitles: `default` (all text), `all`, `none`, or indices and languages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, example = "default"))]
+    pub subtitle_streams: Option<Selection>,
     /// Output container; without it the output's extension decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<Container>,
+    /// Several renditions from one decode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ladder: Option<Ladder>,
+    /// Seconds of a segment of HLS or DASH; 6 by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segment_duration: Option<Seconds>,
+    /// What the segments are; `fmp4` by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segment_type: Option<SegmentKind>,
+    /// Still pictures from the same decode.
+    #[serde(skip_serializing_if = "Stills::is_empty")]
+    pub stills: Stills,
+    /// Whether the pictures are encoded in chunks side by side; `auto` by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chunks: Option<Chunking>,
 }
 
 /// Limits of one attempt. What is absent takes the defaults of [`crate::policy::limits`].
@@ -303,7 +383,7 @@ pub struct JobReport {
     pub energy_joules: Option<Joules>,
     /// How the energy was found.
     pub energy_source: Option<EnergySource>,
-    /// `sha256:` and the hexadecimal digest of the output file.
+    /// `blake3:` and the hexadecimal digest of the output file.
     pub hash: Option<String>,
     /// Video encoder that ran, such as `libx264`.
     pub video_encoder: Option<String>,
@@ -315,10 +395,59 @@ pub struct JobReport {
     pub bit_rate: u64,
     /// What a reader should know: fallbacks, skipped streams, repaired timestamps.
     pub warnings: Vec<String>,
+    /// Every file that was made, the primary one first, where there is more than one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<OutputFile>,
+    /// Every rendition of a ladder, the largest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub renditions: Vec<RenditionReport>,
+    /// Whether the pictures were encoded in chunks, and why or why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chunking: Option<ChunkReport>,
     /// Measures that this version does not name, such as those of foreign agents.
     #[serde(flatten)]
     #[cfg_attr(feature = "openapi", schema(ignore))]
     pub other: BTreeMap<String, serde_json::Value>,
+}
+
+/// One file of an output.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OutputFile {
+    /// Path relative to the directory of the primary file.
+    pub path: String,
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// `blake3:` and the hexadecimal digest.
+    pub hash: String,
+}
+
+/// One rendition of a ladder.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RenditionReport {
+    /// Its name.
+    pub name: String,
+    /// Picture size.
+    pub resolution: String,
+    /// Encoder that ran.
+    pub video_encoder: String,
+    /// Frames.
+    pub frames: u64,
+    /// Average bit rate of its video in bits per second.
+    pub bit_rate: u64,
+}
+
+/// How the pictures were divided.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ChunkReport {
+    /// Number of chunks; 1 if the pictures were not divided.
+    pub chunks: u32,
+    /// Encoders that worked side by side.
+    pub workers: u32,
+    /// Why.
+    pub reason: String,
 }
 
 /// Whether a finished production job kept its service level.

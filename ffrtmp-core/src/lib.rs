@@ -14,6 +14,7 @@ pub mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod coordinator;
+pub mod encoding;
 pub mod engine;
 pub mod error;
 pub mod fsm;

@@ -90,6 +90,24 @@ named_enum!(
         Aac "aac",
         /// Opus.
         Opus "opus" | "libopus",
+        /// MPEG layer III.
+        Mp3 "mp3" | "libmp3lame",
+        /// Free Lossless Audio Codec.
+        Flac "flac",
+    }
+);
+
+named_enum!(
+    /// A codec of text subtitles that can be asked for.
+    SubtitleCodec, "subtitle_codec" {
+        /// MPEG-4 timed text.
+        MovText "mov_text" | "tx3g",
+        /// SubRip.
+        Srt "srt" | "subrip",
+        /// Advanced SubStation Alpha.
+        Ass "ass" | "ssa",
+        /// Web video text tracks.
+        WebVtt "webvtt" | "vtt",
     }
 );
 
@@ -97,13 +115,25 @@ named_enum!(
     /// An output container.
     Container, "container" {
         /// MPEG-4 part 14, index at the front.
-        Mp4 "mp4" | "m4v" | "mov",
+        Mp4 "mp4" | "m4v" | "mov" | "m4a",
+        /// Fragmented MP4 that follows CMAF, in one file.
+        Fmp4 "fmp4" | "cmaf" | "cmfv",
         /// Matroska.
-        Mkv "mkv" | "matroska",
+        Mkv "mkv" | "matroska" | "mka",
         /// WebM.
-        Webm "webm",
+        Webm "webm" | "weba",
         /// MPEG transport stream.
-        MpegTs "ts" | "mpegts" | "m2ts",
+        MpegTs "ts" | "mpegts" | "m2ts" | "mts",
+        /// HTTP live streaming: playlists and segments.
+        Hls "hls" | "m3u8",
+        /// Dynamic adaptive streaming over HTTP: a manifest and segments.
+        Dash "dash" | "mpd",
+        /// MPEG layer III audio.
+        Mp3 "mp3",
+        /// FLAC audio.
+        Flac "flac",
+        /// Ogg with Opus or FLAC audio.
+        Ogg "ogg" | "opus" | "oga",
     }
 );
 
@@ -125,11 +155,14 @@ impl Container {
         let name = path.rsplit('/').next().unwrap_or_default();
         let extension = name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()).map(|(_, extension)| extension);
         match (Self::from_path(path), extension) {
-            (None, Some(extension)) if !extension.is_empty() => {
-                Err(Error::new(Code::ContainerMismatch, format!("no container here is named .{extension}"))
-                    .field("output")
-                    .hint("name it .mp4, .mkv, .webm or .ts, or give the parameter container"))
-            }
+            (None, Some(extension)) if !extension.is_empty() => Err(Error::new(
+                Code::ContainerMismatch,
+                format!("no container here is named .{extension}"),
+            )
+            .field("output")
+            .hint(
+                "name it .mp4, .mkv, .webm, .ts, .m3u8, .mpd, .mp3, .flac or .opus, or give the parameter container",
+            )),
             (container, _) => Ok(container),
         }
     }
@@ -137,17 +170,29 @@ impl Container {
     /// The usual extension, without the dot.
     #[must_use]
     pub const fn extension(self) -> &'static str {
-        self.as_str()
+        match self {
+            Self::Fmp4 => "mp4",
+            Self::Hls => "m3u8",
+            Self::Dash => "mpd",
+            other => other.as_str(),
+        }
+    }
+
+    /// Whether it is a manifest with segments beside it.
+    #[must_use]
+    pub const fn is_segmented(self) -> bool {
+        matches!(self, Self::Hls | Self::Dash)
     }
 
     /// Whether the container can carry the codec.
     #[must_use]
     pub const fn carries_video(self, codec: VideoCodec) -> bool {
         match self {
-            Self::Mp4 => !matches!(codec, VideoCodec::Vp8),
+            Self::Mp4 | Self::Fmp4 | Self::Hls | Self::Dash => !matches!(codec, VideoCodec::Vp8),
             Self::Mkv => true,
             Self::Webm => matches!(codec, VideoCodec::Vp8 | VideoCodec::Vp9 | VideoCodec::Av1),
             Self::MpegTs => matches!(codec, VideoCodec::H264 | VideoCodec::H265),
+            Self::Mp3 | Self::Flac | Self::Ogg => false,
         }
     }
 
@@ -155,17 +200,23 @@ impl Container {
     #[must_use]
     pub const fn carries_audio(self, codec: AudioCodec) -> bool {
         match self {
-            Self::Mp4 | Self::Mkv | Self::MpegTs => true,
+            Self::Mp4 | Self::Mkv => true,
+            Self::Fmp4 | Self::Hls | Self::Dash => !matches!(codec, AudioCodec::Mp3),
+            Self::MpegTs => !matches!(codec, AudioCodec::Flac),
             Self::Webm => matches!(codec, AudioCodec::Opus),
+            Self::Mp3 => matches!(codec, AudioCodec::Mp3),
+            Self::Flac => matches!(codec, AudioCodec::Flac),
+            Self::Ogg => matches!(codec, AudioCodec::Opus | AudioCodec::Flac),
         }
     }
 
-    /// The video codec when nothing else is asked for.
+    /// The video codec when nothing else is asked for; `None` for a container of sound only.
     #[must_use]
-    pub const fn default_video(self) -> VideoCodec {
+    pub const fn default_video(self) -> Option<VideoCodec> {
         match self {
-            Self::Mp4 | Self::Mkv | Self::MpegTs => VideoCodec::H264,
-            Self::Webm => VideoCodec::Vp9,
+            Self::Webm => Some(VideoCodec::Vp9),
+            Self::Mp3 | Self::Flac | Self::Ogg => None,
+            _ => Some(VideoCodec::H264),
         }
     }
 
@@ -173,8 +224,10 @@ impl Container {
     #[must_use]
     pub const fn default_audio(self) -> AudioCodec {
         match self {
-            Self::Mp4 | Self::Mkv | Self::MpegTs => AudioCodec::Aac,
-            Self::Webm => AudioCodec::Opus,
+            Self::Webm | Self::Ogg => AudioCodec::Opus,
+            Self::Mp3 => AudioCodec::Mp3,
+            Self::Flac => AudioCodec::Flac,
+            _ => AudioCodec::Aac,
         }
     }
 }

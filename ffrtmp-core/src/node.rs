@@ -74,7 +74,9 @@ impl Requirements {
         let video_codec = match job.parameters.codec {
             Some(Target::Copy) => None,
             Some(Target::Encode(codec)) => Some(codec),
-            None => Some(scenario.codec.unwrap_or_else(|| container.unwrap_or(Container::Mp4).default_video())),
+            None => {
+                container.unwrap_or(Container::Mp4).default_video().map(|default| scenario.codec.unwrap_or(default))
+            }
         };
         let node_labels = job.labels.iter().filter_map(|(key, value)| Some((key.strip_prefix("node.")?, value)));
         Ok(Self {

@@ -5,6 +5,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 
 use crate::clock::Timestamp;
+use crate::encoding::Auto;
 use crate::error::Code;
 use crate::units::{Bitrate, Crf, FrameRate, PictureSize, Resolution, Seconds};
 
@@ -31,6 +32,8 @@ schema!(PictureSize, |s| s
 schema!(FrameRate, |s| s.schema_type(Type::Number).minimum(Some(1.0)).maximum(Some(240.0)).examples([30]));
 schema!(Crf, |s| s.schema_type(Type::Number).minimum(Some(0.0)).maximum(Some(63.0)).examples([23]));
 schema!(Seconds, |s| s.schema_type(Type::Number).minimum(Some(0.001)).maximum(Some(31_622_400.0)).examples([10]));
+
+schema!(Auto, |s| s.schema_type(Type::String).enum_values(Some(["auto"])));
 
 impl utoipa::PartialSchema for Code {
     fn schema() -> RefOr<Schema> {

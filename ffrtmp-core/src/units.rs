@@ -77,6 +77,12 @@ impl Bitrate {
         Self(kbps.saturating_mul(1000).clamp(Self::MIN.0, Self::MAX.0))
     }
 
+    /// This rate times `numerator / denominator`, clamped to the accepted range.
+    #[must_use]
+    pub fn scaled(self, numerator: u64, denominator: u64) -> Self {
+        Self((self.0.saturating_mul(numerator) / denominator.max(1)).clamp(Self::MIN.0, Self::MAX.0))
+    }
+
     /// Bits per second.
     #[must_use]
     pub const fn bps(self) -> u64 {

@@ -1,6 +1,7 @@
 //! Which container, which codecs, and whether they go together.
 
 use super::OutputRequest;
+use crate::encoding::Selection;
 use crate::error::{Code, Error, Result};
 use crate::media::{AudioCodec, Container, MediaInfo, Target, VideoCodec};
 
@@ -8,7 +9,8 @@ use crate::media::{AudioCodec, Container, MediaInfo, Target, VideoCodec};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Carriage {
     pub(super) container: Container,
-    pub(super) video: Target<VideoCodec>,
+    /// `None` where the container holds sound only.
+    pub(super) video: Option<Target<VideoCodec>>,
     pub(super) audio: Target<AudioCodec>,
 }
 
@@ -53,9 +55,12 @@ impl OutputRequest {
 
     /// What will be done with the video stream of any source.
     #[must_use]
-    pub fn video_codec(&self) -> Target<VideoCodec> {
+    pub fn video_codec(&self) -> Option<Target<VideoCodec>> {
+        if self.parameters.video_stream == Some(Selection::None) {
+            return None;
+        }
         let container = self.named_container().unwrap_or(candidates(self)[0]);
-        self.video_target().unwrap_or(Target::Encode(container.default_video()))
+        carried_video(self, container)
     }
 
     fn codec_field(&self) -> &'static str {
@@ -63,11 +68,16 @@ impl OutputRequest {
     }
 }
 
+fn carried_video(request: &OutputRequest, container: Container) -> Option<Target<VideoCodec>> {
+    let default = container.default_video()?;
+    Some(request.video_target().unwrap_or(Target::Encode(default)))
+}
+
 impl Carriage {
     fn with(request: &OutputRequest, container: Container) -> Self {
         Self {
             container,
-            video: request.video_target().unwrap_or(Target::Encode(container.default_video())),
+            video: carried_video(request, container),
             audio: request.parameters.audio_codec.unwrap_or(Target::Encode(container.default_audio())),
         }
     }
@@ -75,7 +85,7 @@ impl Carriage {
     fn check(&self, request: &OutputRequest, source: Option<&MediaInfo>) -> Result<()> {
         self.check_encoded(request)?;
         let Some(info) = source else { return Ok(()) };
-        if let (Target::Copy, Some((stream, _))) = (self.video, info.best_video()) {
+        if let (Some(Target::Copy), Some((stream, _))) = (self.video, info.best_video()) {
             self.check_copied(&stream.codec, "video", "parameters.codec", takes_video(self.container))?;
         }
         if self.audio == Target::Copy {
@@ -89,7 +99,7 @@ impl Carriage {
     /// What can be said before the source is known.
     pub(super) fn check_encoded(&self, request: &OutputRequest) -> Result<()> {
         match self.video {
-            Target::Encode(codec) if !self.container.carries_video(codec) => {
+            Some(Target::Encode(codec)) if !self.container.carries_video(codec) => {
                 let taken = names(VideoCodec::ALL, |codec| self.container.carries_video(codec));
                 return Err(self.mismatch(codec.as_str(), request.codec_field(), &taken));
             }
@@ -139,6 +149,8 @@ fn takes_video(container: Container) -> Taken {
     match container {
         Container::Mkv => Taken::Anything,
         Container::Mp4 => Taken::Only(&["h264", "hevc", "vp9", "av1", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg"]),
+        Container::Fmp4 | Container::Hls | Container::Dash => Taken::Only(&["h264", "hevc", "vp9", "av1"]),
+        Container::Mp3 | Container::Flac | Container::Ogg => Taken::Only(&[]),
         Container::Webm => Taken::Only(&["vp8", "vp9", "av1"]),
         // MPEG-4 part 2 has no headers in its packets, and a transport stream keeps none elsewhere.
         Container::MpegTs => Taken::Only(&["h264", "hevc", "mpeg2video", "mpeg1video"]),
@@ -151,5 +163,9 @@ fn takes_audio(container: Container) -> Taken {
         Container::Mp4 => Taken::Only(&["aac", "mp3", "mp2", "ac3", "eac3", "opus", "flac", "alac", "dts"]),
         Container::Webm => Taken::Only(&["opus", "vorbis"]),
         Container::MpegTs => Taken::Only(&["aac", "mp3", "mp2", "ac3", "eac3", "opus", "dts"]),
+        Container::Fmp4 | Container::Hls | Container::Dash => Taken::Only(&["aac", "ac3", "eac3", "opus", "flac"]),
+        Container::Mp3 => Taken::Only(&["mp3"]),
+        Container::Flac => Taken::Only(&["flac"]),
+        Container::Ogg => Taken::Only(&["opus", "vorbis", "flac"]),
     }
 }

@@ -1,7 +1,8 @@
 //! Quality and bit rate: the table for streams whose output was named, the default quality for
 //! those that keep what they are.
 
-use super::{OutputRequest, RateControl};
+use super::{OutputRequest, RateControl, Vbv};
+use crate::encoding::{RateMode, Rendition};
 use crate::media::{AudioCodec, MediaInfo, VideoCodec};
 use crate::units::{Bitrate, Crf, FrameRate, RESOLUTION_NAMES, Resolution};
 
@@ -82,35 +83,71 @@ pub(super) const fn worst_quality(codec: VideoCodec) -> f64 {
     }
 }
 
-/// The bit rate of a stereo track: 128 kb/s of AAC, 96 kb/s of Opus.
+/// The bit rate of a stereo track: 128 kb/s of AAC, 96 kb/s of Opus, 192 kb/s of MP3. FLAC takes
+/// what it needs.
 #[must_use]
 pub fn default_audio(codec: AudioCodec) -> Bitrate {
     match codec {
-        AudioCodec::Aac => Bitrate::from_kbps(128),
+        AudioCodec::Aac | AudioCodec::Flac => Bitrate::from_kbps(128),
         AudioCodec::Opus => Bitrate::from_kbps(96),
+        AudioCodec::Mp3 => Bitrate::from_kbps(192),
     }
 }
 
-/// Quality or rate: what is asked for; else the table where the scenario names an output, is live,
-/// or the input is generated; else the default quality.
+/// Quality or rate: what is asked for, the rendition's own wish first; else the table where the
+/// scenario names an output, is live, or the input is generated; else the default quality. The
+/// rungs of a ladder without wishes get the table's rate.
 pub(super) fn choose(
     request: &OutputRequest,
+    wish: &Rendition,
     codec: VideoCodec,
     size: Resolution,
     fps: Option<FrameRate>,
     source: Option<&MediaInfo>,
 ) -> RateControl {
-    if let Some(crf) = request.parameters.crf {
-        return RateControl::Quality(crf);
+    let parameters = &request.parameters;
+    let max = wish.max_bitrate.or(parameters.max_bitrate);
+    let is_ladder = parameters.ladder.is_some();
+    let quality = |crf| RateControl::Quality { crf, cap: max.map(|max| vbv(max, parameters.buffer_size)) };
+    if let Some(crf) = wish.crf {
+        return quality(crf);
     }
-    if let Some(bitrate) = request.parameters.bitrate {
-        return RateControl::Average(bitrate);
+    let rate = |bitrate| average(request, max, bitrate);
+    if let Some(bitrate) = wish.bitrate {
+        return rate(bitrate);
     }
-    let named = request.scenario.names_output() || request.scenario.is_live_hint();
+    if let Some(crf) = parameters.crf {
+        return quality(crf);
+    }
+    if let Some(bitrate) = parameters.bitrate.filter(|_| !is_ladder) {
+        return rate(bitrate);
+    }
+    let named = request.scenario.names_output() || request.scenario.is_live_hint() || is_ladder;
     match source {
-        Some(_) if !named => RateControl::Quality(default_quality(codec)),
-        source => RateControl::Average(worthwhile(codec, size, fps, source)),
+        Some(_) if !named => quality(default_quality(codec)),
+        source => rate(worthwhile(codec, size, fps, source)),
     }
+}
+
+/// An average with bounds on bursts, so that players with small buffers keep up.
+fn average(request: &OutputRequest, max: Option<Bitrate>, bitrate: Bitrate) -> RateControl {
+    let parameters = &request.parameters;
+    if parameters.rate_mode == Some(RateMode::Cbr) {
+        return RateControl::Constant { bitrate, buffer: parameters.buffer_size.unwrap_or(bitrate) };
+    }
+    let cap = match max {
+        Some(max) => vbv(max.max(bitrate), parameters.buffer_size),
+        None => Vbv {
+            max_rate: bitrate.scaled(3, 2),
+            buffer: parameters.buffer_size.unwrap_or_else(|| bitrate.scaled(2, 1)),
+        },
+    };
+    RateControl::Average { bitrate, cap, two_pass: parameters.two_pass == Some(true) }
+}
+
+/// Two seconds of the bound, if the buffer is not given.
+fn vbv(max_rate: Bitrate, buffer: Option<Bitrate>) -> Vbv {
+    Vbv { max_rate, buffer: buffer.unwrap_or_else(|| max_rate.scaled(2, 1)) }
 }
 
 /// The bit rate of the table, but no more than the source has to give: its own bit rate, grown

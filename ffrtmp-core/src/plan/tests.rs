@@ -62,7 +62,7 @@ fn wish(scenario: &str) -> OutputRequest {
 
 fn encode(request: &OutputRequest, source: Option<&MediaInfo>) -> VideoEncode {
     match Plan::resolve(request, source).unwrap().video {
-        Some(VideoPlan::Encode(encode)) => encode,
+        Some(VideoPlan::Encode(mut pictures)) => pictures.renditions.remove(0),
         other => panic!("not an encode: {other:?}"),
     }
 }
@@ -161,8 +161,8 @@ fn containers_and_codecs() {
         ("720p-vp8", "a.mkv", "mkv", "vp8", "aac"),
     ] {
         let plan = Plan::resolve(&request(scenario, output, serde_json::json!({})), Some(&source)).unwrap();
-        let Some(VideoPlan::Encode(encode)) = plan.video else { panic!("{scenario}") };
-        let Some(AudioPlan::Encode { codec, .. }) = plan.audio else { panic!("{scenario}") };
+        let encode = plan.renditions().first().unwrap_or_else(|| panic!("{scenario}"));
+        let AudioWork::Encode(AudioEncode { codec, .. }) = plan.audio[0].work else { panic!("{scenario}") };
         let found = (plan.container.as_str(), encode.codec.as_str(), codec.as_str());
         assert_eq!(found, (container, video, audio), "{scenario} to {output:?}");
     }
@@ -192,7 +192,7 @@ fn streams_are_copied_where_the_container_carries_them() {
         match (result, found) {
             (Ok(plan), Ok(container)) => {
                 assert_eq!(plan.container.as_str(), container, "{video} + {audio} to {output:?}");
-                assert_eq!((plan.video, plan.audio), (Some(VideoPlan::Copy), Some(AudioPlan::Copy)));
+                assert_eq!((plan.video, plan.audio[0].work), (Some(VideoPlan::Copy(0)), AudioWork::Copy));
             }
             (Err(error), Err((field, codec))) => {
                 assert_eq!((error.code(), error.field_name()), (Code::ContainerMismatch, Some(field)));
@@ -249,10 +249,10 @@ fn sources_without_streams_and_without_pictures() {
     assert_eq!(Plan::resolve(&wish(""), Some(&nothing)).unwrap_err().code(), Code::InputUnsupported);
     let only_sound = MediaInfo { streams: vec![sound("mp3")], ..MediaInfo::default() };
     let plan = Plan::resolve(&wish(""), Some(&only_sound)).unwrap();
-    assert!(plan.video.is_none() && plan.audio.is_some());
+    assert!(plan.video.is_none() && plan.audio.len() == 1);
     let mut silent = picture(640, 360, (1, 1), 0);
     silent.streams.truncate(1);
-    assert!(Plan::resolve(&wish(""), Some(&silent)).unwrap().audio.is_none());
+    assert!(Plan::resolve(&wish(""), Some(&silent)).unwrap().audio.is_empty());
     let tiny = picture(15, 3, (1, 1), 0);
     assert_eq!(Plan::resolve(&wish(""), Some(&tiny)).unwrap_err().code(), Code::InputUnsupported);
     assert_eq!(encode(&wish("720p"), Some(&tiny)).size.to_string(), "1280x256");
@@ -266,8 +266,8 @@ fn sources_without_streams_and_without_pictures() {
 #[test]
 fn quality_or_rate() {
     let bits = |rate: RateControl| match rate {
-        RateControl::Average(bitrate) => bitrate.to_string(),
-        RateControl::Quality(crf) => format!("crf {crf}"),
+        RateControl::Average { bitrate, .. } | RateControl::Constant { bitrate, .. } => bitrate.to_string(),
+        RateControl::Quality { crf, .. } => format!("crf {crf}"),
     };
     let mut known = picture(1280, 720, (1, 1), 0);
     known.streams[0].bit_rate = Some(1_200_000);
@@ -323,8 +323,8 @@ fn audio_rates() {
         (serde_json::json!({}), "a.webm", "96k"),
         (serde_json::json!({"audio_bitrate": "64k"}), "a.webm", "64k"),
     ] {
-        match Plan::resolve(&request("", output, parameters), None).unwrap().audio {
-            Some(AudioPlan::Encode { bitrate, .. }) => assert_eq!(bitrate.to_string(), expected),
+        match Plan::resolve(&request("", output, parameters), None).unwrap().audio[0].work {
+            AudioWork::Encode(AudioEncode { bitrate, .. }) => assert_eq!(bitrate.to_string(), expected),
             other => panic!("{other:?}"),
         }
     }

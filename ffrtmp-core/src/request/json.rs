@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
+use crate::encoding::{EncoderOptions, Ladder, Rendition, Stills};
 use crate::error::{Code, Error, Result, nearest};
 use crate::job::{JobRequest, Parameters, ResourceLimits};
 use crate::units::{Crf, Seconds};
@@ -60,10 +61,77 @@ fn parameters(mut fields: Fields) -> Result<Parameters> {
         audio_codec: fields.named("audio_codec")?,
         audio_bitrate: fields.number_or_text("audio_bitrate")?,
         container: fields.named("container")?,
+        encoder: fields.named("encoder")?,
+        hardware: fields.named("hardware")?,
+        max_bitrate: fields.number_or_text("max_bitrate")?,
+        buffer_size: fields.number_or_text("buffer_size")?,
+        rate_mode: fields.named("rate_mode")?,
+        two_pass: fields.truth("two_pass")?,
+        keyframe_interval: fields.number_or_text("keyframe_interval")?,
+        scene_cut: fields.truth("scene_cut")?,
+        bit_depth: fields.integer("bit_depth")?,
+        deinterlace: fields.named("deinterlace")?,
+        tone_map: fields.named("tone_map")?,
+        timing: fields.named("timing")?,
+        encoder_options: encoder_options(fields.object("encoder_options")?)?,
+        audio_channels: fields.number_or_text("audio_channels")?,
+        audio_sample_rate: fields.integer("audio_sample_rate")?,
+        subtitle_codec: fields.named("subtitle_codec")?,
+        video_stream: fields.number_or_text("video_stream")?,
+        audio_streams: fields.number_or_text("audio_streams")?,
+        subtitle_streams: fields.number_or_text("subtitle_streams")?,
+        ladder: fields.ladder("ladder")?,
+        segment_duration: fields.number_or_text("segment_duration")?,
+        segment_type: fields.named("segment_type")?,
+        stills: stills(fields.object("stills")?)?,
+        chunks: fields.named("chunks")?,
     };
     fields.known.push("resource_limits");
     fields.nothing_left()?;
     Ok(parameters)
+}
+
+fn encoder_options(mut fields: Fields) -> Result<EncoderOptions> {
+    let options = EncoderOptions {
+        tune: fields.named("tune")?,
+        profile: fields.named("profile")?,
+        level: fields.number("level")?,
+        b_frames: fields.integer("b_frames")?,
+        references: fields.integer("references")?,
+        lookahead: fields.integer("lookahead")?,
+        aq_mode: fields.integer("aq_mode")?,
+        aq_strength: fields.number("aq_strength")?,
+        tile_columns: fields.integer("tile_columns")?,
+        tile_rows: fields.integer("tile_rows")?,
+        film_grain: fields.integer("film_grain")?,
+    };
+    fields.nothing_left()?;
+    Ok(options)
+}
+
+fn stills(mut fields: Fields) -> Result<Stills> {
+    let stills = Stills {
+        poster: fields.number_or_text("poster")?,
+        thumbnails: fields.integer("thumbnails")?,
+        thumbnail_width: fields.integer("thumbnail_width")?,
+        sprite_interval: fields.number_or_text("sprite_interval")?,
+        sprite_width: fields.integer("sprite_width")?,
+        sprite_columns: fields.integer("sprite_columns")?,
+    };
+    fields.nothing_left()?;
+    Ok(stills)
+}
+
+fn rendition(mut fields: Fields) -> Result<Rendition> {
+    let rendition = Rendition {
+        name: fields.text("name")?,
+        resolution: fields.named("resolution")?,
+        bitrate: fields.number_or_text("bitrate")?,
+        max_bitrate: fields.number_or_text("max_bitrate")?,
+        crf: fields.number_or_text("crf")?,
+    };
+    fields.nothing_left()?;
+    Ok(rendition)
 }
 
 fn limits(mut fields: Fields) -> Result<ResourceLimits> {
@@ -149,6 +217,43 @@ impl Fields {
         }
     }
 
+    fn truth(&mut self, name: &'static str) -> Result<Option<bool>> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Bool(truth)) => Ok(Some(truth)),
+            Some(other) => Err(self.wrong_type(name, "true or false", &other)),
+        }
+    }
+
+    fn number(&mut self, name: &'static str) -> Result<Option<f64>> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Number(number)) => Ok(number.as_f64()),
+            Some(other) => Err(self.wrong_type(name, "a number", &other)),
+        }
+    }
+
+    /// A text such as `1080p:5M,720p`, or a list of texts and objects.
+    fn ladder(&mut self, name: &'static str) -> Result<Option<Ladder>> {
+        let ladder = match self.take(name) {
+            None => return Ok(None),
+            Some(Value::String(text)) => self.read(name, &text)?,
+            Some(Value::Array(items)) => {
+                let read = |(index, item): (usize, Value)| {
+                    let name = format!("{name}[{index}]");
+                    match item {
+                        Value::Object(fields) => rendition(Self::new(&self.path_of(&name), fields)),
+                        item => self.read_item(&name, &item),
+                    }
+                };
+                Ladder::Renditions(items.into_iter().take(MAX_ITEMS).enumerate().map(read).collect::<Result<_>>()?)
+            }
+            Some(other) => return Err(self.wrong_type(name, "auto, a text such as 1080p:5M,720p, or a list", &other)),
+        };
+        ladder.check()?;
+        Ok(Some(ladder))
+    }
+
     fn integer<T: TryFrom<u64>>(&mut self, name: &'static str) -> Result<Option<T>> {
         let Some(value) = self.take(name) else { return Ok(None) };
         if let Some(number) = value.as_u64().and_then(|number| T::try_from(number).ok()) {
@@ -211,6 +316,8 @@ impl Fields {
     }
 }
 
+/// Items of a list that are looked at; no list may be so long.
+const MAX_ITEMS: usize = 100;
 /// Longest text of a value that has a notation, such as a bit rate or an id.
 const MAX_NOTATION: usize = 100;
 

@@ -149,7 +149,7 @@ fn wrong_values_are_refused_by_name() {
         (json!({"parameters": {"codec": "h2644"}}), "parameters.codec"),
         (json!({"parameters": {"resolution": "1080pp"}}), "parameters.resolution"),
         (json!({"parameters": {"resolution": long}}), "parameters.resolution"),
-        (json!({"parameters": {"audio_codec": "mp3"}}), "parameters.audio_codec"),
+        (json!({"parameters": {"audio_codec": "vorbis"}}), "parameters.audio_codec"),
         (json!({"parameters": {"container": "avi"}}), "parameters.container"),
         (json!({"parameters": {"crf": 20, "bitrate": "2M"}}), "parameters.crf"),
         (json!({"parameters": {"codec": "copy"}}), "parameters.codec"),

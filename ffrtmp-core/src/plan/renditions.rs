@@ -1,0 +1,150 @@
+//! The renditions of a job: one, or a ladder with the largest first.
+
+use super::{Gop, OutputRequest, VideoEncode, rate, size, whole_seconds};
+use crate::encoding::{EncoderOptions, Hardware, Ladder, Rendition};
+use crate::error::{Code, Error, Result};
+use crate::media::{MediaInfo, VideoCodec, VideoInfo};
+use crate::units::{FrameRate, PictureSize, RESOLUTION_NAMES, Resolution};
+
+/// Heights of an automatic ladder.
+const AUTOMATIC: [&str; 4] = ["1080p", "720p", "480p", "360p"];
+/// Seconds between key frames of ladders and segments when nothing else is asked for.
+const ALIGNED_GOP_SECONDS: u32 = 2;
+
+/// Plans every rendition.
+///
+/// # Errors
+/// Those of the picture size; `invalid_field` for two renditions of one name.
+pub(super) fn plan(
+    request: &OutputRequest,
+    codec: VideoCodec,
+    fps: Option<FrameRate>,
+    picture: Option<&VideoInfo>,
+    source: Option<&MediaInfo>,
+) -> Result<Vec<VideoEncode>> {
+    let wishes = wishes(request, picture);
+    let is_ladder = request.parameters.ladder.is_some();
+    let mut planned: Vec<VideoEncode> =
+        wishes.iter().map(|wish| one(request, wish, codec, fps, picture, source)).collect::<Result<_>>()?;
+    planned.sort_by_key(|rendition| std::cmp::Reverse(rendition.size.pixels()));
+    if matches!(request.parameters.ladder, Some(Ladder::Auto(_))) {
+        planned.dedup_by_key(|rendition| rendition.size);
+    }
+    for (place, rendition) in planned.iter().enumerate().filter(|_| is_ladder) {
+        if planned[..place].iter().any(|other| other.name == rendition.name) {
+            let what = format!("two renditions are named {}", rendition.name);
+            return Err(Error::new(Code::InvalidField, what).field("parameters.ladder").hint("give each its own name"));
+        }
+    }
+    Ok(planned)
+}
+
+fn wishes(request: &OutputRequest, picture: Option<&VideoInfo>) -> Vec<Rendition> {
+    let parameters = &request.parameters;
+    let single = Rendition { resolution: parameters.resolution.or(request.scenario.size), ..Rendition::default() };
+    match &parameters.ladder {
+        None => vec![single],
+        Some(Ladder::Renditions(renditions)) => renditions.clone(),
+        Some(Ladder::Auto(_)) => automatic(picture, single.resolution),
+    }
+}
+
+/// The usual heights, no larger than the source or the size that was asked for.
+fn automatic(picture: Option<&VideoInfo>, top: Option<PictureSize>) -> Vec<Rendition> {
+    let source = picture.map(|video| video.width.min(video.height));
+    let bound = top.map(|size| size.resolution().height).into_iter().chain(source).min().unwrap_or(u32::MAX);
+    let fits = |name: &&&str| RESOLUTION_NAMES.iter().any(|(own, size)| own == *name && size.height <= bound);
+    let mut rungs: Vec<Rendition> = AUTOMATIC
+        .iter()
+        .filter(fits)
+        .filter_map(|name| Some(Rendition { resolution: Some(name.parse().ok()?), ..Rendition::default() }))
+        .collect();
+    if rungs.is_empty() {
+        rungs.push(Rendition { resolution: top, ..Rendition::default() });
+    }
+    rungs
+}
+
+fn one(
+    request: &OutputRequest,
+    wish: &Rendition,
+    codec: VideoCodec,
+    fps: Option<FrameRate>,
+    picture: Option<&VideoInfo>,
+    source: Option<&MediaInfo>,
+) -> Result<VideoEncode> {
+    let parameters = &request.parameters;
+    let (size, sample_aspect_ratio) = size::fit(wish.resolution, picture)?;
+    Ok(VideoEncode {
+        name: wish.name.clone().unwrap_or_else(|| name(size, wish.resolution)),
+        codec,
+        encoder: parameters.encoder,
+        hardware: parameters.hardware.unwrap_or(Hardware::Auto),
+        size,
+        sample_aspect_ratio,
+        fps,
+        bit_depth: parameters.bit_depth,
+        rate: rate::choose(request, wish, codec, size, fps, source),
+        preset: parameters.preset.as_ref().map(|preset| preset.to_ascii_lowercase()),
+        gop: gop(request),
+        options: parameters.encoder_options,
+    })
+}
+
+/// The name that the size was asked for by, or the shorter side.
+fn name(size: Resolution, wish: Option<PictureSize>) -> String {
+    match wish {
+        Some(wish @ PictureSize::Bound(_)) => wish.to_string(),
+        _ => format!("{}p", size.width.min(size.height)),
+    }
+}
+
+fn gop(request: &OutputRequest) -> Gop {
+    let parameters = &request.parameters;
+    let aligned = parameters.ladder.is_some() || request.named_container().is_some_and(|to| to.is_segmented());
+    let interval = parameters.keyframe_interval;
+    match (aligned, parameters.scene_cut) {
+        (false, None | Some(true)) => interval.map_or(Gop::Free, Gop::AtMost),
+        (false, Some(false)) => Gop::Fixed(interval.unwrap_or_else(|| whole_seconds(10))),
+        (true, Some(true)) => Gop::FixedAndCuts(interval.unwrap_or_else(|| whole_seconds(ALIGNED_GOP_SECONDS))),
+        (true, _) => Gop::Fixed(interval.unwrap_or_else(|| whole_seconds(ALIGNED_GOP_SECONDS))),
+    }
+}
+
+impl OutputRequest {
+    /// Refuses options that no encoder has.
+    pub(super) fn check_options(&self) -> Result<()> {
+        let EncoderOptions {
+            level,
+            b_frames,
+            references,
+            lookahead,
+            aq_mode,
+            aq_strength,
+            tile_columns,
+            tile_rows,
+            film_grain,
+            tune: _,
+            profile: _,
+        } = self.parameters.encoder_options;
+        let whole = |value: Option<u8>| value.map(f64::from);
+        for (name, value, least, most) in [
+            ("level", level, 1.0, 7.3),
+            ("b_frames", whole(b_frames), 0.0, 16.0),
+            ("references", whole(references), 1.0, 16.0),
+            ("lookahead", lookahead.map(f64::from), 0.0, 250.0),
+            ("aq_mode", whole(aq_mode), 0.0, 4.0),
+            ("aq_strength", aq_strength, 0.0, 3.0),
+            ("tile_columns", whole(tile_columns), 0.0, 6.0),
+            ("tile_rows", whole(tile_rows), 0.0, 6.0),
+            ("film_grain", whole(film_grain), 0.0, 50.0),
+        ] {
+            if let Some(value) = value.filter(|value| !(least..=most).contains(value)) {
+                return Err(Error::new(Code::InvalidField, format!("{value} is out of range"))
+                    .field(format!("parameters.encoder_options.{name}"))
+                    .hint(format!("give {least} to {most}")));
+            }
+        }
+        Ok(())
+    }
+}
