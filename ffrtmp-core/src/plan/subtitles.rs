@@ -126,6 +126,12 @@ pub fn is_text(source_codec: &str) -> bool {
     Nature::of(source_codec) == Nature::Text
 }
 
+/// Whether the codec is known to be pictures.
+#[must_use]
+pub fn is_pictures(source_codec: &str) -> bool {
+    Nature::of(source_codec) == Nature::Pictures
+}
+
 /// The wish that stands for the source's own codec.
 fn own_codec(source_codec: &str) -> Option<SubtitleCodec> {
     SubtitleCodec::ALL.iter().copied().find(|codec| match codec {

@@ -31,6 +31,7 @@ mod reaper;
 mod report;
 mod session;
 mod stage;
+mod subtitles;
 mod sys;
 mod timeline;
 mod verify;

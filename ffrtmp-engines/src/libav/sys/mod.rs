@@ -13,6 +13,7 @@ pub(crate) mod log;
 mod names;
 mod output;
 mod process;
+mod subtitle;
 
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::fmt;
@@ -28,6 +29,7 @@ pub(crate) use io::Guard;
 pub(crate) use names::{Color, bit_depth, has_alpha, has_encoder, has_filter, is_rgb};
 pub(crate) use output::{Output, StreamShape, WriteFault};
 pub(crate) use process::{Usage, libraries, libraries_match, quiet_svt};
+pub(crate) use subtitle::{Event, SubtitleDecoder, SubtitleEncoder};
 
 /// A code that a C function answered with instead of success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
