@@ -18,6 +18,7 @@
 //! What is not here: choosing what to make (`ffrtmp_core::plan`), and protection against a decoder
 //! that crashes, which is the isolated engine's part.
 
+mod attached;
 mod audio;
 mod capabilities;
 mod copy;

@@ -4,6 +4,7 @@
 //! job does with these types is in the parent folder.
 #![allow(unsafe_code, reason = "calls the C libraries of FFmpeg")]
 
+mod attached;
 mod codec;
 mod frame;
 mod graph;
