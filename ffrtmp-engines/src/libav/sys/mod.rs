@@ -5,6 +5,7 @@
 #![allow(unsafe_code, reason = "calls the C libraries of FFmpeg")]
 
 mod attached;
+mod canvas;
 mod codec;
 mod frame;
 mod graph;
@@ -22,6 +23,7 @@ use std::ptr;
 
 use ffmpeg_sys_next as ffi;
 
+pub(crate) use canvas::Canvas;
 pub(crate) use codec::{AudioFormat, Decoder, Encoder, HardwareDevice, VideoFormat};
 pub(crate) use frame::{Frame, Packet};
 pub(crate) use graph::{Graph, Pulled};
