@@ -5,7 +5,6 @@ use std::path::Path;
 
 use ffrtmp::core::job::{Classification, EngineName, Job, JobReport, JobState, Queue};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use crate::cluster::{AgentSetup, Cluster, Setup};
 use crate::media::{self, Seen};
@@ -149,8 +148,7 @@ fn check_report(job: &Job, report: &JobReport, seen: &Seen) {
     let path = report.output_uri.as_deref().expect("an output");
     let bytes = fs::read(path).expect("the output");
     assert_eq!((report.size_bytes, report.output_bytes), (bytes.len() as u64, bytes.len() as u64), "{context}");
-    let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(report.hash, Some(format!("sha256:{digest}")), "{context}");
+    assert_eq!(report.hash, Some(format!("blake3:{}", blake3::hash(&bytes).to_hex())), "{context}");
     assert_eq!(report.frames, seen.picture.frames, "{context}");
     assert!((report.duration_seconds - seen.duration).abs() < 0.1, "{} s: {context}", seen.duration);
     for (name, value) in [

@@ -12,92 +12,46 @@ use ffrtmp_core::units::{FrameRate, Ratio};
 
 use super::fault::failed;
 use super::sys::log::Collector;
-use super::sys::{Guard, Input, InputLimits, OpenError, StreamView, TimeBase};
-
-/// Demuxers that read one file and open no other. Playlists, scripts, session descriptions,
-/// image sequences and devices are not among them.
-const DEMUXERS: &[&str] = &[
-    "aac",
-    "ac3",
-    "aiff",
-    "amr",
-    "asf",
-    "asf_o",
-    "au",
-    "av1",
-    "avi",
-    "caf",
-    "dnxhd",
-    "dts",
-    "dtshd",
-    "dv",
-    "eac3",
-    "flac",
-    "flv",
-    "gif",
-    "gxf",
-    "h263",
-    "h264",
-    "hevc",
-    "ivf",
-    "live_flv",
-    "loas",
-    "m4v",
-    "matroska",
-    "mjpeg",
-    "mjpeg_2000",
-    "mlp",
-    "mov",
-    "mp3",
-    "mpeg",
-    "mpegts",
-    "mpegvideo",
-    "mxf",
-    "nsv",
-    "nut",
-    "obu",
-    "ogg",
-    "rm",
-    "truehd",
-    "tta",
-    "vc1",
-    "voc",
-    "vvc",
-    "w64",
-    "wav",
-    "webm",
-    "wtv",
-    "wv",
-    "y4m",
-    "yuv4mpegpipe",
-];
+use super::sys::{Facts, Guard, Input, InputLimits, OpenError, Parts, StreamView, TimeBase};
 
 /// First bytes of every HLS playlist.
 const PLAYLIST: &[u8; 7] = b"#EXTM3U";
 
+/// How the streams of a file are to be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum View {
+    /// Everything about them, as a player sees them.
+    Full,
+    /// When they begin for a player, and what the header says besides.
+    Starts,
+    /// What the header says, and packets as they lie in the file, without edit lists.
+    Raw,
+}
+
 /// Opens a file, within bounds.
 pub(super) fn open(path: &Path, bounds: &MediaBounds, control: &Control) -> Result<(Input, u64)> {
-    open_with(path, bounds, control, true)
-}
-
-/// Opens a file as its packets lie in it, without obeying edit lists.
-pub(super) fn open_raw(path: &Path, bounds: &MediaBounds, control: &Control) -> Result<(Input, u64)> {
-    open_with(path, bounds, control, false)
-}
-
-fn open_with(path: &Path, bounds: &MediaBounds, control: &Control, edit_lists: bool) -> Result<(Input, u64)> {
     let (file, size) = open_file(path)?;
     if is_playlist(&file) {
         return Err(refusal(OpenError::Refused("hls".to_owned()), bounds).field("input"));
     }
+    let input = open_parts(Parts::new([(file, size)]), View::Full, bounds, control)?;
+    Ok((input, size))
+}
+
+/// Opens files that are one file in pieces, within bounds.
+pub(super) fn open_parts(parts: Parts, view: View, bounds: &MediaBounds, control: &Control) -> Result<Input> {
     let limits = InputLimits {
-        formats: DEMUXERS,
         max_streams: bounds.max_streams,
         max_pixels: bounds.max_pixels,
         time: bounds.max_probe,
-        edit_lists,
+        edit_lists: view != View::Raw,
+        facts: match view {
+            View::Full => all_facts(),
+            View::Starts => Facts::Starts,
+            View::Raw => Facts::Header,
+        },
     };
-    let input = match Input::open(file, Guard::new(control.clone()), &limits) {
+    let input = match Input::open(parts, Guard::new(control.clone()), &limits) {
         Ok(input) => input,
         Err(error) => {
             control.checkpoint()?;
@@ -106,8 +60,16 @@ fn open_with(path: &Path, bounds: &MediaBounds, control: &Control, edit_lists: b
     };
     control.checkpoint()?;
     check_bounds(&input, bounds)?;
-    Ok((input, size))
+    Ok(input)
 }
+
+#[cfg(not(test))]
+const fn all_facts() -> Facts {
+    Facts::All
+}
+
+#[cfg(test)]
+use tests::all_facts;
 
 /// Describes an opened file.
 pub(super) fn describe(input: &Input, size_bytes: u64) -> MediaInfo {
@@ -323,19 +285,4 @@ fn describe_audio(stream: StreamView<'_>) -> AudioInfo {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ONE: i32 = 1 << 16;
-
-    #[test]
-    fn display_matrices_become_turns() {
-        let matrix = |a, b, c, d| Orientation::from_matrix([a, b, 0, c, d, 0, 0, 0, 1 << 30]);
-        assert_eq!(matrix(ONE, 0, 0, ONE), Orientation::default());
-        assert_eq!(matrix(0, ONE, -ONE, 0), Orientation { degrees: 90, mirrored: false });
-        assert_eq!(matrix(-ONE, 0, 0, -ONE), Orientation { degrees: 180, mirrored: false });
-        assert_eq!(matrix(0, -ONE, ONE, 0), Orientation { degrees: 270, mirrored: false });
-        assert_eq!(matrix(ONE, 0, 0, -ONE), Orientation { degrees: 0, mirrored: true });
-        assert_eq!(matrix(0, 0, 0, 0), Orientation::default());
-    }
-}
+mod tests;

@@ -1,54 +1,84 @@
 //! What an attempt measured.
 
 use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
-use ffrtmp_core::error::Result;
-use ffrtmp_core::job::JobReport;
-use ffrtmp_core::plan::{Plan, VideoPlan};
-use sha2::{Digest, Sha256};
+use ffrtmp_core::error::{Code, Error, Result};
+use ffrtmp_core::job::{JobReport, OutputFile, RenditionReport};
+use ffrtmp_core::media::StreamKind;
+use ffrtmp_core::plan::Plan;
 
 use super::fault::file_failed;
+use super::limit::Limit;
 use super::meter::Meter;
-use super::mux::Lane;
 use super::notes::Notes;
-use super::session::Limit;
-use super::sys::Usage;
+use super::outputs::Written;
+use super::sys::{Measured, Parts, Usage};
 
 /// Describes the output; wall and CPU time follow in [`add_usage`].
 pub(super) fn describe(
     plan: &Plan,
-    lanes: &[Lane],
-    output: &Path,
-    encoder: Option<String>,
+    written: &[Written],
+    encoders: Vec<String>,
     input_bytes: u64,
     notes: Notes<'_>,
-    limit: &Limit<'_>,
+    limit: &Limit,
 ) -> Result<JobReport> {
-    let (hash, size_bytes) = digest(output, limit)?;
-    let video = lanes.iter().find(|lane| lane.is_video);
-    let filled = || lanes.iter().filter(|lane| lane.packets > 0);
+    let mut files = Vec::new();
+    let directory = written.first().and_then(|sink| sink.primary.parent());
+    for path in written.iter().flat_map(|sink| &sink.files) {
+        let Measured { size_bytes, hash } = digest(path, limit)?;
+        let relative = directory.and_then(|directory| path.strip_prefix(directory).ok()).unwrap_or(path);
+        files.push(OutputFile { path: relative.to_string_lossy().into_owned(), size_bytes, hash });
+    }
+    let lanes = || written.iter().flat_map(|sink| &sink.lanes);
+    let video = lanes().find(|lane| lane.is_video());
+    let filled = || lanes().filter(|lane| lane.packets > 0 && lane.kind != StreamKind::Subtitle);
     let first = filled().map(|lane| lane.first.max(0.0)).fold(f64::INFINITY, f64::min);
     let duration_seconds = (filled().map(|lane| lane.end).fold(0.0, f64::max) - first).max(0.0);
-    notes.info(&format!("verified {size_bytes} bytes, {duration_seconds:.3} s"));
+    let bit_rate = |bytes: u64| if duration_seconds > 0.0 { (bytes as f64 * 8.0 / duration_seconds) as u64 } else { 0 };
+    let output_bytes: u64 = files.iter().map(|file| file.size_bytes).sum();
+    let size_bytes = files.first().map_or(0, |file| file.size_bytes);
+    notes.info(&format!("verified {output_bytes} bytes, {duration_seconds:.3} s"));
+    let renditions = renditions(plan, written, &encoders, &bit_rate);
     Ok(JobReport {
         size_bytes,
-        output_bytes: size_bytes,
+        output_bytes,
         duration_seconds,
         frames: video.map_or(0, |lane| lane.packets),
         input_bytes,
-        hash: Some(hash),
-        video_encoder: encoder,
+        hash: files.first().map(|file| file.hash.clone()),
+        video_encoder: encoders.first().cloned(),
         video_codec: video.map(|lane| lane.codec.clone()),
-        resolution: match &plan.video {
-            Some(VideoPlan::Encode(plan)) => Some(plan.size.to_string()),
-            _ => None,
-        },
-        bit_rate: if duration_seconds > 0.0 { (size_bytes as f64 * 8.0 / duration_seconds) as u64 } else { 0 },
+        resolution: plan.renditions().first().map(|plan| plan.size.to_string()),
+        bit_rate: bit_rate(size_bytes),
         warnings: notes.into_warnings(),
+        files: if files.len() > 1 { files } else { Vec::new() },
+        renditions,
         ..JobReport::default()
     })
+}
+
+/// What became of every rung of a ladder.
+fn renditions(
+    plan: &Plan,
+    written: &[Written],
+    encoders: &[String],
+    bit_rate: &dyn Fn(u64) -> u64,
+) -> Vec<RenditionReport> {
+    let planned = plan.renditions();
+    if planned.len() < 2 {
+        return Vec::new();
+    }
+    let lanes = written.iter().flat_map(|sink| &sink.lanes).filter(|lane| lane.is_video());
+    let each = planned.iter().zip(encoders).zip(lanes).map(|((planned, encoder), lane)| RenditionReport {
+        name: planned.name.clone(),
+        resolution: planned.size.to_string(),
+        video_encoder: encoder.clone(),
+        frames: lane.packets,
+        bit_rate: bit_rate(lane.bytes),
+    });
+    each.collect()
 }
 
 /// Adds time and memory. Both are of the whole process, so they are exact only where it does
@@ -63,18 +93,11 @@ pub(super) fn add_usage(report: &mut JobReport, meter: &Meter, before: Usage) {
     report.peak_memory_bytes = after.peak_memory_bytes;
 }
 
-fn digest(path: &Path, limit: &Limit<'_>) -> Result<(String, u64)> {
-    let mut file = File::open(path).map_err(file_failed)?;
-    let mut buffer = vec![0; 1 << 18];
-    let (mut digest, mut size) = (Sha256::new(), 0);
-    loop {
-        limit.control.checkpoint()?;
-        match file.read(&mut buffer).map_err(file_failed)? {
-            0 => return Ok((format!("sha256:{:x}", digest.finalize()), size)),
-            count => {
-                digest.update(&buffer[..count]);
-                size += count as u64;
-            }
-        }
-    }
+/// Size and hash of a file.
+fn digest(path: &Path, limit: &Limit) -> Result<Measured> {
+    limit.control.checkpoint()?;
+    let file = File::open(path).map_err(file_failed)?;
+    let length = file.metadata().map_err(file_failed)?.len();
+    let mut measured = Parts::hashed([(file, length)]).measure().map_err(file_failed)?;
+    measured.pop().ok_or_else(|| Error::new(Code::Storage, "the output cannot be read back").field("output"))
 }

@@ -1,22 +1,85 @@
-//! Reads the output back and compares it with what was meant and with what was written.
+//! Reads outputs back and compares them with what was meant and with what was written.
+//!
+//! One pass does everything: the packets are counted and timed, those at the sampled points are
+//! kept and decoded (`sampling.rs`), and the bytes are hashed as they come by. That the container
+//! has its end is in `complete.rs`.
 
-use std::path::Path;
+mod complete;
+mod sampling;
 
-use ffrtmp_core::engine::MediaBounds;
+use std::path::{Path, PathBuf};
+
+use ffrtmp_core::engine::{Control, MediaBounds};
 use ffrtmp_core::error::{Code, Error, Result};
-use ffrtmp_core::media::{Container, VideoCodec};
-use ffrtmp_core::plan::{Plan, VideoPlan};
+use ffrtmp_core::media::{Container, StreamKind, VideoCodec};
+use ffrtmp_core::plan::VideoEncode;
 
+use super::limit::Limit;
 use super::mux::Lane;
 use super::notes::Notes;
-use super::probe;
-use super::session::Limit;
-use super::sys::{AvError, Input, Packet};
+use super::probe::{self, View};
+use super::sys::{AvError, Input, Measured, Packet, Parts, StreamView};
+use sampling::Samples;
 
 /// Rounding of time bases, in seconds.
 const SLACK: f64 = 0.05;
 
-/// What a lane turned out to hold.
+/// What a file shall hold.
+#[derive(Clone, Debug)]
+pub(super) struct Expected {
+    /// Of the file itself: never a manifest.
+    pub(super) container: Container,
+    /// Streams of pictures, sound and subtitles in the order of the file. Cover art, attachments
+    /// and data may come besides.
+    pub(super) lanes: Vec<ExpectedLane>,
+}
+
+/// What a stream of it shall hold.
+#[derive(Clone, Debug)]
+pub(super) struct ExpectedLane {
+    /// Name of the codec, ours or libav's.
+    pub(super) codec: String,
+    /// `Video`, `Audio` or `Subtitle`.
+    pub(super) kind: StreamKind,
+    pub(super) origin: Origin,
+    /// Stream of the source that it comes from, for messages.
+    pub(super) source: Option<usize>,
+    /// Pixels across and down, where the plan says.
+    pub(super) size: Option<(u32, u32)>,
+    pub(super) packets: u64,
+    /// Presentation of the first packet and end of the last one, in seconds.
+    pub(super) first: f64,
+    pub(super) end: f64,
+    /// Length of the longest packet, in seconds.
+    pub(super) longest: f64,
+}
+
+/// Where the packets of a stream came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// An encoder of ours: all sampled points must decode.
+    Encoded,
+    /// The source: what is damaged there is damaged here, but something must decode.
+    Copied,
+}
+
+/// An output and what it shall hold.
+#[derive(Clone, Debug)]
+pub(super) struct Output {
+    /// The file, or what makes one file end to end: an initialisation segment with its segments.
+    pub(super) parts: Vec<PathBuf>,
+    pub(super) expected: Expected,
+}
+
+/// A file that turned out as meant.
+#[derive(Clone, Debug)]
+pub(super) struct Verified {
+    #[allow(dead_code, reason = "told apart by their place while there is one output")]
+    pub(super) path: PathBuf,
+    pub(super) measured: Measured,
+}
+
+/// What a stream turned out to hold.
 #[derive(Clone, Copy, Default)]
 struct Found {
     packets: u64,
@@ -24,113 +87,254 @@ struct Found {
     end: f64,
 }
 
-/// Streams that nothing came for are worth a warning only.
+/// Checks one file. Streams that nothing came for are worth a warning only.
 ///
 /// # Errors
 /// `verify_failed` with the difference; `canceled`.
-pub(super) fn check(plan: &Plan, lanes: &[Lane], path: &Path, limit: &Limit<'_>, notes: &mut Notes<'_>) -> Result<()> {
-    // The muxer drops tracks without samples.
-    let drops_empty = plan.container == Container::Mp4;
-    for lane in lanes.iter().filter(|lane| lane.packets == 0) {
-        notes.warn(empty(lane, drops_empty));
-    }
-    let lanes: Vec<&Lane> = lanes.iter().filter(|lane| lane.packets > 0 || !drops_empty).collect();
-    check_file(plan, &lanes, path, limit)
+pub(super) fn check(
+    container: Container,
+    rendition: Option<&VideoEncode>,
+    lanes: &[Lane],
+    path: &Path,
+    limit: &Limit,
+    notes: &mut Notes<'_>,
+) -> Result<Measured> {
+    let size = rendition.map(|rendition| (rendition.size.width, rendition.size.height));
+    let expected = Expected { container, lanes: lanes.iter().map(|lane| ExpectedLane::of(lane, size)).collect() };
+    let output = Output { parts: vec![path.to_owned()], expected };
+    let mut verified = check_all(&[output], &limit.bounds, &limit.control, notes)?;
+    verified.pop().map(|verified| verified.measured).ok_or_else(|| differs("it cannot be read back"))
 }
 
-fn empty(lane: &Lane, dropped: bool) -> String {
-    let (kind, what) = if lane.is_video { ("video", "picture") } else { ("audio", "sound") };
+impl ExpectedLane {
+    /// What was written along a lane; `size` is that of its pictures, if they were encoded.
+    pub(super) fn of(lane: &Lane, size: Option<(u32, u32)>) -> Self {
+        Self {
+            codec: lane.codec.clone(),
+            kind: lane.kind,
+            origin: if lane.is_copied { Origin::Copied } else { Origin::Encoded },
+            source: lane.source,
+            size: size.filter(|_| lane.kind == StreamKind::Video && !lane.is_copied),
+            packets: lane.packets,
+            first: lane.first,
+            end: lane.end,
+            longest: lane.longest,
+        }
+    }
+}
+
+/// Checks every file of a result, and says what each of them measures, in the order given.
+///
+/// # Errors
+/// As [`check`], naming the file.
+pub(super) fn check_all(
+    outputs: &[Output],
+    bounds: &MediaBounds,
+    control: &Control,
+    notes: &mut Notes<'_>,
+) -> Result<Vec<Verified>> {
+    let mut verified = Vec::new();
+    for output in outputs {
+        let measured = check_output(&output.expected, &output.parts, bounds, control, notes)
+            .map_err(|error| if outputs.len() > 1 { named(error, output.parts.last()) } else { error })?;
+        let files = output.parts.iter().cloned().zip(measured);
+        verified.extend(files.map(|(path, measured)| Verified { path, measured }));
+    }
+    Ok(verified)
+}
+
+fn named(error: Error, path: Option<&PathBuf>) -> Error {
+    let Some(name) = path.and_then(|path| path.file_name()).filter(|_| error.code() == Code::VerifyFailed) else {
+        return error;
+    };
+    let hint = error.hint_text().to_owned();
+    Error::new(Code::VerifyFailed, format!("{}: {error}", name.to_string_lossy())).hint(hint).source(error)
+}
+
+fn check_output(
+    expected: &Expected,
+    parts: &[PathBuf],
+    bounds: &MediaBounds,
+    control: &Control,
+    notes: &mut Notes<'_>,
+) -> Result<Vec<Measured>> {
+    // The muxer drops tracks without samples.
+    let drops_empty = expected.container == Container::Mp4;
+    for lane in expected.lanes.iter().filter(|lane| lane.packets == 0) {
+        notes.warn(empty(lane, drops_empty));
+    }
+    let lanes: Vec<&ExpectedLane> = expected.lanes.iter().filter(|lane| lane.packets > 0 || !drops_empty).collect();
+    let check = Check { container: expected.container, lanes, bounds, control };
+    check.files(parts)
+}
+
+fn empty(lane: &ExpectedLane, dropped: bool) -> String {
+    let (kind, what) = match lane.kind {
+        StreamKind::Video => ("video", "picture"),
+        StreamKind::Subtitle => ("subtitle", "text"),
+        _ => ("audio", "sound"),
+    };
     let stream = lane.source.map_or_else(String::new, |index| format!(" {index}"));
     let fate = if dropped { "was left out" } else { "is empty" };
     format!("{kind} stream{stream} had no {what} in this range and {fate}")
 }
 
-fn check_file(plan: &Plan, lanes: &[&Lane], path: &Path, limit: &Limit<'_>) -> Result<()> {
-    let bounds = MediaBounds { max_output_bytes: None, ..*limit.bounds };
-    let (mut input, _) = probe::open_raw(path, &bounds, limit.control).map_err(|error| match error.code() {
-        Code::Canceled => error,
-        _ => differs("the output cannot be read back").source(error),
-    })?;
-    let streams: Vec<usize> =
-        input.streams().filter(|stream| stream.is_video() || stream.is_audio()).map(|stream| stream.index()).collect();
-    if streams.len() != lanes.len() {
-        return Err(differs(&format!("{} streams instead of {}", streams.len(), lanes.len())));
-    }
-    check_format(plan, &input)?;
-    for (lane, index) in lanes.iter().zip(&streams) {
-        check_stream(plan, lane, &input, *index)?;
-    }
-    let found = count(&mut input, limit)?;
-    for (lane, index) in lanes.iter().zip(&streams) {
-        check_lane(lane, found.get(*index).copied().unwrap_or_default())?;
-    }
-    check_together(plan, lanes, &starts(plan, path, &bounds, limit, &streams, &found)?)
+struct Check<'a> {
+    container: Container,
+    lanes: Vec<&'a ExpectedLane>,
+    bounds: &'a MediaBounds,
+    control: &'a Control,
 }
 
-/// Where each lane begins for a player. In an MP4 that is up to its edit lists, so it is opened once
-/// more with them.
-fn starts(
-    plan: &Plan,
-    path: &Path,
-    bounds: &MediaBounds,
-    limit: &Limit<'_>,
-    streams: &[usize],
-    found: &[Found],
-) -> Result<Vec<Option<f64>>> {
-    if plan.container != Container::Mp4 {
-        return Ok(streams.iter().map(|index| found.get(*index).and_then(|found| found.first)).collect());
+impl Check<'_> {
+    fn files(&self, paths: &[PathBuf]) -> Result<Vec<Measured>> {
+        complete::check(self.container, &open(paths)?)?;
+        // Where packets have no length of their own, it comes from what is known of their codecs.
+        let is_told = matches!(self.container, Container::Mp4 | Container::Fmp4 | Container::Mkv | Container::Webm);
+        let view = if is_told { View::Raw } else { View::Full };
+        let mut input = self.open(Parts::hashed(open(paths)?), view)?;
+        let streams: Vec<usize> = input.streams().filter(is_counted).map(|stream| stream.index()).collect();
+        if streams.len() != self.lanes.len() {
+            return Err(differs(&format!("{} streams instead of {}", streams.len(), self.lanes.len())));
+        }
+        self.format(&input)?;
+        let mut samples: Vec<Samples<'_>> = self.lanes.iter().map(|lane| Samples::of(lane)).collect();
+        let found = self.read(&mut input, &streams, &mut samples)?;
+        for ((lane, index), samples) in self.lanes.iter().zip(&streams).zip(&samples) {
+            let Some(stream) = input.stream(*index) else { return Err(differs("a stream is missing")) };
+            self.stream(lane, stream)?;
+            samples.check(stream, self.bounds)?;
+        }
+        for (lane, found) in self.lanes.iter().zip(&found) {
+            check_lane(lane, *found)?;
+        }
+        self.together(&self.starts(paths, &streams, &found)?)?;
+        let measured = input.into_parts().measure();
+        measured.map_err(|error| differs("the output cannot be read to its end").source(error))
     }
-    let (input, _) = probe::open(path, bounds, limit.control)?;
-    Ok(streams
-        .iter()
-        .map(|index| input.stream(*index).and_then(|stream| Some(stream.time_base().seconds(stream.start()?))))
-        .collect())
+
+    fn open(&self, parts: Parts, view: View) -> Result<Input> {
+        let bounds = MediaBounds { max_output_bytes: None, ..*self.bounds };
+        probe::open_parts(parts, view, &bounds, self.control).map_err(|error| match error.code() {
+            Code::Canceled => error,
+            _ => differs("the output cannot be read back").source(error),
+        })
+    }
+
+    /// Reads every packet, once.
+    fn read(&self, input: &mut Input, streams: &[usize], samples: &mut [Samples<'_>]) -> Result<Vec<Found>> {
+        let mut found = vec![Found::default(); streams.len()];
+        let mut packet = Packet::new();
+        loop {
+            self.control.checkpoint()?;
+            match input.read(&mut packet) {
+                Ok(()) => {}
+                Err(AvError::EOF) => return Ok(found),
+                Err(AvError::AGAIN) => continue,
+                Err(error) => return Err(differs("the output cannot be read to its end").source(error)),
+            }
+            let Some(place) = streams.iter().position(|index| *index == packet.stream()) else { continue };
+            let Some(base) = input.stream(packet.stream()).map(|stream| stream.time_base()) else { continue };
+            let found = &mut found[place];
+            found.packets += 1;
+            if let Some(pts) = packet.pts() {
+                let start = base.seconds(pts);
+                found.first = Some(found.first.map_or(start, |first| first.min(start)));
+                found.end = found.end.max(base.seconds(pts.saturating_add(packet.duration())));
+                samples[place].see(&mut packet, start);
+            }
+        }
+    }
+
+    fn format(&self, input: &Input) -> Result<()> {
+        let format = input.format();
+        let wanted = format_name(self.container)?;
+        if format.split(',').any(|name| name == wanted) {
+            Ok(())
+        } else {
+            Err(differs(&format!("the container is {format} instead of {wanted}")))
+        }
+    }
+
+    fn stream(&self, lane: &ExpectedLane, stream: StreamView<'_>) -> Result<()> {
+        let codec = stream.codec();
+        if !self.is_same_codec(&codec, libav_name(&lane.codec)) {
+            return Err(differs(&format!("stream {} is {codec} instead of {}", stream.index(), lane.codec)));
+        }
+        // A transport stream has no header that would say it.
+        let is_told = |size: (u32, u32)| size.0 > 0 && size.1 > 0;
+        match (lane.size, stream.size()) {
+            (Some((width, height)), is) if is_told(is) && is != (width, height) => {
+                Err(differs(&format!("the picture is {}x{} instead of {width}x{height}", is.0, is.1)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// MP4 has one name for both layers of MPEG audio.
+    fn is_same_codec(&self, is: &str, wanted: &str) -> bool {
+        let is_layered = |codec| matches!(codec, "mp2" | "mp3");
+        is == wanted || self.has_edit_lists() && is_layered(is) && is_layered(wanted)
+    }
+
+    fn has_edit_lists(&self) -> bool {
+        matches!(self.container, Container::Mp4 | Container::Fmp4)
+    }
+
+    /// Where each lane begins for a player. In an MP4 that is up to its edit lists, so it is opened
+    /// once more with them.
+    fn starts(&self, paths: &[PathBuf], streams: &[usize], found: &[Found]) -> Result<Vec<Option<f64>>> {
+        if !self.has_edit_lists() || streams.len() < 2 {
+            return Ok(found.iter().map(|found| found.first).collect());
+        }
+        let input = self.open(Parts::new(open(paths)?), View::Starts)?;
+        let start = |index: &usize| {
+            let stream = input.stream(*index)?;
+            Some(stream.time_base().seconds(stream.start()?))
+        };
+        Ok(streams.iter().map(start).collect())
+    }
+
+    /// Streams must begin as far apart as they were written.
+    fn together(&self, starts: &[Option<f64>]) -> Result<()> {
+        let timed = |lane: &ExpectedLane| lane.packets > 0 && lane.kind != StreamKind::Subtitle;
+        let filled = self.lanes.iter().zip(starts).filter(|(lane, _)| timed(lane));
+        // An edit list hides what lies before zero: the priming of an audio codec.
+        let hides = self.has_edit_lists();
+        let first = |lane: &ExpectedLane| if hides { lane.first.max(0.0) } else { lane.first };
+        let mut offsets = filled.filter_map(|(lane, start)| Some(((*start)? - first(lane), lane.codec.as_str())));
+        let Some((reference, _)) = offsets.next() else { return Ok(()) };
+        match offsets.find(|(offset, _)| (offset - reference).abs() > SLACK) {
+            Some((offset, codec)) => {
+                Err(differs(&format!("the {codec} stream is {:.3} s away from the first stream", offset - reference)))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
-fn check_format(plan: &Plan, input: &Input) -> Result<()> {
-    let format = input.format();
-    let wanted = match plan.container {
-        Container::Mp4 => "mp4",
+fn format_name(container: Container) -> Result<&'static str> {
+    Ok(match container {
+        Container::Mp4 | Container::Fmp4 => "mp4",
         Container::Mkv => "matroska",
         Container::Webm => "webm",
         Container::MpegTs => "mpegts",
-    };
-    if format.split(',').any(|name| name == wanted) {
-        Ok(())
-    } else {
-        Err(differs(&format!("the container is {format} instead of {wanted}")))
-    }
+        Container::Mp3 => "mp3",
+        Container::Flac => "flac",
+        Container::Ogg => "ogg",
+        Container::Hls | Container::Dash => return Err(differs("a manifest holds no streams")),
+    })
 }
 
-fn check_stream(plan: &Plan, lane: &Lane, input: &Input, index: usize) -> Result<()> {
-    let Some(stream) = input.stream(index) else { return Err(differs("a stream is missing")) };
-    let codec = stream.codec();
-    if !is_same_codec(plan.container, &codec, libav_name(&lane.codec)) {
-        return Err(differs(&format!("stream {index} is {codec} instead of {}", lane.codec)));
-    }
-    if lane.packets == 0 {
-        return Ok(());
-    }
-    let (width, height) = stream.size();
-    match &plan.video {
-        _ if !lane.is_video && stream.sample_rate() == 0 => {
-            Err(differs(&format!("the {codec} stream cannot be read without its source")))
-        }
-        _ if !lane.is_video => Ok(()),
-        Some(VideoPlan::Encode(plan)) if (width, height) != (plan.size.width, plan.size.height) => {
-            Err(differs(&format!("the picture is {width}x{height} instead of {}", plan.size)))
-        }
-        _ if width == 0 || height == 0 => {
-            Err(differs(&format!("the {codec} stream cannot be read without its source")))
-        }
-        _ => Ok(()),
-    }
+fn open(paths: &[PathBuf]) -> Result<Vec<(std::fs::File, u64)>> {
+    paths
+        .iter()
+        .map(|path| probe::open_file(path).map_err(|error| differs("the output cannot be read back").source(error)))
+        .collect()
 }
 
-/// MP4 has one name for both layers of MPEG audio.
-fn is_same_codec(container: Container, is: &str, wanted: &str) -> bool {
-    let is_layered = |codec| matches!(codec, "mp2" | "mp3");
-    is == wanted || container == Container::Mp4 && is_layered(is) && is_layered(wanted)
+fn is_counted(stream: &StreamView<'_>) -> bool {
+    (stream.is_video() && !stream.is_cover_art()) || stream.is_audio() || stream.is_subtitle()
 }
 
 /// Codecs that libav calls by another name than we do.
@@ -138,55 +342,19 @@ fn libav_name(codec: &str) -> &str {
     if codec == VideoCodec::H265.as_str() { "hevc" } else { codec }
 }
 
-fn count(input: &mut Input, limit: &Limit<'_>) -> Result<Vec<Found>> {
-    let mut found = vec![Found::default(); input.len()];
-    let mut packet = Packet::new();
-    loop {
-        limit.control.checkpoint()?;
-        match input.read(&mut packet) {
-            Ok(()) => {}
-            Err(AvError::EOF) => return Ok(found),
-            Err(AvError::AGAIN) => continue,
-            Err(error) => return Err(differs("the output cannot be read to its end").source(error)),
-        }
-        let Some(base) = input.stream(packet.stream()).map(|stream| stream.time_base()) else { continue };
-        let Some(found) = found.get_mut(packet.stream()) else { continue };
-        found.packets += 1;
-        if let Some(pts) = packet.pts() {
-            let start = base.seconds(pts);
-            found.first = Some(found.first.map_or(start, |first| first.min(start)));
-            found.end = found.end.max(base.seconds(pts.saturating_add(packet.duration())));
-        }
-    }
-}
-
-fn check_lane(lane: &Lane, found: Found) -> Result<()> {
-    if found.packets != lane.packets {
+fn check_lane(lane: &ExpectedLane, found: Found) -> Result<()> {
+    // Between subtitles containers put empty ones, so that something ends each of them.
+    let padded = lane.kind == StreamKind::Subtitle && found.packets > lane.packets;
+    if found.packets != lane.packets && !padded {
         let what = format!("the {} stream has {} packets instead of {}", lane.codec, found.packets, lane.packets);
         return Err(differs(&what));
     }
-    let Some(first) = found.first else { return Ok(()) };
+    let Some(first) = found.first.filter(|_| lane.kind != StreamKind::Subtitle) else { return Ok(()) };
     let (is, was) = (found.end - first, lane.end - lane.first);
     if (is - was).abs() > lane.longest + SLACK {
         return Err(differs(&format!("the {} stream lasts {is:.3} s instead of {was:.3} s", lane.codec)));
     }
     Ok(())
-}
-
-/// Streams must begin as far apart as they were written.
-fn check_together(plan: &Plan, lanes: &[&Lane], starts: &[Option<f64>]) -> Result<()> {
-    let filled = lanes.iter().zip(starts).filter(|(lane, _)| lane.packets > 0);
-    // An edit list hides what lies before zero: the priming of an audio codec.
-    let hides = plan.container == Container::Mp4;
-    let first = |lane: &Lane| if hides { lane.first.max(0.0) } else { lane.first };
-    let mut offsets = filled.filter_map(|(lane, start)| Some(((*start)? - first(lane), lane.codec.as_str())));
-    let Some((reference, _)) = offsets.next() else { return Ok(()) };
-    match offsets.find(|(offset, _)| (offset - reference).abs() > SLACK) {
-        Some((offset, codec)) => {
-            Err(differs(&format!("the {codec} stream is {:.3} s away from the first stream", offset - reference)))
-        }
-        None => Ok(()),
-    }
 }
 
 fn differs(what: &str) -> Error {

@@ -6,6 +6,7 @@ use std::ptr;
 use ffmpeg_sys_next as ffi;
 use libc::{c_char, c_int};
 
+use super::accepted::DECODERS;
 use super::input::StreamView;
 use super::names::{pixel_format_name, sample_format_name};
 use super::{AvError, Color, Frame, Graph, Options, Packet, TimeBase, check, cstring};
@@ -33,7 +34,7 @@ pub(crate) struct AudioFormat {
 }
 
 /// A codec context, freed with its threads joined.
-struct Context(*mut ffi::AVCodecContext);
+pub(super) struct Context(pub(super) *mut ffi::AVCodecContext);
 
 // SAFETY: owned, and used by one thread at a time.
 unsafe impl Send for Context {}
@@ -41,18 +42,18 @@ unsafe impl Send for Context {}
 impl Context {
     /// # Safety
     /// `codec` is NULL or a codec of libav.
-    unsafe fn new(codec: *const ffi::AVCodec) -> Result<Self, AvError> {
+    pub(super) unsafe fn new(codec: *const ffi::AVCodec) -> Result<Self, AvError> {
         // SAFETY: as promised by the caller.
         let context = unsafe { ffi::avcodec_alloc_context3(codec) };
         if context.is_null() { Err(AvError::MEMORY) } else { Ok(Self(context)) }
     }
 
-    fn get(&self) -> &ffi::AVCodecContext {
+    pub(super) fn get(&self) -> &ffi::AVCodecContext {
         // SAFETY: never NULL, and ours as long as self lives.
         unsafe { &*self.0 }
     }
 
-    fn get_mut(&mut self) -> &mut ffi::AVCodecContext {
+    pub(super) fn get_mut(&mut self) -> &mut ffi::AVCodecContext {
         // SAFETY: never NULL, and ours alone while self is borrowed mutably.
         unsafe { &mut *self.0 }
     }
@@ -77,7 +78,8 @@ impl Decoder {
         if codec.is_null() {
             return Err(AvError(ffi::AVERROR_DECODER_NOT_FOUND));
         }
-        let mut options = Options::new([("max_pixels", max_pixels.to_string().as_str())]);
+        let mut options =
+            Options::new([("max_pixels", max_pixels.to_string().as_str()), ("codec_whitelist", &DECODERS.join(","))]);
         // SAFETY: codec and parameters are valid, and the context is fresh.
         unsafe {
             let mut context = Context::new(codec)?;

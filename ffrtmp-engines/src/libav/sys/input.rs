@@ -1,28 +1,31 @@
 //! An opened container: its streams, and packets one after the other.
 
-use std::collections::BTreeMap;
-use std::fs::File;
+use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::ptr;
 use std::time::Duration;
 
 use ffmpeg_sys_next as ffi;
+use ffrtmp_core::engine::Control;
 use libc::{c_int, c_void};
 
+use super::accepted::{DECODERS, DEMUXERS};
+use super::analyse::{Facts, Found};
 use super::io::{Guard, Io, Source, interrupted, refuse_open};
 use super::names::{pixel_format_name, sample_format_name};
+use super::parts::Parts;
 use super::{AvError, Color, Options, Packet, TimeBase, check, pairs, text};
 
 /// Bounds on opening.
-pub(crate) struct InputLimits<'a> {
-    /// Demuxers that may be used, by any of their names.
-    pub(crate) formats: &'a [&'a str],
+pub(crate) struct InputLimits {
     pub(crate) max_streams: usize,
     pub(crate) max_pixels: u64,
     /// Time for opening and analysing; reading afterwards has no limit.
     pub(crate) time: Duration,
     /// Whether edit lists are obeyed, as a player does.
     pub(crate) edit_lists: bool,
+    /// What is found out about the streams.
+    pub(crate) facts: Facts,
 }
 
 /// Why a container did not open.
@@ -35,10 +38,19 @@ pub(crate) enum OpenError {
     Damaged(String, AvError),
 }
 
+/// Bytes that opening may read. The index of a film of two days is far smaller, and what a demuxer
+/// keeps of a header (an index, extradata, attachments) is not much larger than the header.
+const MAX_HEADER: u64 = 128 << 20;
+/// Bytes of one allocation of the libraries: a picture of the default bounds at eight bits with four
+/// channels. Tables that a header of a few bytes asks for end here.
+const MAX_ALLOCATION: usize = 320 << 20;
+
 /// An opened container.
 pub(crate) struct Input {
-    context: *mut ffi::AVFormatContext,
+    pub(super) context: *mut ffi::AVFormatContext,
     io: Io<Source>,
+    /// Packets that opening read already.
+    pub(super) pending: VecDeque<Packet>,
     // Referenced by the context and by `io`, so it is dropped after both.
     guard: Box<Guard>,
 }
@@ -47,38 +59,48 @@ pub(crate) struct Input {
 unsafe impl Send for Input {}
 
 impl Input {
-    /// Recognises the container by its content, opens it and analyses its streams.
-    pub(crate) fn open(file: File, guard: Guard, limits: &InputLimits<'_>) -> Result<Self, OpenError> {
-        let guard = Box::new(guard);
+    /// Recognises the container by its content, opens it and finds out what is asked for.
+    pub(crate) fn open(parts: Parts, guard: Guard, limits: &InputLimits) -> Result<Self, OpenError> {
         guard.allow(Some(limits.time));
-        let io = Io::reading(file, &guard).map_err(OpenError::Unknown)?;
-        // SAFETY: the type is a pointer, const or not by version, for which all zeros is NULL.
-        let mut format = unsafe { mem::zeroed() };
-        // SAFETY: the byte stream is valid; no name is given, so only content decides.
-        let probed = unsafe {
-            ffi::av_probe_input_buffer2(io.as_ptr(), &raw mut format, c"".as_ptr(), ptr::null_mut(), 0, 1 << 20)
-        };
-        check(probed).map_err(OpenError::Unknown)?;
+        let mut input = Self::open_header(parts, Box::new(guard), limits)?;
+        // Too many streams are refused by who asked.
+        if input.len() <= limits.max_streams {
+            let name = input.format();
+            let damaged = |error| OpenError::Damaged(name, error);
+            if input.find(limits.facts, limits.max_pixels).map_err(damaged)? == Found::TooLittle {
+                input = input.again(limits)?;
+            }
+        }
+        input.io.allow(None);
+        input.guard.allow(None);
+        Ok(input)
+    }
+
+    /// Starts over with libav's own analysis, which wants to see the packets from the first on.
+    fn again(mut self, limits: &InputLimits) -> Result<Self, OpenError> {
+        let parts = self.io.take_parts();
+        let guard = mem::replace(&mut self.guard, Box::new(Guard::new(Control::default())));
+        drop(self);
+        let mut input = Self::open_header(parts, guard, limits)?;
+        let name = input.format();
+        input.search(limits.max_pixels).map_err(|error| OpenError::Damaged(name, error))?;
+        Ok(input)
+    }
+
+    fn open_header(parts: Parts, guard: Box<Guard>, limits: &InputLimits) -> Result<Self, OpenError> {
+        // SAFETY: a plain setter.
+        unsafe { ffi::av_max_alloc(MAX_ALLOCATION) };
+        let mut io = Io::reading(parts, &guard).map_err(OpenError::Unknown)?;
+        io.allow(Some(MAX_HEADER));
+        let format = recognise(&io)?;
         // SAFETY: a format that was found is static, and so is its name.
         let name = unsafe { text((*format).name) }.unwrap_or_default();
-        if !name.split(',').any(|name| limits.formats.contains(&name)) {
-            return Err(OpenError::Refused(name));
-        }
         // SAFETY: plain allocation, checked below.
         let mut context = unsafe { ffi::avformat_alloc_context() };
         if context.is_null() {
             return Err(OpenError::Unknown(AvError::MEMORY));
         }
-        let max_streams = limits.max_streams.to_string();
-        let allowed = limits.formats.join(",");
-        let mut options = Options::new([
-            ("format_whitelist", allowed.as_str()),
-            ("protocol_whitelist", "none"),
-            ("max_streams", max_streams.as_str()),
-            ("analyzeduration", "10000000"),
-            ("enable_drefs", "0"),
-            ("ignore_editlist", if limits.edit_lists { "0" } else { "1" }),
-        ]);
+        let mut options = limits.options();
         // SAFETY: the context is fresh and ours; guard and byte stream outlive it.
         let opened = unsafe {
             (*context).pb = io.as_ptr();
@@ -88,27 +110,11 @@ impl Input {
             ffi::avformat_open_input(&raw mut context, c"".as_ptr(), format, &raw mut options.0)
         };
         // On failure libav frees the context.
-        check(opened).map_err(|error| OpenError::Damaged(name.clone(), error))?;
-        let mut input = Self { context, io, guard };
-        input.analyse(limits.max_pixels).map_err(|error| OpenError::Damaged(name, error))?;
-        input.guard.allow(None);
-        Ok(input)
+        check(opened).map_err(|error| OpenError::Damaged(name, error))?;
+        Ok(Self { context, io, pending: VecDeque::new(), guard })
     }
 
-    fn analyse(&mut self, max_pixels: u64) -> Result<(), AvError> {
-        let max_pixels = max_pixels.to_string();
-        let mut options: Vec<Options> =
-            (0..self.len()).map(|_| Options::new([("max_pixels", max_pixels.as_str())])).collect();
-        let mut raw: Vec<*mut ffi::AVDictionary> =
-            options.iter_mut().map(|options| mem::replace(&mut options.0, ptr::null_mut())).collect();
-        let pointer = if raw.is_empty() { ptr::null_mut() } else { raw.as_mut_ptr() };
-        // SAFETY: one dictionary per stream that exists now, as libav asks.
-        let analysed = unsafe { ffi::avformat_find_stream_info(self.context, pointer) };
-        drop(raw.into_iter().map(Options).collect::<Vec<_>>());
-        check(analysed).map(drop)
-    }
-
-    fn get(&self) -> &ffi::AVFormatContext {
+    pub(super) fn get(&self) -> &ffi::AVFormatContext {
         // SAFETY: opened, and ours as long as self lives.
         unsafe { &*self.context }
     }
@@ -184,6 +190,10 @@ impl Input {
             .collect()
     }
 
+    pub(super) fn total_bytes(&self) -> u64 {
+        self.io.state().len()
+    }
+
     /// Bytes that were read from the file so far.
     pub(crate) fn bytes_read(&self) -> u64 {
         self.io.state().bytes_read
@@ -196,18 +206,70 @@ impl Input {
 
     /// Lets the demuxer skip the packets of a stream.
     pub(crate) fn discard(&mut self, index: usize) {
-        if index < self.len() {
+        if let Some(stream) = self.get_stream(index) {
             // SAFETY: the entry exists; the field is for users to set.
-            unsafe { (**(*self.context).streams.add(index)).discard = ffi::AVDiscard::AVDISCARD_ALL };
+            unsafe { (*stream).discard = ffi::AVDiscard::AVDISCARD_ALL };
         }
     }
 
     /// The next packet of any stream.
     pub(crate) fn read(&mut self, packet: &mut Packet) -> Result<(), AvError> {
+        if let Some(first) = self.pending.pop_front() {
+            *packet = first;
+            return Ok(());
+        }
+        self.read_on(packet)
+    }
+
+    /// The next packet that was not read yet.
+    pub(super) fn read_on(&mut self, packet: &mut Packet) -> Result<(), AvError> {
         packet.clear();
         // SAFETY: context and packet are valid.
         check(unsafe { ffi::av_read_frame(self.context, packet.as_ptr()) }).map(drop)
     }
+
+    /// What was read, with the hashes that grew meanwhile.
+    pub(crate) fn into_parts(mut self) -> Parts {
+        self.io.take_parts()
+    }
+
+    pub(super) fn get_stream(&self, index: usize) -> Option<*mut ffi::AVStream> {
+        // SAFETY: the array has nb_streams valid entries.
+        (index < self.len()).then(|| unsafe { *self.get().streams.add(index) })
+    }
+}
+
+impl InputLimits {
+    fn options(&self) -> Options {
+        let max_streams = self.max_streams.to_string();
+        Options::new([
+            ("format_whitelist", DEMUXERS.join(",").as_str()),
+            ("codec_whitelist", DECODERS.join(",").as_str()),
+            ("protocol_whitelist", "none"),
+            ("max_streams", max_streams.as_str()),
+            ("analyzeduration", "10000000"),
+            ("enable_drefs", "0"),
+            ("ignore_editlist", if self.edit_lists { "0" } else { "1" }),
+        ])
+    }
+}
+
+/// What libav calls a demuxer; constant by version.
+#[cfg(feature = "ffmpeg_5_0")]
+type Format = *const ffi::AVInputFormat;
+#[cfg(not(feature = "ffmpeg_5_0"))]
+type Format = *mut ffi::AVInputFormat;
+
+/// Finds the demuxer by content alone.
+fn recognise(io: &Io<Source>) -> Result<Format, OpenError> {
+    let mut format: Format = ptr::null_mut();
+    // SAFETY: the byte stream is valid; no name is given, so only content decides.
+    let probed =
+        unsafe { ffi::av_probe_input_buffer2(io.as_ptr(), &raw mut format, c"".as_ptr(), ptr::null_mut(), 0, 1 << 20) };
+    check(probed).map_err(OpenError::Unknown)?;
+    // SAFETY: a format that was found is static, and so is its name.
+    let name = unsafe { text((*format).name) }.unwrap_or_default();
+    if name.split(',').any(|name| DEMUXERS.contains(&name)) { Ok(format) } else { Err(OpenError::Refused(name)) }
 }
 
 impl Drop for Input {
@@ -354,11 +416,7 @@ impl StreamView<'_> {
 
     /// Whether it says what the screen was like on which it was graded (HDR10).
     pub(crate) fn has_mastering_metadata(&self) -> bool {
-        let kinds = [
-            ffi::AVPacketSideDataType::AV_PKT_DATA_MASTERING_DISPLAY_METADATA,
-            ffi::AVPacketSideDataType::AV_PKT_DATA_CONTENT_LIGHT_LEVEL,
-        ];
-        kinds.into_iter().any(|kind| self.side_data(kind).is_some())
+        !self.hdr().is_empty()
     }
 
     /// The nine numbers of the display matrix, if the stream has one.
@@ -373,7 +431,7 @@ impl StreamView<'_> {
 
     #[cfg(not(feature = "ffmpeg_6_1"))]
     #[allow(clippy::unnecessary_cast, reason = "an int before FFmpeg 5")]
-    fn side_data(&self, kind: ffi::AVPacketSideDataType) -> Option<(*const u8, usize)> {
+    pub(super) fn side_data(&self, kind: ffi::AVPacketSideDataType) -> Option<(*const u8, usize)> {
         (0..usize::try_from(self.stream.nb_side_data).unwrap_or(0))
             // SAFETY: the array has nb_side_data entries.
             .map(|index| unsafe { &*self.stream.side_data.add(index) })
@@ -382,7 +440,7 @@ impl StreamView<'_> {
     }
 
     #[cfg(feature = "ffmpeg_6_1")]
-    fn side_data(&self, kind: ffi::AVPacketSideDataType) -> Option<(*const u8, usize)> {
+    pub(super) fn side_data(&self, kind: ffi::AVPacketSideDataType) -> Option<(*const u8, usize)> {
         (0..usize::try_from(self.parameters.nb_coded_side_data).unwrap_or(0))
             // SAFETY: the array has nb_coded_side_data entries.
             .map(|index| unsafe { &*self.parameters.coded_side_data.add(index) })
@@ -390,10 +448,12 @@ impl StreamView<'_> {
             .map(|data| (data.data.cast_const(), data.size))
     }
 
-    /// Whether the libraries can decode it.
+    /// Whether the libraries can decode it, with a decoder that foreign bytes may reach.
     pub(crate) fn has_decoder(&self) -> bool {
-        // SAFETY: takes any codec id.
-        !unsafe { ffi::avcodec_find_decoder(self.parameters.codec_id) }.is_null()
+        // SAFETY: takes any codec id; a codec that is found is static, and so is its name.
+        let name =
+            unsafe { ffi::avcodec_find_decoder(self.parameters.codec_id).as_ref().and_then(|codec| text(codec.name)) };
+        name.is_some_and(|name| DECODERS.contains(&name.as_str()))
     }
 
     /// Number of channels and their layout in libav's words.

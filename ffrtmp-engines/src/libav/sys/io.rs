@@ -4,7 +4,7 @@
 //! for `io_open`, which is refused.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::ptr::{self, NonNull};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use ffrtmp_core::engine::Control;
 use libc::{c_int, c_void};
 
 use super::AvError;
+use super::parts::Parts;
 
 const BUFFER: usize = 1 << 16;
 
@@ -64,10 +65,13 @@ pub(super) unsafe extern "C" fn refuse_open(
     ffi::AVERROR(libc::EPERM)
 }
 
-/// A file that libav reads.
+/// What libav reads.
 pub(super) struct Source {
-    file: File,
+    parts: Parts,
+    position: u64,
     guard: NonNull<Guard>,
+    /// Bytes that may still be read, where that is bounded.
+    budget: Option<u64>,
     pub(super) bytes_read: u64,
     pub(super) fault: Option<io::Error>,
 }
@@ -99,14 +103,31 @@ unsafe impl<F: Send> Send for Io<F> {}
 // SAFETY: a guard is Sync, and the pointer to it is only read.
 unsafe impl Send for Source {}
 
+impl Source {
+    pub(super) fn len(&self) -> u64 {
+        self.parts.len()
+    }
+}
+
 impl Io<Source> {
     /// `guard` must outlive the result.
-    pub(super) fn reading(file: File, guard: &Guard) -> Result<Self, AvError> {
-        let state = Source { file, guard: NonNull::from(guard), bytes_read: 0, fault: None };
+    pub(super) fn reading(parts: Parts, guard: &Guard) -> Result<Self, AvError> {
+        let guard = NonNull::from(guard);
+        let state = Source { parts, position: 0, guard, budget: None, bytes_read: 0, fault: None };
         Self::build(state, |buffer, state| {
             // SAFETY: buffer and state outlive the context; the callbacks match the state's type.
             unsafe { ffi::avio_alloc_context(buffer, BUFFER as c_int, 0, state, Some(read), None, Some(seek_source)) }
         })
+    }
+
+    /// Lets no more than this be read from now on; `None` as much as there is.
+    pub(super) fn allow(&mut self, bytes: Option<u64>) {
+        self.state_mut().budget = bytes;
+    }
+
+    /// What was read, given back once nothing reads it any more.
+    pub(super) fn take_parts(&mut self) -> Parts {
+        std::mem::take(&mut self.state_mut().parts)
     }
 }
 
@@ -190,6 +211,11 @@ impl<F> Io<F> {
         // owner of self mutably.
         unsafe { &*self.state }
     }
+
+    fn state_mut(&mut self) -> &mut F {
+        // SAFETY: as above, and self is borrowed mutably.
+        unsafe { &mut *self.state }
+    }
 }
 
 impl<F> Drop for Io<F> {
@@ -213,18 +239,22 @@ unsafe extern "C" fn read(opaque: *mut c_void, buffer: *mut u8, size: c_int) -> 
     if unsafe { source.guard.as_ref() }.stops() {
         return ffi::AVERROR_EXIT;
     }
-    loop {
-        match source.file.read(buffer) {
-            Ok(0) => return ffi::AVERROR_EOF,
-            Ok(count) => {
-                source.bytes_read += count as u64;
-                return c_int::try_from(count).unwrap_or(c_int::MAX);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                source.fault = Some(error);
-                return ffi::AVERROR(libc::EIO);
-            }
+    let room =
+        source.budget.map_or(buffer.len(), |budget| buffer.len().min(usize::try_from(budget).unwrap_or(usize::MAX)));
+    if room == 0 {
+        return ffi::AVERROR(libc::ENOMEM);
+    }
+    match source.parts.read_at(source.position, &mut buffer[..room]) {
+        Ok(0) => ffi::AVERROR_EOF,
+        Ok(count) => {
+            source.position += count as u64;
+            source.bytes_read += count as u64;
+            source.budget = source.budget.map(|budget| budget - count as u64);
+            c_int::try_from(count).unwrap_or(c_int::MAX)
+        }
+        Err(error) => {
+            source.fault = Some(error);
+            ffi::AVERROR(libc::EIO)
         }
     }
 }
@@ -261,7 +291,18 @@ unsafe extern "C" fn write(opaque: *mut c_void, buffer: Written, size: c_int) ->
 unsafe extern "C" fn seek_source(opaque: *mut c_void, offset: i64, whence: c_int) -> i64 {
     // SAFETY: opaque is the state given at creation.
     let source = unsafe { &mut *opaque.cast::<Source>() };
-    seek(&mut source.file, offset, whence)
+    let base = match whence & !ffi::AVSEEK_FORCE {
+        ffi::AVSEEK_SIZE => return i64::try_from(source.parts.len()).unwrap_or(i64::MAX),
+        libc::SEEK_SET => Some(0),
+        libc::SEEK_CUR => i64::try_from(source.position).ok(),
+        libc::SEEK_END => i64::try_from(source.parts.len()).ok(),
+        _ => None,
+    };
+    let Some(position) = base.and_then(|base| u64::try_from(base.checked_add(offset)?).ok()) else {
+        return i64::from(ffi::AVERROR(libc::EINVAL));
+    };
+    source.position = position;
+    i64::try_from(position).unwrap_or(i64::from(ffi::AVERROR(libc::EINVAL)))
 }
 
 unsafe extern "C" fn seek_sink(opaque: *mut c_void, offset: i64, whence: c_int) -> i64 {

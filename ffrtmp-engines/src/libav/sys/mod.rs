@@ -4,16 +4,21 @@
 //! job does with these types is in the parent folder.
 #![allow(unsafe_code, reason = "calls the C libraries of FFmpeg")]
 
+mod accepted;
+mod analyse;
 mod attached;
 mod canvas;
 mod codec;
 mod frame;
 mod graph;
+mod hdr;
 mod input;
 mod io;
 pub(crate) mod log;
 mod names;
 mod output;
+mod parts;
+mod preview;
 mod process;
 mod subtitle;
 
@@ -23,14 +28,17 @@ use std::ptr;
 
 use ffmpeg_sys_next as ffi;
 
+pub(crate) use analyse::Facts;
 pub(crate) use canvas::Canvas;
 pub(crate) use codec::{AudioFormat, Decoder, Encoder, HardwareDevice, VideoFormat};
-pub(crate) use frame::{Frame, Packet};
+pub(crate) use frame::{Frame, Luma, Packet};
 pub(crate) use graph::{Graph, Pulled};
 pub(crate) use input::{Input, InputLimits, OpenError, StreamView};
 pub(crate) use io::Guard;
-pub(crate) use names::{Color, bit_depth, has_alpha, has_encoder, has_filter, is_rgb};
+pub(crate) use names::{Color, bit_depth, chroma_shift, has_alpha, has_encoder, has_filter, is_rgb};
 pub(crate) use output::{Output, StreamShape, WriteFault};
+pub(crate) use parts::{Measured, Parts};
+pub(crate) use preview::Preview;
 pub(crate) use process::{Usage, libraries, libraries_match, quiet_svt};
 pub(crate) use subtitle::{Event, SubtitleDecoder, SubtitleEncoder};
 
