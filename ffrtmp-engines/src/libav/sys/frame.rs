@@ -4,6 +4,10 @@ use ffmpeg_sys_next as ffi;
 
 use super::{Color, TimeBase};
 
+/// `AV_FRAME_FLAG_INTERLACED`, which the bindings do not name.
+#[cfg(feature = "ffmpeg_6_1")]
+const INTERLACED: i32 = 1 << 3;
+
 /// Compressed data of one stream with its times.
 pub(crate) struct Packet(*mut ffi::AVPacket);
 
@@ -30,6 +34,17 @@ impl Packet {
     fn get_mut(&mut self) -> &mut ffi::AVPacket {
         // SAFETY: never NULL, and ours alone while self is borrowed mutably.
         unsafe { &mut *self.0 }
+    }
+
+    /// A second packet with the same data.
+    ///
+    /// # Errors
+    /// `memory_exceeded`.
+    pub(crate) fn reference(&self) -> ffrtmp_core::Result<Self> {
+        let copy = Self::new();
+        // SAFETY: both packets are valid, and the copy is fresh.
+        let referred = unsafe { ffi::av_packet_ref(copy.0, self.0) };
+        if referred < 0 { Err(out_of_memory("a packet")) } else { Ok(copy) }
     }
 
     pub(crate) fn stream(&self) -> usize {
@@ -134,6 +149,17 @@ impl Frame {
         unsafe { &mut *self.0 }
     }
 
+    /// A second frame with the same data.
+    ///
+    /// # Errors
+    /// `memory_exceeded`.
+    pub(crate) fn reference(&self) -> ffrtmp_core::Result<Self> {
+        let copy = Self::new();
+        // SAFETY: both frames are valid, and the copy is fresh.
+        let referred = unsafe { ffi::av_frame_ref(copy.0, self.0) };
+        if referred < 0 { Err(out_of_memory("a picture")) } else { Ok(copy) }
+    }
+
     pub(crate) fn pts(&self) -> Option<i64> {
         known(self.get().pts)
     }
@@ -200,12 +226,42 @@ impl Frame {
 
     /// Whether it says what the screen was like on which it was graded (HDR10).
     pub(crate) fn has_mastering_metadata(&self) -> bool {
-        let kinds = [
-            ffi::AVFrameSideDataType::AV_FRAME_DATA_MASTERING_DISPLAY_METADATA,
-            ffi::AVFrameSideDataType::AV_FRAME_DATA_CONTENT_LIGHT_LEVEL,
-        ];
-        // SAFETY: the frame is valid; NULL means that it has none.
-        kinds.into_iter().any(|kind| !unsafe { ffi::av_frame_get_side_data(self.0, kind) }.is_null())
+        !self.hdr().is_empty()
+    }
+
+    /// Whether its lines are those of two moments.
+    #[cfg(feature = "ffmpeg_6_1")]
+    pub(crate) fn is_interlaced(&self) -> bool {
+        self.get().flags & INTERLACED != 0
+    }
+
+    /// Whether its lines are those of two moments.
+    #[cfg(not(feature = "ffmpeg_6_1"))]
+    pub(crate) fn is_interlaced(&self) -> bool {
+        self.get().interlaced_frame != 0
+    }
+
+    /// The light of the picture; `None` where it does not lie in memory in a plane of its own.
+    pub(crate) fn luma(&self) -> Option<Luma<'_>> {
+        let frame = self.get();
+        let depth = super::names::luma_depth(frame.format)?;
+        let sample_bytes = if depth > 8 { 2 } else { 1 };
+        let width = usize::try_from(frame.width).ok().filter(|width| *width > 0)?;
+        let height = usize::try_from(frame.height).ok().filter(|height| *height > 0)?;
+        let stride = usize::try_from(frame.linesize[0]).ok().filter(|stride| *stride >= width * sample_bytes)?;
+        let data = frame.data[0];
+        if data.is_null() {
+            return None;
+        }
+        // SAFETY: a plane has its height in lines, each a stride after the one before, of which the
+        // last one ends with its last sample; it lives as long as the frame.
+        let data = unsafe { std::slice::from_raw_parts(data, stride * (height - 1) + width * sample_bytes) };
+        Some(Luma { data, stride, width, height, depth })
+    }
+
+    /// Orders the encoder to make a key frame of it.
+    pub(crate) fn force_key(&mut self) {
+        self.get_mut().pict_type = ffi::AVPictureType::AV_PICTURE_TYPE_I;
     }
 
     /// Lets an encoder choose the picture type itself and drops what the pixels already obey.
@@ -213,6 +269,31 @@ impl Frame {
         self.get_mut().pict_type = ffi::AVPictureType::AV_PICTURE_TYPE_NONE;
         // SAFETY: the frame is valid; removing absent side data is allowed.
         unsafe { ffi::av_frame_remove_side_data(self.0, ffi::AVFrameSideDataType::AV_FRAME_DATA_DISPLAYMATRIX) };
+    }
+}
+
+/// The light of a picture, line by line.
+#[derive(Clone, Copy)]
+pub(crate) struct Luma<'a> {
+    data: &'a [u8],
+    stride: usize,
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    /// Bits of a sample; above 8 it has two bytes in the order of this machine.
+    pub(crate) depth: u8,
+}
+
+impl Luma<'_> {
+    /// Every `step`th sample of a line from the first on.
+    pub(crate) fn samples(&self, line: usize, step: usize) -> impl Iterator<Item = u16> + '_ {
+        let bytes = if self.depth > 8 { 2 } else { 1 };
+        let line = self.data.get(line * self.stride..).unwrap_or_default();
+        let line = &line[..line.len().min(self.width * bytes)];
+        line.chunks_exact(bytes).step_by(step.max(1)).map(|sample| match *sample {
+            [low, high] => u16::from_ne_bytes([low, high]),
+            [value] => u16::from(value),
+            _ => 0,
+        })
     }
 }
 
@@ -225,4 +306,8 @@ impl Drop for Frame {
 
 fn known(ticks: i64) -> Option<i64> {
     (ticks != ffi::AV_NOPTS_VALUE).then_some(ticks)
+}
+
+fn out_of_memory(what: &str) -> ffrtmp_core::Error {
+    ffrtmp_core::Error::new(ffrtmp_core::Code::MemoryExceeded, format!("no memory for {what}"))
 }

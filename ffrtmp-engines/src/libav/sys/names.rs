@@ -18,12 +18,22 @@ impl Color {
     pub(crate) const RANGE_LIMITED: i32 = 1;
     pub(crate) const RANGE_FULL: i32 = 2;
     pub(crate) const BT709: i32 = 1;
-    const UNSPECIFIED: i32 = 2;
+    pub(crate) const BT2020: i32 = 9;
+    pub(crate) const UNSPECIFIED: i32 = 2;
+    /// SMPTE ST 2084, the transfer of HDR10.
+    pub(crate) const PQ: i32 = 16;
+    /// ARIB STD-B67, hybrid log-gamma.
+    pub(crate) const HLG: i32 = 18;
     /// H.273 code points end well below this; extensions of libav begin at 256 and are not tags.
     const LAST: i32 = 22;
 
     pub(crate) fn is_full(self) -> bool {
         self.range == Self::RANGE_FULL
+    }
+
+    /// Whether the transfer is one of high dynamic range.
+    pub(crate) fn is_high_range(self) -> bool {
+        matches!(self.transfer, Self::PQ | Self::HLG)
     }
 
     /// The same tags, with what is out of range turned into "unspecified".
@@ -134,6 +144,24 @@ pub(crate) fn bit_depth(format: &str) -> i32 {
     descriptor(format).map_or(8, |descriptor| descriptor.comp[0].depth)
 }
 
+/// Bits of a sample of light, with empty ones at its end, of a format that keeps it in a plane of its own, in the byte order of
+/// this machine.
+pub(super) fn luma_depth(format: i32) -> Option<u8> {
+    // SAFETY: a descriptor is static, NULL for no format.
+    let descriptor = unsafe { ffi::av_pix_fmt_desc_get(pixel_format(format)?).as_ref() }?;
+    let other_order = if cfg!(target_endian = "little") { ffi::AV_PIX_FMT_FLAG_BE } else { 0 };
+    let unfit = ffi::AV_PIX_FMT_FLAG_HWACCEL
+        | ffi::AV_PIX_FMT_FLAG_RGB
+        | ffi::AV_PIX_FMT_FLAG_PAL
+        | ffi::AV_PIX_FMT_FLAG_BITSTREAM
+        | ffi::AV_PIX_FMT_FLAG_FLOAT
+        | other_order;
+    let light = &descriptor.comp[0];
+    let bytes = if light.depth > 8 { 2 } else { 1 };
+    let fits = descriptor.flags & u64::from(unfit as u32) == 0 && light.step == bytes && light.plane == 0;
+    u8::try_from(light.depth + light.shift).ok().filter(|depth| fits && light.offset == 0 && (8..=16).contains(depth))
+}
+
 /// Whether a pixel format says how transparent each pixel is.
 pub(crate) fn has_alpha(format: &str) -> bool {
     let flag = u64::from(ffi::AV_PIX_FMT_FLAG_ALPHA as u32);
@@ -144,6 +172,13 @@ pub(crate) fn has_alpha(format: &str) -> bool {
 pub(crate) fn is_rgb(format: &str) -> bool {
     let flags = u64::from(ffi::AV_PIX_FMT_FLAG_RGB as u32) | u64::from(ffi::AV_PIX_FMT_FLAG_PAL as u32);
     descriptor(format).is_some_and(|descriptor| descriptor.flags & flags != 0)
+}
+
+/// Whether a pixel format has less colour than light: by how many powers of two across and down;
+/// `None` for one without colour.
+pub(crate) fn chroma_shift(format: &str) -> Option<(u8, u8)> {
+    let descriptor = descriptor(format).filter(|descriptor| descriptor.nb_components > 2 || is_rgb(format))?;
+    Some((descriptor.log2_chroma_w, descriptor.log2_chroma_h))
 }
 
 fn descriptor(format: &str) -> Option<&'static ffi::AVPixFmtDescriptor> {

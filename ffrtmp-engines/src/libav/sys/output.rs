@@ -308,7 +308,7 @@ impl Output {
         ))
     }
 
-    fn stream(&self, index: usize) -> Option<*mut ffi::AVStream> {
+    pub(super) fn stream(&self, index: usize) -> Option<*mut ffi::AVStream> {
         // SAFETY: the array has nb_streams entries.
         unsafe {
             let context = &*self.context;
