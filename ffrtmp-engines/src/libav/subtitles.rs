@@ -17,7 +17,7 @@ use super::sys::{AvError, Event, Output, Packet, StreamView, SubtitleDecoder, Su
 const MAX_TEXT: usize = 1 << 20;
 /// Most bytes of a packet of pictures, uncompressed ones of 4K included.
 const MAX_PICTURE: usize = 1 << 26;
-/// How long a text is shown at the most, in microseconds, where only the next would end it.
+/// How long a text is shown, in microseconds, where nothing says when it ends.
 const UNENDED: i64 = 10_000_000;
 /// Longest step between samples of MPEG-4 timed text, in microseconds. The muxer's own limit of
 /// 31 bits is reached after 35 minutes of silence, and then it puts the next text at the wrong time.
@@ -104,7 +104,7 @@ impl SubtitleTrack {
         };
         if self.outlet.window.cut.is_some_and(|cut| span.start >= cut) {
             self.done = true;
-            return self.end(span.start, deliver);
+            return Ok(());
         }
         match &mut self.work {
             Work::Copy => {
@@ -115,29 +115,22 @@ impl SubtitleTrack {
         }
     }
 
-    /// Delivers what the decoder and the last event still hold.
+    /// Delivers what the decoder still holds.
     ///
     /// # Errors
     /// As [`Self::packet`].
     pub(super) fn finish(&mut self, deliver: Deliver<'_>) -> Result<()> {
-        if let (Work::Convert(converter), false) = (&mut self.work, self.done) {
-            converter.feed(None, 0, &mut self.outlet, deliver)?;
-        }
         self.done = true;
-        self.end(i64::MAX, deliver)
+        match &mut self.work {
+            Work::Copy => Ok(()),
+            Work::Convert(converter) => converter.feed(None, 0, &mut self.outlet, deliver),
+        }
     }
 
     fn span(&self, packet: &Packet) -> Option<Span> {
         let start = self.base.rescale(packet.pts().or(packet.dts())?, TimeBase::MICROS);
         let length = self.base.rescale(packet.duration(), TimeBase::MICROS);
         (start < self.outlet.window.max).then_some(Span { start, length })
-    }
-
-    fn end(&mut self, until: i64, deliver: Deliver<'_>) -> Result<()> {
-        match &mut self.work {
-            Work::Copy => Ok(()),
-            Work::Convert(converter) => converter.end_shown(until, &mut self.outlet, deliver),
-        }
     }
 }
 
@@ -169,8 +162,6 @@ struct Span {
 struct Converter {
     decoder: SubtitleDecoder,
     encoder: SubtitleEncoder,
-    /// What is shown until the next event comes, and since when.
-    unended: Option<(Event, i64)>,
 }
 
 impl Converter {
@@ -187,7 +178,7 @@ impl Converter {
         };
         let encoder = SubtitleEncoder::open(name, &decoder)
             .map_err(|error| failed(Code::CodecUnavailable, format!("no encoder for {target}"), error))?;
-        Ok(Self { decoder, encoder, unended: None })
+        Ok(Self { decoder, encoder })
     }
 
     /// Decodes a packet of which the container says the length, or the end of the stream.
@@ -204,22 +195,11 @@ impl Converter {
             outlet.damaged += 1;
             return Ok(());
         };
-        self.end_shown(start, outlet, deliver)?;
-        match event.length() {
+        let length = match event.length() {
             // The decoder rounds to milliseconds what the container said.
-            Some(told) if told.abs_diff(length) < 1000 => self.convert(&event, Span { start, length }, outlet, deliver),
-            Some(length) => self.convert(&event, Span { start, length }, outlet, deliver),
-            None => {
-                self.unended = Some((event, start));
-                Ok(())
-            }
-        }
-    }
-
-    /// Delivers what only the next event ends, which begins at `until`.
-    fn end_shown(&mut self, until: i64, outlet: &mut Outlet, deliver: Deliver<'_>) -> Result<()> {
-        let Some((event, start)) = self.unended.take() else { return Ok(()) };
-        let length = until.saturating_sub(start).clamp(0, UNENDED);
+            Some(told) if told.abs_diff(length) < 1000 => length,
+            told => told.unwrap_or(UNENDED),
+        };
         self.convert(&event, Span { start, length }, outlet, deliver)
     }
 

@@ -82,11 +82,12 @@ impl Bench {
         let lane = track.add_to(&mut output, source).unwrap();
         output.start(&[("movflags", "+faststart")]).unwrap();
         let mut timeline = Timeline::new(&input, &(0..input.len()).collect::<Vec<_>>());
-        let mut last = 0;
+        let (mut last, strict) = (-1, i64::from(name.ends_with("mp4")));
         let mut deliver = |output: &mut Output, packet: &mut Packet, base: TimeBase| {
             packet.rescale(base, output.time_base(lane));
             packet.set_stream(lane);
-            let pts = packet.pts().unwrap().max(last);
+            // As the `ffmpeg` program mends times that go back.
+            let pts = packet.pts().unwrap().max(last + strict);
             packet.set_times(Some(pts), Some(pts), packet.duration());
             last = pts;
             output.write(packet).unwrap();
@@ -125,7 +126,12 @@ fn packets(path: &Path) -> Vec<String> {
         .arg(path)
         .output()
         .unwrap();
-    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).filter(|line| !line.is_empty()).collect()
+    let text = String::from_utf8(output.stdout).unwrap();
+    // Programs of a transport stream leave empty lines behind.
+    let packets: Vec<_> =
+        text.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_digit())).map(str::to_owned).collect();
+    assert!(!packets.is_empty(), "{}: {text}", path.display());
+    packets
 }
 
 /// What a player would show, as SubRip.
@@ -195,4 +201,184 @@ fn text_becomes_what_ffmpeg_makes_of_it() {
             assert_eq!(counts, [6, 0], "{what}");
         }
     }
+}
+
+#[test]
+fn events_out_of_order_and_damaged_ones_fare_as_with_ffmpeg() {
+    let Some(bench) = Bench::new() else { return };
+    bench.write("a.srt", &everyday());
+    let source = bench.clip("a.srt", "subrip", 8, "plain.mkv");
+    let mut bytes = fs::read(&source).unwrap();
+    let block = |bytes: &[u8], words: &str| bytes.windows(words.len()).position(|w| w == words.as_bytes()).unwrap();
+    // The block of the third event: track, time within the cluster, flags, text.
+    let at = block(&bytes, "overlap B") - 3;
+    let time = i16::from_be_bytes([bytes[at], bytes[at + 1]]) - 1800;
+    bytes[at..at + 2].copy_from_slice(&time.to_be_bytes());
+    let at = block(&bytes, "back to back");
+    bytes[at] = 0xff;
+    let at = block(&bytes, "odd times");
+    bytes[at + 3] = 0;
+    fs::write(bench.path("odd.mkv"), bytes).unwrap();
+    for (codec, name, extension) in [
+        (SubtitleCodec::MovText, "mov_text", "mp4"),
+        (SubtitleCodec::Ass, "ass", "mkv"),
+        (SubtitleCodec::Srt, "subrip", "mkv"),
+    ] {
+        let maps = format!("-i odd.mkv -map 0:v -c:v copy -map 0:s -c:s {name} -xerror -loglevel fatal");
+        let wanted = bench.ffmpeg(&maps.replace(" -xerror", ""), &format!("w.{extension}"));
+        let (made, counts) =
+            bench.convert(&bench.path("odd.mkv"), Target::Encode(codec), None, &format!("m.{extension}"));
+        assert_eq!(packets(&made), packets(&wanted), "{name}");
+        assert!(shown(&made).contains("overlap B") && shown(&made).contains("odd"), "{name}: {}", shown(&made));
+        assert_eq!(counts, [5, 1], "{name}");
+    }
+}
+
+#[test]
+fn a_long_silence_in_mp4_moves_no_text() {
+    let Some(bench) = Bench::new() else { return };
+    let text = srt(&[(0.5, 1.5, "before"), (3000.0, 3002.0, "after"), (9000.0, 9001.0, "last")]);
+    bench.write("a.srt", &text);
+    bench.ffmpeg("-f lavfi -i testsrc2=s=16x16:r=1/100:d=9100 -i a.srt -map 0 -map 1 -c:v mpeg4 -c:s copy", "in.mkv");
+    let (made, _) = bench.convert(&bench.path("in.mkv"), Target::Encode(SubtitleCodec::MovText), None, "m.mp4");
+    assert_eq!(shown(&made), text);
+    // Copied on, the silence comes in packets of its own.
+    let (again, _) = bench.convert(&made, Target::Copy, None, "again.mp4");
+    assert_eq!(shown(&again), text);
+}
+
+#[test]
+fn a_cut_ends_what_is_shown() {
+    let Some(bench) = Bench::new() else { return };
+    bench.write("a.srt", &everyday());
+    let source = bench.clip("a.srt", "subrip", 8, "in.mkv");
+    let wanted = srt(&[(0.5, 1.5, "Bold"), (2.0, 3.2, "overlap A"), (3.0, 3.2, "overlap B")]);
+    let times = |text: &str| text.lines().filter(|line| line.contains("-->")).map(str::to_owned).collect::<Vec<_>>();
+    for target in [Target::Copy, Target::Encode(SubtitleCodec::Ass)] {
+        let (made, counts) = bench.convert(&source, target, Some(3.2), "m.mkv");
+        assert_eq!(times(&shown(&made)), times(&wanted), "{target}");
+        assert_eq!(counts, [3, 0], "{target}");
+    }
+}
+
+#[test]
+fn hostile_text_costs_little() {
+    let Some(bench) = Bench::new() else { return };
+    let long = "<b>x</b> ".repeat(MAX_TEXT / 9 + 1);
+    let wide = "y".repeat(70_000);
+    let mut events = vec![(0.5, 1.0, long.as_str()), (1.5, 2.0, wide.as_str())];
+    let many: Vec<String> = (0..100_000).map(|number| format!("event {number}")).collect();
+    events.extend(many.iter().zip(0_u32..).map(|(words, n)| (3.0 + f64::from(n) / 1e5, 4.0, words.as_str())));
+    bench.write("a.srt", &srt(&events));
+    let source = bench.clip("a.srt", "copy", 5, "in.mkv");
+    let started = std::time::Instant::now();
+    for (codec, name, damaged) in
+        [(SubtitleCodec::MovText, "m.mp4", 2), (SubtitleCodec::Ass, "m.mkv", 1), (SubtitleCodec::WebVtt, "m.webm", 1)]
+    {
+        let (_, counts) = bench.convert(&source, Target::Encode(codec), None, name);
+        assert_eq!(counts, [100_002 - damaged, damaged], "{codec}");
+    }
+    assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
+}
+
+#[test]
+fn pictures_pass_through() {
+    let Some(bench) = Bench::new() else { return };
+    fs::write(bench.path("a.sup"), blu_ray()).unwrap();
+    let pictures = "-f lavfi -i testsrc2=s=64x48:r=5:d=6 -fix_sub_duration -i a.sup -map 0 -map 1 -c:v mpeg2video";
+    let cases = [
+        ("copy", "in.mkv", "m.mkv"),
+        ("dvdsub", "in.mkv", "m.mkv"),
+        ("dvbsub", "in.ts", "m.ts"),
+        ("dvbsub", "in.ts", "m.mkv"),
+    ];
+    for (codec, source, name) in cases {
+        let source = bench.ffmpeg(&format!("{pictures} -c:s {codec}"), source);
+        let wanted = bench.ffmpeg(&format!("-i {} -map 0 -c copy", source.display()), &format!("w{name}"));
+        let (made, counts) = bench.convert(&source, Target::Copy, None, name);
+        assert_eq!(since_first(&made), since_first(&wanted), "{codec} to {name}");
+        assert!(counts[0] >= 2 && counts[1] == 0, "{codec} to {name}: {counts:?}");
+        let (made, wanted) = (extradata(&made), extradata(&wanted));
+        assert_eq!(made, wanted, "{codec} to {name}");
+    }
+}
+
+/// Packets with their times from the first on: where zero is, is not the track's business.
+fn since_first(path: &Path) -> Vec<(i64, String)> {
+    let micros = |line: &String| (line.split(',').next().unwrap().parse::<f64>().unwrap() * 1e3).round() as i64;
+    let packets = packets(path);
+    packets
+        .iter()
+        .map(|line| (micros(line) - micros(&packets[0]), line.rsplit(',').next().unwrap().to_owned()))
+        .collect()
+}
+
+fn extradata(path: &Path) -> String {
+    let output = Command::new("ffprobe")
+        .args(["-v", "error", "-select_streams", "s", "-show_data_hash", "adler32", "-of", "csv=p=0"])
+        .args(["-show_entries", "stream=codec_name,width,height,extradata_hash"])
+        .arg(path)
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Two pictures of a Blu-ray disc, each shown for a second.
+fn blu_ray() -> Vec<u8> {
+    const SHOW: [&[u8]; 5] = [
+        &[0x16, 0, 64, 0, 48, 0x10, 0, 0, 0x80, 0, 0, 1, 0, 0, 0, 0, 0, 4, 0, 4],
+        &[0x17, 1, 0, 0, 4, 0, 4, 0, 8, 0, 2],
+        &[0x14, 0, 0, 1, 200, 128, 128, 255],
+        &[0x15, 0, 0, 0, 0xc0, 0, 0, 24, 0, 8, 0, 2, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0],
+        &[0x80],
+    ];
+    const CLEAR: [&[u8]; 3] =
+        [&[0x16, 0, 64, 0, 48, 0x10, 0, 0, 0, 0, 0, 0], &[0x17, 1, 0, 0, 4, 0, 4, 0, 8, 0, 2], &[0x80]];
+    let mut bytes = Vec::new();
+    for (time, segments) in [(1_u32, &SHOW[..]), (2, &CLEAR[..]), (3, &SHOW[..]), (4, &CLEAR[..])] {
+        for segment in segments {
+            bytes.extend(b"PG");
+            bytes.extend((time * 90_000).to_be_bytes());
+            bytes.extend([0; 4]);
+            bytes.push(segment[0]);
+            bytes.extend((segment.len() as u16 - 1).to_be_bytes());
+            bytes.extend(&segment[1..]);
+        }
+    }
+    bytes
+}
+
+#[test]
+fn captions_of_a_quicktime_track_become_text() {
+    let Some(bench) = Bench::new() else { return };
+    // Placeholders of the size of the captions that are put in their place.
+    let places = ["a".repeat(24), "b".repeat(24)];
+    bench.write("a.srt", &srt(&[(1.0, 1.2, &places[0]), (3.0, 3.2, &places[1])]));
+    let source = bench.clip("a.srt", "mov_text", 6, "in.mp4");
+    let mut bytes = fs::read(&source).unwrap();
+    let find = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).position(|w| w == what).unwrap();
+    let entry = find(&bytes, b"tx3g");
+    bytes[entry..entry + 4].copy_from_slice(b"c608");
+    // Load, address the row twice each; the word; show.
+    for (place, word) in places.iter().zip([[0xc8, 0xe5, 0xec, 0xec, 0xef, 0x80], [0xc8, 0x61, 0xec, 0xec, 0xef, 0x80]])
+    {
+        let at = find(&bytes, place.as_bytes()) - 2;
+        let caption: Vec<u8> = [
+            &[0, 0, 0, 26][..],
+            b"cdat",
+            &[0x94, 0x20, 0x94, 0x20, 0x94, 0x70, 0x94, 0x70],
+            &word,
+            &[0x94, 0x2f, 0x94, 0x2f],
+        ]
+        .concat();
+        bytes[at..at + 26].copy_from_slice(&caption);
+    }
+    fs::write(bench.path("c608.mp4"), bytes).unwrap();
+    let (made, counts) = bench.convert(&bench.path("c608.mp4"), Target::Encode(SubtitleCodec::MovText), None, "m.mp4");
+    let shown = shown(&made);
+    assert!(shown.contains("00:00:01,000 --> 00:00:03,000\n") && shown.contains("00:00:03,000 --> "), "{shown}");
+    assert!(shown.contains("Hello") && shown.contains("Hallo"), "{shown}");
+    let wanted = bench.ffmpeg("-i c608.mp4 -map 0:v -c:v copy -map 0:s -c:s mov_text", "w.mp4");
+    assert_eq!(packets(&made), packets(&wanted));
+    assert_eq!(counts, [2, 0]);
 }

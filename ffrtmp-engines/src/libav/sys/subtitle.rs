@@ -1,7 +1,6 @@
 //! Decoders and encoders of text subtitles, and their place in a container.
 
 use std::ptr;
-use std::slice;
 
 use ffmpeg_sys_next as ffi;
 use libc::c_int;
@@ -102,7 +101,7 @@ impl Event {
         Some(pts.saturating_add(i64::from(self.0.start_display_time) * 1000))
     }
 
-    /// How long it is shown, in microseconds; `None` if until the next one.
+    /// How long it is shown, in microseconds; `None` if nobody knows.
     pub(crate) fn length(&self) -> Option<i64> {
         let (start, end) = (self.0.start_display_time, self.0.end_display_time);
         (end != u32::MAX).then(|| i64::from(end.saturating_sub(start)) * 1000)
@@ -222,18 +221,6 @@ impl Packet {
     pub(crate) fn mark_key(&mut self) {
         // SAFETY: the packet is valid.
         unsafe { (*self.as_ptr()).flags |= ffi::AV_PKT_FLAG_KEY };
-    }
-
-    /// What it holds.
-    pub(crate) fn data(&self) -> &[u8] {
-        // SAFETY: data has size bytes, which nobody changes while the packet is borrowed.
-        unsafe {
-            let packet = &*self.as_ptr();
-            match usize::try_from(packet.size) {
-                Ok(size) if !packet.data.is_null() => slice::from_raw_parts(packet.data, size),
-                _ => &[],
-            }
-        }
     }
 }
 
