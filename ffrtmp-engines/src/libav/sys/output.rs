@@ -280,6 +280,19 @@ impl Output {
         }
     }
 
+    /// Codec headers of a stream; empty where they are in its packets.
+    pub(crate) fn extradata(&self, index: usize) -> &[u8] {
+        let Some(stream) = self.stream(index) else { return &[] };
+        // SAFETY: a stream has parameters as long as it lives; their extradata has the size given.
+        unsafe {
+            let parameters = &*(*stream).codecpar;
+            match usize::try_from(parameters.extradata_size) {
+                Ok(size) if !parameters.extradata.is_null() => std::slice::from_raw_parts(parameters.extradata, size),
+                _ => &[],
+            }
+        }
+    }
+
     /// Writes the index and flushes.
     pub(crate) fn finish(&mut self) -> Result<(), AvError> {
         // SAFETY: called once after the header.

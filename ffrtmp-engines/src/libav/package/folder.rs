@@ -1,0 +1,210 @@
+//! The files of a package: created new, never through a link, and counted against one budget.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use ffrtmp_core::error::{Code, Error, Result};
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat, renameat};
+
+use crate::libav::fault::file_failed;
+
+/// Where a package lies: the manifest, and the directory with all the rest next to it.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Directory of the manifest.
+    root: OwnedFd,
+    root_path: PathBuf,
+    manifest: OsString,
+    directory: OsString,
+    /// Whether the directory is ours to remove: made by us, and the package is not finished.
+    unfinished: bool,
+}
+
+/// Bytes of all files so far, and how many there may be.
+#[derive(Debug)]
+pub(super) struct Budget {
+    written: u64,
+    limit: Option<u64>,
+}
+
+impl Budget {
+    pub(super) fn new(limit: Option<u64>) -> Self {
+        Self { written: 0, limit }
+    }
+
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    fn spend(&mut self, bytes: usize) -> Result<()> {
+        let written = self.written.saturating_add(bytes as u64);
+        if self.limit.is_some_and(|limit| written > limit) {
+            let what = "the output grew beyond its size limit";
+            return Err(Error::new(Code::DiskQuotaExceeded, what).field("max_disk_mb"));
+        }
+        self.written = written;
+        Ok(())
+    }
+}
+
+impl Place {
+    /// Makes the directory. It has the manifest's name without its extension.
+    pub(super) fn make(manifest: &Path) -> Result<Self> {
+        let unnamed = || Error::new(Code::InvalidField, "the output names no file").field("output");
+        let name = manifest.file_name().ok_or_else(unnamed)?.to_owned();
+        let mut directory = manifest.file_stem().ok_or_else(unnamed)?.to_owned();
+        if directory == name {
+            directory.push("_files");
+        }
+        let root_path = manifest.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // The directory of the output is the caller's choice, links included.
+        let root = openat(CWD, root_path, OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY, Mode::empty());
+        let root = root.map_err(|error| file_failed(error.into()))?;
+        mkdirat(&root, &directory, Mode::from_raw_mode(0o777)).map_err(|error| file_failed(error.into()))?;
+        Ok(Self { root, root_path: root_path.to_owned(), manifest: name, directory, unfinished: true })
+    }
+
+    pub(super) fn directory(&self) -> PathBuf {
+        self.root_path.join(&self.directory)
+    }
+
+    /// How the manifest refers to the directory: its name as part of a URI.
+    pub(super) fn reference(&self) -> String {
+        uri(self.directory.as_encoded_bytes())
+    }
+
+    /// The directory, to be filled.
+    pub(super) fn open(&self) -> Result<Folder> {
+        Folder::open(&self.root, &self.directory)
+    }
+
+    /// Writes the manifest and ends the package.
+    pub(super) fn publish(&mut self, text: &str, budget: &mut Budget) -> Result<()> {
+        Folder { directory: self.root.try_clone().map_err(file_failed)? }.replace(&self.manifest, text, budget)?;
+        self.unfinished = false;
+        Ok(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.unfinished
+            && let Err(error) = fs::remove_dir_all(self.directory())
+        {
+            tracing::warn!(path = %self.directory().display(), %error, "an unfinished package could not be removed");
+        }
+    }
+}
+
+/// A directory of a package.
+#[derive(Debug)]
+pub(super) struct Folder {
+    directory: OwnedFd,
+}
+
+impl Folder {
+    fn open(parent: &OwnedFd, name: impl rustix::path::Arg) -> Result<Self> {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+        let directory = openat(parent, name, flags, Mode::empty()).map_err(|error| file_failed(error.into()))?;
+        Ok(Self { directory })
+    }
+
+    /// Makes a directory in it.
+    pub(super) fn make(&self, name: &str) -> Result<Self> {
+        mkdirat(&self.directory, name, Mode::from_raw_mode(0o777)).map_err(|error| file_failed(error.into()))?;
+        Self::open(&self.directory, name)
+    }
+
+    /// Begins a file that must not exist yet.
+    pub(super) fn create(&self, name: &str) -> Result<Piece> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(&self.directory, name, flags, Mode::from_raw_mode(0o666));
+        Ok(Piece { file: File::from(file.map_err(|error| file_failed(error.into()))?), length: 0 })
+    }
+
+    /// Writes a whole file.
+    pub(super) fn write(&self, name: &str, bytes: &[u8], budget: &mut Budget) -> Result<()> {
+        self.create(name)?.append(bytes, budget)
+    }
+
+    /// Writes a whole file that appears at once under its name.
+    pub(super) fn replace(&self, name: &std::ffi::OsStr, text: &str, budget: &mut Budget) -> Result<()> {
+        const PART: &str = ".manifest.part";
+        self.write(PART, text.as_bytes(), budget)?;
+        let moved = renameat(&self.directory, PART, &self.directory, name);
+        moved.map_err(|error| file_failed(error.into()))
+    }
+}
+
+/// A file being written.
+#[derive(Debug)]
+pub(super) struct Piece {
+    file: File,
+    length: u64,
+}
+
+impl Piece {
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    pub(super) fn append(&mut self, bytes: &[u8], budget: &mut Budget) -> Result<()> {
+        budget.spend(bytes.len())?;
+        self.file.write_all(bytes).map_err(file_failed)?;
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+/// A name as one part of the path of a URI (RFC 3986, unreserved characters as they are).
+pub(super) fn uri(name: &[u8]) -> String {
+    let part = |byte: &u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(*byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    name.iter().map(part).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn an_unfinished_package_leaves_nothing() {
+        let bench = tempfile::tempdir().unwrap();
+        let manifest = bench.path().join("a film #1.m3u8");
+        let mut budget = Budget::new(Some(10));
+        let place = Place::make(&manifest).unwrap();
+        assert_eq!(place.reference(), "a%20film%20%231");
+        let folder = place.open().unwrap().make("720p").unwrap();
+        folder.write("init.mp4", b"12345678", &mut budget).unwrap();
+        assert!(bench.path().join("a film #1/720p/init.mp4").is_file());
+        let error = folder.write("seg.m4s", b"123", &mut budget).unwrap_err();
+        assert_eq!(error.code(), Code::DiskQuotaExceeded);
+        drop(place);
+        assert_eq!(fs::read_dir(bench.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link_or_over_a_file() {
+        let bench = tempfile::tempdir().unwrap();
+        let victim = bench.path().join("victim");
+        fs::write(&victim, "kept").unwrap();
+        let mut place = Place::make(&bench.path().join("film.m3u8")).unwrap();
+        let folder = place.open().unwrap();
+        symlink(&victim, place.directory().join("init.mp4")).unwrap();
+        assert!(folder.create("init.mp4").is_err());
+        symlink(bench.path(), place.directory().join("away")).unwrap();
+        assert!(Folder::open(&folder.directory, "away").is_err());
+        symlink(&victim, bench.path().join("film.m3u8")).unwrap();
+        place.publish("#EXTM3U", &mut Budget::new(None)).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "kept");
+        assert_eq!(fs::read_to_string(bench.path().join("film.m3u8")).unwrap(), "#EXTM3U");
+        assert!(Place::make(&bench.path().join("film.m3u8")).is_err(), "the directory is somebody's");
+    }
+}

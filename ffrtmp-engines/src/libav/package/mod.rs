@@ -1,0 +1,542 @@
+//! Writes the streams of a job as a package for adaptive streaming: HLS and DASH, with segments of
+//! fragmented MP4 (CMAF) or MPEG-TS.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `cuts.rs` | where segments begin |
+//! | `track.rs` | one stream: its muxer and segments |
+//! | `text.rs` | subtitles as WebVTT |
+//! | `boxes.rs`, `codecs.rs` | what has to be read and mended in the bytes of muxers |
+//! | `rendition.rs`, `playlist.rs`, `mpd.rs` | what manifests say, and how |
+//! | `folder.rs`, `names.rs` | files and their names |
+//!
+//! Every stream has a muxer of its own that writes into memory, a fragment at a time; the files are
+//! opened here, below the directory of the job and nowhere else. The package is for video on
+//! demand: manifests are written when all segments are there, the one that the job names last.
+//!
+//! # Timing
+//! All streams keep the times they are given; nothing is moved for a stream alone. What is decoded
+//! before zero, as the priming of audio codecs and pictures ahead of B-frames, is kept; in CMAF an
+//! edit list says where presentation begins (offsets of composition are never negative, which
+//! FFmpeg reads wrongly in fragments), and in transport streams all times are 1.4 s later.
+//!
+//! What is not here: choosing renditions, encoding with key frames where segments begin
+//! (`VideoEncode`), and publishing the staging directory.
+
+mod boxes;
+mod codecs;
+mod cuts;
+mod folder;
+mod mpd;
+mod names;
+mod playlist;
+mod rendition;
+#[cfg(test)]
+mod tests;
+mod text;
+mod track;
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ffrtmp_core::engine::{Control, MediaBounds};
+use ffrtmp_core::error::{Code, Error, Result};
+
+use self::cuts::{Boundaries, Cut, Follower, Pictures};
+use self::folder::{Budget, Folder, Place};
+use self::rendition::{Content, Key, Label, Range, Rendition, Span};
+use self::text::Cues;
+use self::track::{Target, Track};
+use super::meter::Meter;
+use super::mux::Lane;
+use super::sys::{Encoder, Packet, StreamView, TimeBase};
+
+/// Bytes of one track of sound that wait for the video to say where segments begin.
+const MAX_WAITING: usize = 16 << 20;
+/// Name of the second manifest, in the package's directory.
+const SECOND: &str = "manifest.mpd";
+
+/// Which manifests a package has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manifest {
+    /// Playlists of HLS.
+    Hls,
+    /// A media presentation description of DASH.
+    Dash,
+    /// Playlists of HLS, and a media presentation description inside the directory.
+    Both,
+}
+
+/// What segments are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Segments {
+    /// Fragmented MP4 by the rules of CMAF.
+    Cmaf,
+    /// MPEG transport streams, for old players of HLS.
+    MpegTs,
+}
+
+impl Segments {
+    fn segment_name(self, index: usize) -> String {
+        let extension = match self {
+            Self::Cmaf => "m4s",
+            Self::MpegTs => "ts",
+        };
+        format!("seg_{:05}.{extension}", index + 1)
+    }
+}
+
+impl fmt::Display for Segments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cmaf => "CMAF",
+            Self::MpegTs => "MPEG-TS",
+        })
+    }
+}
+
+/// How a package is made.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) manifest: Manifest,
+    pub(super) segments: Segments,
+    /// Length of a segment in seconds; it ends at the first key frame from there on.
+    pub(super) seconds: f64,
+    /// Names of the video renditions in the order they are added; the height where there is none.
+    pub(super) names: Vec<String>,
+}
+
+/// A package and what went into it.
+///
+/// # Contract
+/// Streams are added, then `start`, then packets in the order of each stream, then `finish`.
+/// Streams need not be interleaved, but sound waits in memory until the video has come as far, up
+/// to 16 MiB for each track; beyond that it is cut by time alone.
+///
+/// A package that is dropped before it is finished removes its directory.
+pub(super) struct Packager {
+    settings: Settings,
+    place: Place,
+    root: Folder,
+    budget: Budget,
+    boundaries: Boundaries,
+    lanes: Vec<Lane>,
+    streams: Vec<Stream>,
+    control: Control,
+    meter: Arc<Meter>,
+}
+
+struct Stream {
+    body: Body,
+    label: Label,
+    name: String,
+    folder: Option<Folder>,
+}
+
+enum Body {
+    Pictures { track: Track, pictures: Pictures },
+    Sound { track: Track, follower: Follower, waiting: VecDeque<Packet>, bytes: usize },
+    Text { cues: Cues },
+}
+
+impl Packager {
+    /// Makes the directory next to the manifest, which must not exist yet.
+    ///
+    /// # Errors
+    /// `invalid_field` for settings that do not go together; else why the directory could not be
+    /// made.
+    pub(super) fn create(
+        primary: &Path,
+        settings: Settings,
+        bounds: &MediaBounds,
+        control: &Control,
+        meter: Arc<Meter>,
+    ) -> Result<Self> {
+        if settings.segments == Segments::MpegTs && settings.manifest != Manifest::Hls {
+            let what = "DASH is made of CMAF segments only";
+            return Err(Error::new(Code::InvalidField, what).field("segments").hint("leave out MPEG-TS, or make HLS"));
+        }
+        if !(settings.seconds.is_finite() && settings.seconds > 0.0) {
+            return Err(Error::new(Code::InvalidField, "segments need a length above zero").field("segment_seconds"));
+        }
+        let place = Place::make(primary)?;
+        Ok(Self {
+            root: place.open()?,
+            place,
+            budget: Budget::new(bounds.max_output_bytes),
+            boundaries: Boundaries::new(settings.seconds),
+            settings,
+            lanes: Vec::new(),
+            streams: Vec::new(),
+            control: control.clone(),
+            meter,
+        })
+    }
+
+    /// Whether codec headers belong into the container instead of the stream.
+    pub(super) fn wants_global_header(&self) -> bool {
+        self.settings.segments == Segments::Cmaf
+    }
+
+    pub(super) fn add_encoded(
+        &mut self,
+        encoder: &Encoder,
+        codec: &str,
+        base: TimeBase,
+        frame_rate: Option<(i32, i32)>,
+    ) -> Result<usize> {
+        let is_video = frame_rate.is_some();
+        let mut track = Track::new(self.settings.segments, codec, is_video, &self.control)?;
+        track.add_encoded(encoder, base, frame_rate)?;
+        Ok(self.add(track, Lane::new(codec, is_video, None)))
+    }
+
+    pub(super) fn add_copied(&mut self, source: StreamView<'_>) -> Result<usize> {
+        let codec = source.codec();
+        let mut track = Track::new(self.settings.segments, &codec, source.is_video(), &self.control)?;
+        track.add_copied(source)?;
+        Ok(self.add(track, Lane::new(&codec, source.is_video(), Some(source.index()))))
+    }
+
+    /// Adds a track of subtitles. Its packets hold cues of WebVTT: the text alone, times beside it.
+    pub(super) fn add_subtitles(&mut self) -> usize {
+        self.lanes.push(Lane::new("webvtt", false, None));
+        let body = Body::Text { cues: Cues::default() };
+        self.streams.push(Stream { body, label: Label::default(), name: String::new(), folder: None });
+        self.streams.len() - 1
+    }
+
+    fn add(&mut self, track: Track, lane: Lane) -> usize {
+        let body = if track.is_video() {
+            // What is copied follows its own key frames, and only alone they are everyone's.
+            let binding = !lane.is_copied || !self.lanes.iter().any(|lane| lane.is_video);
+            Body::Pictures { track, pictures: Pictures::new(binding, self.settings.seconds) }
+        } else {
+            Body::Sound { track, follower: Follower::default(), waiting: VecDeque::new(), bytes: 0 }
+        };
+        self.lanes.push(lane);
+        self.streams.push(Stream { body, label: Label::default(), name: String::new(), folder: None });
+        self.streams.len() - 1
+    }
+
+    /// Whether a copied stream's pictures are decoded in another order than they are shown.
+    pub(super) fn is_reordered(&self, lane: usize) -> bool {
+        self.streams[lane].track().is_some_and(Track::is_reordered)
+    }
+
+    /// Carries language, title and default flag of a stream over.
+    pub(super) fn describe_stream(&mut self, lane: usize, source: StreamView<'_>) {
+        let tags = source.tags();
+        let tag = |key: &str| tags.get(key).filter(|value| !value.trim().is_empty());
+        let stream = &mut self.streams[lane];
+        stream.label = Label {
+            language: tag("language").and_then(|language| names::language(language)),
+            title: tag("title").cloned(),
+            is_default: source.is_default(),
+        };
+        let kept: Vec<_> =
+            tag("language").map(|language| ("language".to_owned(), language.clone())).into_iter().collect();
+        if let Body::Pictures { track, .. } | Body::Sound { track, .. } = &mut stream.body {
+            track.describe(source, &kept);
+        }
+        self.lanes[lane].source = Some(source.index());
+    }
+
+    /// Names the streams and lets their muxers begin.
+    ///
+    /// # Errors
+    /// `container_mismatch` for a codec that the segments cannot carry.
+    pub(super) fn start(&mut self) -> Result<()> {
+        if !self.lanes.iter().any(|lane| lane.is_video) {
+            self.boundaries.complete();
+        }
+        let mut taken = Vec::new();
+        let mut given = self.settings.names.iter();
+        for stream in &mut self.streams {
+            let wish = stream.wished_name(if stream.is_video() { given.next() } else { None });
+            stream.name = names::distinct(wish, &taken);
+            taken.push(stream.name.clone());
+            if let Body::Pictures { track, .. } | Body::Sound { track, .. } = &mut stream.body {
+                track.start()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a packet whose times are in `base`.
+    pub(super) fn write(&mut self, lane: usize, packet: &mut Packet, base: TimeBase) -> Result<()> {
+        self.control.checkpoint()?;
+        let state = &mut self.lanes[lane];
+        let target = self.streams[lane].track().map_or(base, Track::base);
+        packet.rescale(base, target);
+        let meant = packet.pts();
+        if !matches!(self.streams[lane].body, Body::Text { .. }) {
+            state.order(packet, target)?;
+        }
+        state.count(meant.or(packet.pts()), packet.duration(), target);
+        self.meter.reach(state.end);
+        let (pts, dts) = (packet.pts().unwrap_or(0), packet.dts().unwrap_or(0));
+        let times = [dts, pts, packet.duration()].map(|ticks| target.seconds(ticks));
+        match &mut self.streams[lane].body {
+            Body::Pictures { pictures, .. } => {
+                let [dts, pts, length] = times;
+                let cut = pictures.place(&mut self.boundaries, packet.is_key(), dts, pts, length)?;
+                self.push(lane, packet, cut)?;
+                for other in 0..self.streams.len() {
+                    self.advance(other)?;
+                }
+            }
+            Body::Sound { waiting, bytes, .. } => {
+                *bytes += packet.size();
+                waiting.push_back(std::mem::replace(packet, Packet::new()));
+                self.advance(lane)?;
+            }
+            Body::Text { cues } => {
+                cues.add(times[1], times[2], packet.data())?;
+                packet.clear();
+            }
+        }
+        self.meter.set_bytes(self.budget.written());
+        Ok(())
+    }
+
+    /// Writes the sound of which the segment is known.
+    fn advance(&mut self, lane: usize) -> Result<()> {
+        let end = self.lanes[lane].end;
+        loop {
+            let Body::Sound { track, follower, waiting, bytes } = &mut self.streams[lane].body else { return Ok(()) };
+            let Some(packet) = waiting.front() else { return Ok(()) };
+            let base = track.base();
+            let (start, length) = (base.seconds(packet.pts().unwrap_or(0)), base.seconds(packet.duration()));
+            let cut = match follower.place(&self.boundaries, start, length, Some(end - start)) {
+                Cut::Unknown if *bytes > MAX_WAITING => follower.place_alone(&self.boundaries, start, length),
+                Cut::Unknown => return Ok(()),
+                cut => cut,
+            };
+            let Some(mut packet) = waiting.pop_front() else { return Ok(()) };
+            *bytes -= packet.size();
+            self.push(lane, &mut packet, cut == Cut::Here)?;
+        }
+    }
+
+    fn push(&mut self, lane: usize, packet: &mut Packet, cut: bool) -> Result<()> {
+        let Stream { body, folder, name, .. } = &mut self.streams[lane];
+        let (Body::Pictures { track, .. } | Body::Sound { track, .. }) = body else { return Ok(()) };
+        let folder = match folder {
+            Some(folder) => folder,
+            none => none.insert(self.root.make(name)?),
+        };
+        track.push(packet, cut, &mut Target { folder, budget: &mut self.budget })
+    }
+
+    /// Ends all streams and writes the manifests.
+    ///
+    /// # Errors
+    /// `input_invalid` if no packet came; `encode_failed` if renditions have no common key frames.
+    pub(super) fn finish(&mut self) -> Result<()> {
+        if self.lanes.iter().all(|lane| lane.packets == 0) {
+            return Err(Error::new(Code::InputInvalid, "the input has no pictures and no sound").field("input"));
+        }
+        for stream in &self.streams {
+            if let Body::Pictures { pictures, .. } = &stream.body {
+                self.boundaries.check(pictures)?;
+            }
+        }
+        self.boundaries.complete();
+        for lane in 0..self.streams.len() {
+            self.advance(lane)?;
+            self.end(lane)?;
+        }
+        self.write_manifests()?;
+        self.meter.set_bytes(self.budget.written());
+        Ok(())
+    }
+
+    fn end(&mut self, lane: usize) -> Result<()> {
+        let Stream { body, folder: Some(folder), .. } = &mut self.streams[lane] else { return Ok(()) };
+        let (Body::Pictures { track, .. } | Body::Sound { track, .. }) = body else { return Ok(()) };
+        let end = track.base().ticks(self.lanes[lane].end);
+        track.finish(end, &mut Target { folder, budget: &mut self.budget })
+    }
+
+    fn write_manifests(&mut self) -> Result<()> {
+        let renditions = self.renditions()?;
+        let target = playlist::common_target(&renditions);
+        let (manifest, format) = (self.settings.manifest, self.settings.segments);
+        if manifest != Manifest::Dash {
+            for rendition in &renditions {
+                self.write_playlists(rendition, target)?;
+            }
+        }
+        let directory = self.place.reference();
+        let text = match manifest {
+            Manifest::Dash => mpd::manifest(&renditions, &format!("{directory}/"), target),
+            Manifest::Hls | Manifest::Both => playlist::multivariant(&renditions, format, &directory, target),
+        };
+        if manifest == Manifest::Both {
+            let second = mpd::manifest(&renditions, "", target);
+            self.root.replace(OsStr::new(SECOND), &second, &mut self.budget)?;
+        }
+        self.place.publish(&text, &mut self.budget)
+    }
+
+    fn write_playlists(&mut self, rendition: &Rendition, target: u64) -> Result<()> {
+        let format = self.settings.segments;
+        let streams = &self.streams;
+        let stream = streams.iter().find(|stream| stream.name == rendition.name);
+        let Some(folder) = stream.and_then(|stream| stream.folder.as_ref()) else { return Ok(()) };
+        if !rendition.keys().is_empty() {
+            let keys = playlist::keys(rendition, format);
+            folder.write(playlist::KEYS, keys.as_bytes(), &mut self.budget)?;
+        }
+        let own = if matches!(rendition.content, Content::Text) {
+            rendition::target_duration(&rendition.segments)
+        } else {
+            target
+        };
+        folder.write(playlist::PLAYLIST, playlist::media(rendition, format, own).as_bytes(), &mut self.budget)
+    }
+
+    /// What manifests say about each stream that has something; writes the files of subtitles.
+    fn renditions(&mut self) -> Result<Vec<Rendition>> {
+        let mut renditions = Vec::new();
+        for (stream, lane) in self.streams.iter().zip(&self.lanes).filter(|(_, lane)| lane.packets > 0) {
+            if let Some(track) = stream.track() {
+                renditions.push(stream.rendition(track, lane));
+            }
+        }
+        let spans = text_spans(&renditions);
+        for (stream, _) in self.streams.iter_mut().zip(&self.lanes).filter(|(_, lane)| lane.packets > 0) {
+            let Body::Text { cues } = &stream.body else { continue };
+            let folder = stream.folder.insert(self.root.make(&stream.name)?);
+            let spans =
+                if spans.is_empty() { vec![Span { start: 0.0, end: cues.end(), bytes: 0 }] } else { spans.clone() };
+            renditions.push(write_text(
+                stream.label.clone(),
+                &stream.name,
+                cues,
+                spans,
+                folder,
+                &self.settings,
+                &mut self.budget,
+            )?);
+        }
+        Ok(renditions)
+    }
+
+    pub(super) fn lanes(&self) -> &[Lane] {
+        &self.lanes
+    }
+
+    /// The directory with everything but the manifest that the job names.
+    pub(super) fn directory(&self) -> PathBuf {
+        self.place.directory()
+    }
+
+    /// Bytes of all files so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.budget.written()
+    }
+}
+
+/// Segments of subtitles: those of the first video, else of the first sound.
+fn text_spans(renditions: &[Rendition]) -> Vec<Span> {
+    let leader = renditions.iter().find(|rendition| rendition.is_video()).or(renditions.first());
+    leader.map(|leader| leader.segments.clone()).unwrap_or_default()
+}
+
+fn write_text(
+    label: Label,
+    name: &str,
+    cues: &Cues,
+    mut segments: Vec<Span>,
+    folder: &Folder,
+    settings: &Settings,
+    budget: &mut Budget,
+) -> Result<Rendition> {
+    if settings.manifest != Manifest::Hls {
+        folder.write(text::WHOLE, cues.whole().as_bytes(), budget)?;
+    }
+    for (index, span) in segments.iter_mut().enumerate() {
+        let text = cues.segment(span.start, span.end, settings.segments);
+        span.bytes = text.len() as u64;
+        if settings.manifest != Manifest::Dash {
+            folder.write(&playlist::text_segment(index), text.as_bytes(), budget)?;
+        }
+    }
+    Ok(Rendition { name: name.to_owned(), content: Content::Text, codec: None, label, segments, timescale: 0 })
+}
+
+impl Stream {
+    fn track(&self) -> Option<&Track> {
+        match &self.body {
+            Body::Pictures { track, .. } | Body::Sound { track, .. } => Some(track),
+            Body::Text { .. } => None,
+        }
+    }
+
+    fn is_video(&self) -> bool {
+        matches!(self.body, Body::Pictures { .. })
+    }
+
+    /// The name of its directory, if no other stream has it: `720p`, `audio_en_128k`, `subs_en`.
+    fn wished_name(&self, given: Option<&String>) -> String {
+        if let Some(part) = given.and_then(|given| names::file_part(given)) {
+            return part;
+        }
+        let shape = self.track().and_then(Track::shape);
+        let language = self.label.language.as_deref().and_then(names::file_part);
+        let language = language.map(|language| format!("_{language}")).unwrap_or_default();
+        match &self.body {
+            Body::Pictures { .. } => format!("{}p", shape.map_or(0, |shape| shape.size.1)),
+            Body::Sound { .. } => {
+                let rate = shape.and_then(|shape| shape.bit_rate).map(|rate| format!("_{}k", rate.div_ceil(1000)));
+                format!("audio{language}{}", rate.unwrap_or_default())
+            }
+            Body::Text { .. } => format!("subs{language}"),
+        }
+    }
+
+    fn rendition(&self, track: &Track, lane: &Lane) -> Rendition {
+        let (made, shape) = (track.made(), track.shape());
+        let base = track.base();
+        let span = |segment: &track::Segment| Span {
+            start: base.seconds(segment.start),
+            end: base.seconds(segment.end),
+            bytes: segment.bytes,
+        };
+        let key = |key: &track::KeyPicture| Key {
+            segment: key.segment,
+            start: base.seconds(key.pts),
+            offset: key.offset,
+            length: key.length,
+        };
+        let segments: Vec<Span> = made.segments.iter().map(span).collect();
+        let shape_of = |of: fn(&super::sys::StreamShape) -> u32| shape.as_ref().map_or(0, of);
+        let content = if lane.is_video {
+            let measured = lane.packets as f64 / (lane.end - lane.first).max(1e-3);
+            Content::Video {
+                size: shape.as_ref().map_or((0, 0), |shape| shape.size),
+                frame_rate: shape.as_ref().and_then(|shape| shape.frame_rate).unwrap_or(measured),
+                range: Range::of_transfer(shape.as_ref().map_or(0, |shape| shape.transfer)),
+                keys: made.keys.iter().map(key).collect(),
+            }
+        } else {
+            Content::Audio {
+                channels: shape.as_ref().map_or(0, |shape| shape.channels),
+                sample_rate: shape_of(|shape| shape.sample_rate),
+            }
+        };
+        Rendition {
+            name: self.name.clone(),
+            content,
+            codec: made.codec.clone(),
+            label: self.label.clone(),
+            segments,
+            timescale: made.timescale,
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Playlists of HTTP Live Streaming (RFC 8216 and its successor draft-pantos-hls-rfc8216bis). Pure
+//! functions from what was written to text.
+
+use std::fmt::Write as _;
+
+use super::Segments;
+use super::names::quotable;
+use super::rendition::{Content, Rendition, Span, bandwidth, target_duration};
+use super::track::HEADER;
+
+pub(super) const PLAYLIST: &str = "index.m3u8";
+pub(super) const KEYS: &str = "iframes.m3u8";
+const SUBTITLES: &str = "subtitles";
+
+/// The playlist of one rendition. All renditions name the same target duration.
+pub(super) fn media(rendition: &Rendition, format: Segments, target: u64) -> String {
+    let (version, name): (u32, &dyn Fn(usize) -> String) = match (&rendition.content, format) {
+        (Content::Text, _) => (3, &|index| text_segment(index)),
+        (_, Segments::Cmaf) => (6, &|index| format.segment_name(index)),
+        (_, Segments::MpegTs) => (3, &|index| format.segment_name(index)),
+    };
+    let mut text = head(version, target);
+    if rendition.is_video() {
+        text.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
+    }
+    if version == 6 {
+        let _ = writeln!(text, "#EXT-X-MAP:URI=\"{HEADER}\"");
+    }
+    for (index, span) in rendition.segments.iter().enumerate() {
+        let _ = writeln!(text, "#EXTINF:{:.6},\n{}", span.seconds(), name(index));
+    }
+    text.push_str("#EXT-X-ENDLIST\n");
+    text
+}
+
+/// The playlist of key pictures of one rendition, as ranges of its segments.
+pub(super) fn keys(rendition: &Rendition, format: Segments) -> String {
+    let spans = rendition.key_spans();
+    let mut text = head(if format == Segments::Cmaf { 5 } else { 4 }, target_duration(&spans));
+    text.push_str("#EXT-X-I-FRAMES-ONLY\n");
+    if format == Segments::Cmaf {
+        let _ = writeln!(text, "#EXT-X-MAP:URI=\"{HEADER}\"");
+    }
+    for (key, span) in rendition.keys().iter().zip(&spans) {
+        let name = format.segment_name(key.segment);
+        let _ =
+            writeln!(text, "#EXTINF:{:.6},\n#EXT-X-BYTERANGE:{}@{}\n{name}", span.seconds(), key.length, key.offset);
+    }
+    text.push_str("#EXT-X-ENDLIST\n");
+    text
+}
+
+/// The playlist that names all others; `directory` is how it refers to where they are.
+pub(super) fn multivariant(renditions: &[Rendition], format: Segments, directory: &str, target: u64) -> String {
+    let version = if format == Segments::Cmaf { 6 } else { 4 };
+    let mut text = format!("#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-INDEPENDENT-SEGMENTS\n");
+    let groups = Groups::of(renditions);
+    let has_text = renditions.iter().any(|rendition| matches!(rendition.content, Content::Text));
+    for group in &groups.0 {
+        for (place, audio) in group.members.iter().enumerate() {
+            text.push_str(&alternative("AUDIO", &group.id, audio, place, &group.members, directory));
+        }
+    }
+    let texts: Vec<&Rendition> = renditions.iter().filter(|each| matches!(each.content, Content::Text)).collect();
+    for (place, each) in texts.iter().enumerate() {
+        text.push_str(&alternative("SUBTITLES", SUBTITLES, each, place, &texts, directory));
+    }
+    for video in renditions.iter().filter(|rendition| rendition.is_video()) {
+        if groups.0.is_empty() {
+            text.push_str(&variant(video, None, has_text, directory, target));
+        }
+        for group in &groups.0 {
+            text.push_str(&variant(video, Some(group), has_text, directory, target));
+        }
+    }
+    if !renditions.iter().any(Rendition::is_video) {
+        for group in &groups.0 {
+            text.push_str(&variant(group.members[0], Some(group), has_text, directory, target));
+        }
+    }
+    for video in renditions.iter().filter(|rendition| !rendition.keys().is_empty()) {
+        text.push_str(&key_variant(video, directory));
+    }
+    text
+}
+
+/// Name of a segment of WebVTT.
+pub(super) fn text_segment(index: usize) -> String {
+    format!("seg_{:05}.vtt", index + 1)
+}
+
+fn head(version: u32, target: u64) -> String {
+    format!(
+        "#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-TARGETDURATION:{target}\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n"
+    )
+}
+
+/// Sound by codec: a player chooses among variants by their codecs, and in a group by language.
+struct Groups<'a>(Vec<Group<'a>>);
+
+struct Group<'a> {
+    id: String,
+    members: Vec<&'a Rendition>,
+}
+
+impl<'a> Groups<'a> {
+    fn of(renditions: &'a [Rendition]) -> Self {
+        let mut groups: Vec<Group<'_>> = Vec::new();
+        for audio in renditions.iter().filter(|rendition| rendition.is_audio()) {
+            match groups.iter_mut().find(|group| group.members[0].codec == audio.codec) {
+                Some(group) => group.members.push(audio),
+                None => groups.push(Group { id: format!("audio_{}", groups.len() + 1), members: vec![audio] }),
+            }
+        }
+        if let [only] = &mut groups[..] {
+            "audio".clone_into(&mut only.id);
+        }
+        Self(groups)
+    }
+}
+
+fn alternative(
+    kind: &str,
+    group: &str,
+    rendition: &Rendition,
+    place: usize,
+    members: &[&Rendition],
+    directory: &str,
+) -> String {
+    // One at most is the default: the first that says so, and of sound else the first.
+    let default = members.iter().position(|member| member.label.is_default);
+    let is_default = default.or((kind == "AUDIO").then_some(0)) == Some(place);
+    let mut text = format!("#EXT-X-MEDIA:TYPE={kind},GROUP-ID=\"{group}\",NAME=\"{}\"", name(place, members));
+    if let Some(language) = &rendition.label.language {
+        let _ = write!(text, ",LANGUAGE=\"{language}\"");
+    }
+    let _ = write!(text, ",DEFAULT={},AUTOSELECT=YES", if is_default { "YES" } else { "NO" });
+    if let Content::Audio { channels, .. } = rendition.content
+        && channels > 0
+    {
+        let _ = write!(text, ",CHANNELS=\"{channels}\"");
+    }
+    let _ = writeln!(text, ",URI=\"{directory}/{}/{PLAYLIST}\"", rendition.name);
+    text
+}
+
+/// What a person chooses by; all names of a group differ.
+fn name(place: usize, members: &[&Rendition]) -> String {
+    let wish = |rendition: &Rendition| {
+        let title = rendition.label.title.as_deref().map(quotable).filter(|title| !title.is_empty());
+        title.or_else(|| rendition.label.language.clone()).unwrap_or_else(|| rendition.name.clone())
+    };
+    let wished = wish(members[place]);
+    let is_taken = members.iter().enumerate().any(|(other, member)| other != place && wish(member) == wished);
+    // Names of directories differ, and the number keeps this apart from other wishes.
+    if is_taken { format!("{wished} ({})", members[place].name) } else { wished }
+}
+
+fn variant(rendition: &Rendition, group: Option<&Group<'_>>, has_text: bool, directory: &str, target: u64) -> String {
+    let own = bandwidth(&rendition.segments, target as f64);
+    let others = group.map(|group| &group.members).into_iter().flatten().filter(|other| other.name != rendition.name);
+    let sound = others.map(|audio| bandwidth(&audio.segments, target as f64)).collect::<Vec<_>>();
+    // Of the sound a player takes one; a variant of sound alone is itself what it takes.
+    let is_sound = rendition.is_audio();
+    let extra = |of: fn(&super::rendition::Bandwidth) -> u64| sound.iter().map(of).max().unwrap_or(0);
+    let sum = |own: u64, extra: u64| if is_sound { own.max(extra) } else { own + extra };
+    let mut text = format!(
+        "#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={}",
+        sum(own.peak, extra(|each| each.peak)).max(1),
+        sum(own.average, extra(|each| each.average)).max(1)
+    );
+    let sound_codec = group.filter(|_| !is_sound).map(|group| group.members[0].codec.clone());
+    let codecs: Option<Vec<String>> = [Some(rendition.codec.clone()), sound_codec].into_iter().flatten().collect();
+    // A list that leaves something out would be wrong.
+    if let Some(codecs) = codecs {
+        let _ = write!(text, ",CODECS=\"{}\"", codecs.join(","));
+    }
+    text.push_str(&picture(rendition, true));
+    if let Some(group) = group {
+        let _ = write!(text, ",AUDIO=\"{}\"", group.id);
+    }
+    if has_text {
+        let _ = write!(text, ",SUBTITLES=\"{SUBTITLES}\"");
+    }
+    if rendition.is_video() {
+        text.push_str(",CLOSED-CAPTIONS=NONE");
+    }
+    let _ = writeln!(text, "\n{directory}/{}/{PLAYLIST}", rendition.name);
+    text
+}
+
+fn key_variant(rendition: &Rendition, directory: &str) -> String {
+    let spans = rendition.key_spans();
+    let rate = bandwidth(&spans, target_duration(&spans) as f64);
+    let mut text =
+        format!("#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={}", rate.peak.max(1), rate.average.max(1));
+    if let Some(codec) = &rendition.codec {
+        let _ = write!(text, ",CODECS=\"{codec}\"");
+    }
+    text.push_str(&picture(rendition, false));
+    let _ = writeln!(text, ",URI=\"{directory}/{}/{KEYS}\"", rendition.name);
+    text
+}
+
+fn picture(rendition: &Rendition, moves: bool) -> String {
+    let Content::Video { size: (width, height), frame_rate, range, .. } = &rendition.content else {
+        return String::new();
+    };
+    let mut text = format!(",RESOLUTION={width}x{height}");
+    if moves && *frame_rate > 0.0 {
+        let _ = write!(text, ",FRAME-RATE={frame_rate:.3}");
+    }
+    let _ = write!(text, ",VIDEO-RANGE={}", range.as_str());
+    text
+}
+
+/// The target duration that all playlists of sound and pictures share.
+pub(super) fn common_target(renditions: &[Rendition]) -> u64 {
+    let timed = renditions.iter().filter(|rendition| !matches!(rendition.content, Content::Text));
+    target_duration(timed.flat_map(|rendition| &rendition.segments).collect::<Vec<&Span>>())
+}
