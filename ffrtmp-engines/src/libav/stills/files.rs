@@ -37,7 +37,7 @@ impl Allowance {
     }
 }
 
-/// Files whose names begin like the primary output's.
+/// Files whose names begin like the primary output's; they go again unless they are kept.
 pub(super) struct Files {
     directory: PathBuf,
     stem: OsString,
@@ -69,12 +69,22 @@ impl Files {
         self.allowance.spend(bytes)?;
         let path = self.directory.join(self.name(ending));
         let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(file_failed)?;
-        file.write_all(content).map_err(file_failed)?;
         self.made.push(Made { path, bytes });
-        Ok(())
+        file.write_all(content).map_err(file_failed)
     }
 
-    pub(super) fn made(self) -> Vec<Made> {
-        self.made
+    /// Keeps them.
+    pub(super) fn made(mut self) -> Vec<Made> {
+        std::mem::take(&mut self.made)
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        for Made { path, .. } in self.made.drain(..) {
+            if let Err(error) = std::fs::remove_file(&path) {
+                tracing::warn!(path = %path.display(), %error, "a still of a failed attempt could not be removed");
+            }
+        }
     }
 }

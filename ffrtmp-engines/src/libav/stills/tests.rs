@@ -166,8 +166,8 @@ fn pictures_are_those_of_their_times() {
             poster: seconds(2.0),
             thumbnails: Some(3),
             thumbnail_width: Some(255),
-            sprite_interval: seconds(0.8),
-            sprite_columns: Some(3),
+            sprite_interval: seconds(2.2),
+            sprite_columns: Some(2),
             ..Stills::default()
         };
         let made = bench.take(&stills, Some(6.0), 6.0, None).unwrap();
@@ -187,16 +187,142 @@ fn pictures_are_those_of_their_times() {
             assert_same(&whole(&bench.path(ending), (255, 143)), &bench.reference(time, (255, 143)), ending);
         }
         let cues = cues(&bench.path("sprite.vtt"));
-        assert_eq!(cues.len(), 8);
+        assert_eq!(cues.len(), 3);
         for (index, (start, end, sheet, [x, y, width, height])) in cues.into_iter().enumerate() {
             assert_eq!(sheet, "my%20movie_sprite.jpg");
-            assert_eq!(start, (index as f64 * 800.0).round() / 1000.0);
-            assert_eq!(end, (f64::min(index as f64 * 800.0 + 800.0, 6000.0)).round() / 1000.0);
-            assert_eq!([x, y, width, height], [index % 3 * 160, index / 3 * 90, 160, 90]);
+            assert_eq!(start, (index as f64 * 2200.0).round() / 1000.0);
+            assert_eq!(end, (f64::min(index as f64 * 2200.0 + 2200.0, 6000.0)).round() / 1000.0);
+            assert_eq!([x, y, width, height], [index % 2 * 160, index / 2 * 90, 160, 90]);
             let tile = part(&bench.path("sprite.jpg"), (x, y), (width, height));
             assert_same(&tile, &bench.reference(start, (160, 90)), &format!("{name}: picture at {start}"));
         }
-        let free = part(&bench.path("sprite.jpg"), (320, 180), (160, 90));
+        let free = part(&bench.path("sprite.jpg"), (160, 90), (160, 90));
         assert!(means(&free).into_iter().all(|mean| mean < 3.0), "{name}: {:?}", means(&free));
     }
+}
+
+/// A clip of 64×48 pixels at ten a second, in which a picture's number is its brightness.
+fn counted(filter: &str, seconds: u32) -> Option<Bench> {
+    let source = format!("color=gray:size=64x48:rate=10:duration={seconds}");
+    let source = format!("-f lavfi -i {source},format=yuv420p,geq=lum='16+3*N':cb=128:cr=128{filter}");
+    Bench::clip("counted.mkv", &format!("{source} -fps_mode passthrough -c:v ffv1"))
+}
+
+/// The number of a picture of such a clip, from its middle.
+fn number(path: &Path, (x, y): (usize, usize), size: (usize, usize)) -> f64 {
+    let pixels = part(path, (x, y), size);
+    let middle = (size.1 / 2 * size.0 + size.0 / 2) * 3;
+    (f64::from(pixels[middle]) * 219.0 / 255.0 / 3.0).round()
+}
+
+/// Gaps are filled by what is shown, times after the end by what was shown last, and pixels become
+/// square without being multiplied.
+#[test]
+fn a_picture_is_shown_until_the_next_one_comes() {
+    let select = ",select='eq(n,0)+eq(n,1)+eq(n,5)+eq(n,20)+eq(n,21)+eq(n,50)',setsar=2/1";
+    let Some(bench) = counted(select, 6) else { return };
+    let stills = Stills {
+        poster: seconds(100.0),
+        thumbnails: Some(2),
+        sprite_interval: seconds(0.5),
+        sprite_columns: Some(5),
+        ..Stills::default()
+    };
+    bench.take(&stills, Some(6.0), 5.8, None).unwrap();
+    let size = (128, 48);
+    assert_eq!(number(&bench.path("poster.jpg"), (0, 0), size), 50.0);
+    assert_eq!(number(&bench.path("thumb_01.jpg"), (0, 0), size), 5.0);
+    assert_eq!(number(&bench.path("thumb_02.jpg"), (0, 0), size), 21.0);
+    let cues = cues(&bench.path("sprite.vtt"));
+    let shown = [0.0, 5.0, 5.0, 5.0, 20.0, 21.0, 21.0, 21.0, 21.0, 21.0, 50.0, 50.0];
+    assert_eq!(cues.len(), shown.len());
+    assert_eq!(cues[11].1, 5.8);
+    for ((start, _, _, [x, y, width, height]), shown) in cues.into_iter().zip(shown) {
+        assert_eq!((width, height), size);
+        assert_eq!(number(&bench.path("sprite.jpg"), (x, y), size), shown, "at {start}");
+    }
+}
+
+/// Without a length in the header, or with a wrong one, thumbnails are spread over what came.
+#[test]
+fn thumbnails_are_spread_over_what_came() {
+    let Some(bench) = counted("", 8) else { return };
+    for expected in [None, Some(8.0), Some(2.0), Some(f64::NAN), Some(-1.0)] {
+        let stills = Stills { thumbnails: Some(4), thumbnail_width: Some(32), ..Stills::default() };
+        let made = bench.take(&stills, expected, 8.0, None).unwrap();
+        assert_eq!(made.len(), 4);
+        for (index, made) in made.iter().enumerate() {
+            let meant = index as f64 * 20.0 + 10.0;
+            let found = number(&made.path, (0, 0), (32, 24));
+            let slack = if expected == Some(8.0) { 0.0 } else { 10.0 };
+            assert!((found - meant).abs() <= slack, "{expected:?}: picture {found} instead of {meant}");
+            std::fs::remove_file(&made.path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn one_picture_is_enough_for_all() {
+    let Some(bench) = counted(",select='eq(n,0)'", 1) else { return };
+    let stills =
+        Stills { poster: seconds(3.0), thumbnails: Some(12), sprite_interval: seconds(1.0), ..Stills::default() };
+    let made = bench.take(&stills, None, 0.0001, None).unwrap();
+    assert_eq!(made.len(), 1 + 12 + 2);
+    assert_eq!(whole(&bench.path("sprite.jpg"), (64, 48)).len(), 64 * 48 * 3);
+    let cues = cues(&bench.path("sprite.vtt"));
+    assert_eq!(cues, [(0.0, 0.001, "my%20movie_sprite.jpg".to_owned(), [0, 0, 64, 48])]);
+}
+
+#[test]
+fn a_sheet_that_would_be_too_large_becomes_several() {
+    let source = "-f lavfi -i testsrc2=size=1024x576:rate=25:duration=2 -c:v libx264 -preset ultrafast";
+    let Some(bench) = Bench::clip("large.mp4", source) else { return };
+    let stills = Stills {
+        sprite_interval: seconds(0.04),
+        sprite_width: Some(1024),
+        sprite_columns: Some(100),
+        ..Stills::default()
+    };
+    let made = bench.take(&stills, Some(2.0), 2.0, None).unwrap();
+    assert_eq!(names(&made), ["my movie_sprite_1.jpg", "my movie_sprite_2.jpg", "my movie_sprite.vtt"]);
+    assert_eq!(whole(&bench.path("sprite_1.jpg"), (15 * 1024, 3 * 576)).len(), 15 * 1024 * 3 * 576 * 3);
+    let cues = cues(&bench.path("sprite.vtt"));
+    assert_eq!((cues.len(), cues[44].2.as_str()), (50, "my%20movie_sprite_1.jpg"));
+    assert_eq!(cues[49], (1.96, 2.0, "my%20movie_sprite_2.jpg".to_owned(), [4 * 1024, 0, 1024, 576]));
+    let last = part(&bench.path("sprite_2.jpg"), (4 * 1024, 0), (1024, 576));
+    assert_same(&last, &bench.reference(1.96, (1024, 576)), "the last picture");
+}
+
+#[test]
+fn what_is_too_much_is_refused_and_leaves_nothing() {
+    let Some(bench) = counted("", 2) else { return };
+    let stills = Stills { thumbnails: Some(4), sprite_interval: seconds(0.5), ..Stills::default() };
+    let error = bench.take(&stills, Some(2.0), 2.0, Some(1000)).unwrap_err();
+    assert_eq!(error.code(), Code::DiskQuotaExceeded);
+    let left = std::fs::read_dir(bench.directory.path()).unwrap().count();
+    assert_eq!(left, 1, "the clip alone is left");
+    let stills = Stills { sprite_interval: seconds(0.001), ..Stills::default() };
+    let error = bench.take(&stills, Some(3600.0), 2.0, None).unwrap_err();
+    assert_eq!((error.code(), error.field_name()), (Code::InvalidField, Some("stills.sprite_interval")));
+}
+
+#[test]
+fn stills_come_from_the_smallest_rendition_that_has_their_width() {
+    let stills =
+        Stills { poster: seconds(1.0), thumbnails: Some(3), sprite_interval: seconds(1.0), ..Stills::default() };
+    let taps = |stills: &Stills, widths: &[u32]| {
+        let taps = StillsTap::for_renditions(stills, None, Path::new("a.mp4"), &Allowance::new(None), widths).unwrap();
+        let kinds = |tap: &StillsTap| (tap.poster.is_some(), tap.thumbnails.is_some(), tap.sprite.is_some());
+        taps.iter().map(|(rendition, tap)| (*rendition, kinds(tap))).collect::<Vec<_>>()
+    };
+    assert_eq!(taps(&stills, &[1920]), [(0, (true, true, true))]);
+    assert_eq!(
+        taps(&stills, &[1920, 640, 256]),
+        [(0, (true, false, false)), (1, (false, true, false)), (2, (false, false, true))]
+    );
+    assert_eq!(taps(&stills, &[100, 50]), [(0, (true, true, true))]);
+    assert_eq!(taps(&Stills::default(), &[1920]), []);
+    let (_, untouched) =
+        StillsTap::for_renditions(&stills, None, Path::new("a.mp4"), &Allowance::new(None), &[64]).unwrap().remove(0);
+    assert_eq!(untouched.finish(0.0).unwrap(), []);
 }
