@@ -57,6 +57,7 @@ impl<'a> Attached<'a> {
     fn of(source: StreamView<'a>, form: Form) -> std::result::Result<Self, &'static str> {
         let contents = if source.is_attachment() { source.attached_file() } else { source.attached_picture() };
         match contents {
+            _ if source.is_timed_thumbnails() => Err("of which there is one for each chapter"),
             None => Err("without contents"),
             Some(contents) if contents.len() > MAX_BYTES => Err("of more than 32 MiB"),
             Some(contents) => Ok(Self { source, contents, form }),

@@ -18,6 +18,11 @@ impl<'a> StreamView<'a> {
         unsafe { bytes(packet.data, packet.size) }
     }
 
+    /// Whether its pictures belong to the times of chapters, one each.
+    pub(crate) fn is_timed_thumbnails(&self) -> bool {
+        self.raw().disposition & ffi::AV_DISPOSITION_TIMED_THUMBNAILS != 0
+    }
+
     /// The contents of an attached file.
     pub(crate) fn attached_file(&self) -> Option<&'a [u8]> {
         let parameters = self.parameters();
