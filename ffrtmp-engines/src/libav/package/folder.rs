@@ -1,4 +1,4 @@
-//! The files of a package: created new, never through a link, and counted against one budget.
+//! The files of a package: created new, never through a link, and counted against one ledger.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -23,20 +23,25 @@ pub(super) struct Place {
     unfinished: bool,
 }
 
-/// Bytes of all files so far, and how many there may be.
+/// All files so far and their bytes, and how many bytes there may be.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(super) struct Ledger {
+    files: Vec<PathBuf>,
     written: u64,
     limit: Option<u64>,
 }
 
-impl Budget {
+impl Ledger {
     pub(super) fn new(limit: Option<u64>) -> Self {
-        Self { written: 0, limit }
+        Self { files: Vec::new(), written: 0, limit }
     }
 
     pub(super) fn written(&self) -> u64 {
         self.written
+    }
+
+    pub(super) fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     fn spend(&mut self, bytes: usize) -> Result<()> {
@@ -76,14 +81,19 @@ impl Place {
         uri(self.directory.as_encoded_bytes())
     }
 
+    pub(super) fn manifest(&self) -> PathBuf {
+        self.root_path.join(&self.manifest)
+    }
+
     /// The directory, to be filled.
     pub(super) fn open(&self) -> Result<Folder> {
-        Folder::open(&self.root, &self.directory)
+        Folder::open(&self.root, &self.directory, self.directory())
     }
 
     /// Writes the manifest and ends the package.
-    pub(super) fn publish(&mut self, text: &str, budget: &mut Budget) -> Result<()> {
-        Folder { directory: self.root.try_clone().map_err(file_failed)? }.replace(&self.manifest, text, budget)?;
+    pub(super) fn publish(&mut self, text: &str, ledger: &mut Ledger) -> Result<()> {
+        let root = Folder { directory: self.root.try_clone().map_err(file_failed)?, path: self.root_path.clone() };
+        root.replace(&self.manifest, text, ledger)?;
         self.unfinished = false;
         Ok(())
     }
@@ -103,39 +113,48 @@ impl Drop for Place {
 #[derive(Debug)]
 pub(super) struct Folder {
     directory: OwnedFd,
+    path: PathBuf,
 }
 
 impl Folder {
-    fn open(parent: &OwnedFd, name: impl rustix::path::Arg) -> Result<Self> {
+    fn open(parent: &OwnedFd, name: impl rustix::path::Arg, path: PathBuf) -> Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
         let directory = openat(parent, name, flags, Mode::empty()).map_err(|error| file_failed(error.into()))?;
-        Ok(Self { directory })
+        Ok(Self { directory, path })
     }
 
     /// Makes a directory in it.
     pub(super) fn make(&self, name: &str) -> Result<Self> {
         mkdirat(&self.directory, name, Mode::from_raw_mode(0o777)).map_err(|error| file_failed(error.into()))?;
-        Self::open(&self.directory, name)
+        Self::open(&self.directory, name, self.path.join(name))
     }
 
     /// Begins a file that must not exist yet.
-    pub(super) fn create(&self, name: &str) -> Result<Piece> {
+    pub(super) fn create(&self, name: &str, ledger: &mut Ledger) -> Result<Piece> {
+        let piece = self.begin(name)?;
+        ledger.files.push(self.path.join(name));
+        Ok(piece)
+    }
+
+    fn begin(&self, name: &str) -> Result<Piece> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&self.directory, name, flags, Mode::from_raw_mode(0o666));
         Ok(Piece { file: File::from(file.map_err(|error| file_failed(error.into()))?), length: 0 })
     }
 
     /// Writes a whole file.
-    pub(super) fn write(&self, name: &str, bytes: &[u8], budget: &mut Budget) -> Result<()> {
-        self.create(name)?.append(bytes, budget)
+    pub(super) fn write(&self, name: &str, bytes: &[u8], ledger: &mut Ledger) -> Result<()> {
+        self.create(name, ledger)?.append(bytes, ledger)
     }
 
     /// Writes a whole file that appears at once under its name.
-    pub(super) fn replace(&self, name: &std::ffi::OsStr, text: &str, budget: &mut Budget) -> Result<()> {
+    pub(super) fn replace(&self, name: &std::ffi::OsStr, text: &str, ledger: &mut Ledger) -> Result<()> {
         const PART: &str = ".manifest.part";
-        self.write(PART, text.as_bytes(), budget)?;
+        self.begin(PART)?.append(text.as_bytes(), ledger)?;
         let moved = renameat(&self.directory, PART, &self.directory, name);
-        moved.map_err(|error| file_failed(error.into()))
+        moved.map_err(|error| file_failed(error.into()))?;
+        ledger.files.push(self.path.join(name));
+        Ok(())
     }
 }
 
@@ -151,8 +170,8 @@ impl Piece {
         self.length
     }
 
-    pub(super) fn append(&mut self, bytes: &[u8], budget: &mut Budget) -> Result<()> {
-        budget.spend(bytes.len())?;
+    pub(super) fn append(&mut self, bytes: &[u8], ledger: &mut Ledger) -> Result<()> {
+        ledger.spend(bytes.len())?;
         self.file.write_all(bytes).map_err(file_failed)?;
         self.length += bytes.len() as u64;
         Ok(())
@@ -178,13 +197,13 @@ mod tests {
     fn an_unfinished_package_leaves_nothing() {
         let bench = tempfile::tempdir().unwrap();
         let manifest = bench.path().join("a film #1.m3u8");
-        let mut budget = Budget::new(Some(10));
+        let mut ledger = Ledger::new(Some(10));
         let place = Place::make(&manifest).unwrap();
         assert_eq!(place.reference(), "a%20film%20%231");
         let folder = place.open().unwrap().make("720p").unwrap();
-        folder.write("init.mp4", b"12345678", &mut budget).unwrap();
+        folder.write("init.mp4", b"12345678", &mut ledger).unwrap();
         assert!(bench.path().join("a film #1/720p/init.mp4").is_file());
-        let error = folder.write("seg.m4s", b"123", &mut budget).unwrap_err();
+        let error = folder.write("seg.m4s", b"123", &mut ledger).unwrap_err();
         assert_eq!(error.code(), Code::DiskQuotaExceeded);
         drop(place);
         assert_eq!(fs::read_dir(bench.path()).unwrap().count(), 0);
@@ -198,11 +217,11 @@ mod tests {
         let mut place = Place::make(&bench.path().join("film.m3u8")).unwrap();
         let folder = place.open().unwrap();
         symlink(&victim, place.directory().join("init.mp4")).unwrap();
-        assert!(folder.create("init.mp4").is_err());
+        assert!(folder.create("init.mp4", &mut Ledger::new(None)).is_err());
         symlink(bench.path(), place.directory().join("away")).unwrap();
-        assert!(Folder::open(&folder.directory, "away").is_err());
+        assert!(Folder::open(&folder.directory, "away", PathBuf::new()).is_err());
         symlink(&victim, bench.path().join("film.m3u8")).unwrap();
-        place.publish("#EXTM3U", &mut Budget::new(None)).unwrap();
+        place.publish("#EXTM3U", &mut Ledger::new(None)).unwrap();
         assert_eq!(fs::read_to_string(&victim).unwrap(), "kept");
         assert_eq!(fs::read_to_string(bench.path().join("film.m3u8")).unwrap(), "#EXTM3U");
         assert!(Place::make(&bench.path().join("film.m3u8")).is_err(), "the directory is somebody's");

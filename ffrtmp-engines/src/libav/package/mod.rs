@@ -42,17 +42,22 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ffrtmp_core::engine::{Control, MediaBounds};
+use ffrtmp_core::encoding::SegmentKind;
+use ffrtmp_core::engine::Control;
 use ffrtmp_core::error::{Code, Error, Result};
+use ffrtmp_core::media::StreamKind;
 
 use self::cuts::{Boundaries, Cut, Follower, Pictures};
-use self::folder::{Budget, Folder, Place};
+use self::folder::{Folder, Ledger, Place};
 use self::rendition::{Content, Key, Label, Range, Rendition, Span};
 use self::text::Cues;
 use self::track::{Target, Track};
+use super::fault::failed;
+use super::limit::Limit;
 use super::meter::Meter;
 use super::mux::Lane;
-use super::sys::{Encoder, Packet, StreamView, TimeBase};
+use super::outputs::Sink;
+use super::sys::{AvError, Input, Output, Packet, StreamShape, StreamView, TimeBase};
 
 /// Bytes of one track of sound that wait for the video to say where segments begin.
 const MAX_WAITING: usize = 16 << 20;
@@ -77,6 +82,15 @@ pub(super) enum Segments {
     Cmaf,
     /// MPEG transport streams, for old players of HLS.
     MpegTs,
+}
+
+impl From<SegmentKind> for Segments {
+    fn from(kind: SegmentKind) -> Self {
+        match kind {
+            SegmentKind::Fmp4 => Self::Cmaf,
+            SegmentKind::Ts => Self::MpegTs,
+        }
+    }
 }
 
 impl Segments {
@@ -120,13 +134,18 @@ pub(super) struct Settings {
 pub(super) struct Packager {
     settings: Settings,
     place: Place,
+    /// The file that stands for the package.
+    manifest: PathBuf,
     root: Folder,
-    budget: Budget,
+    ledger: Ledger,
     boundaries: Boundaries,
+    title: Option<String>,
     lanes: Vec<Lane>,
     streams: Vec<Stream>,
     control: Control,
     meter: Arc<Meter>,
+    /// Bytes that the meter knows of.
+    metered: u64,
 }
 
 struct Stream {
@@ -142,93 +161,20 @@ enum Body {
     Text { cues: Cues },
 }
 
-impl Packager {
-    /// Makes the directory next to the manifest, which must not exist yet.
-    ///
-    /// # Errors
-    /// `invalid_field` for settings that do not go together; else why the directory could not be
-    /// made.
-    pub(super) fn create(
-        primary: &Path,
-        settings: Settings,
-        bounds: &MediaBounds,
-        control: &Control,
-        meter: Arc<Meter>,
-    ) -> Result<Self> {
-        if settings.segments == Segments::MpegTs && settings.manifest != Manifest::Hls {
-            let what = "DASH is made of CMAF segments only";
-            return Err(Error::new(Code::InvalidField, what).field("segments").hint("leave out MPEG-TS, or make HLS"));
-        }
-        if !(settings.seconds.is_finite() && settings.seconds > 0.0) {
-            return Err(Error::new(Code::InvalidField, "segments need a length above zero").field("segment_seconds"));
-        }
-        let place = Place::make(primary)?;
-        Ok(Self {
-            root: place.open()?,
-            place,
-            budget: Budget::new(bounds.max_output_bytes),
-            boundaries: Boundaries::new(settings.seconds),
-            settings,
-            lanes: Vec::new(),
-            streams: Vec::new(),
-            control: control.clone(),
-            meter,
-        })
-    }
-
-    /// Whether codec headers belong into the container instead of the stream.
-    pub(super) fn wants_global_header(&self) -> bool {
+impl Sink for Packager {
+    fn wants_global_header(&self) -> bool {
         self.settings.segments == Segments::Cmaf
     }
 
-    pub(super) fn add_encoded(
-        &mut self,
-        encoder: &Encoder,
-        codec: &str,
-        base: TimeBase,
-        frame_rate: Option<(i32, i32)>,
-    ) -> Result<usize> {
-        let is_video = frame_rate.is_some();
-        let mut track = Track::new(self.settings.segments, codec, is_video, &self.control)?;
-        track.add_encoded(encoder, base, frame_rate)?;
-        Ok(self.add(track, Lane::new(codec, is_video, None)))
-    }
-
-    pub(super) fn add_copied(&mut self, source: StreamView<'_>) -> Result<usize> {
-        let codec = source.codec();
-        let mut track = Track::new(self.settings.segments, &codec, source.is_video(), &self.control)?;
-        track.add_copied(source)?;
-        Ok(self.add(track, Lane::new(&codec, source.is_video(), Some(source.index()))))
-    }
-
-    /// Adds a track of subtitles. Its packets hold cues of WebVTT: the text alone, times beside it.
-    pub(super) fn add_subtitles(&mut self) -> usize {
-        self.lanes.push(Lane::new("webvtt", false, None));
-        let body = Body::Text { cues: Cues::default() };
-        self.streams.push(Stream { body, label: Label::default(), name: String::new(), folder: None });
-        self.streams.len() - 1
-    }
-
-    fn add(&mut self, track: Track, lane: Lane) -> usize {
-        let body = if track.is_video() {
-            // What is copied follows its own key frames, and only alone they are everyone's.
-            let binding = !lane.is_copied || !self.lanes.iter().any(|lane| lane.is_video);
-            Body::Pictures { track, pictures: Pictures::new(binding, self.settings.seconds) }
-        } else {
-            Body::Sound { track, follower: Follower::default(), waiting: VecDeque::new(), bytes: 0 }
-        };
+    /// A stream of subtitles holds cues of WebVTT: packets of text alone, times beside it.
+    fn add(&mut self, lane: Lane, add: &mut dyn FnMut(&mut Output) -> Result<usize, AvError>) -> Result<usize> {
+        let body = self.body(&lane, add)?;
         self.lanes.push(lane);
         self.streams.push(Stream { body, label: Label::default(), name: String::new(), folder: None });
-        self.streams.len() - 1
+        Ok(self.streams.len() - 1)
     }
 
-    /// Whether a copied stream's pictures are decoded in another order than they are shown.
-    pub(super) fn is_reordered(&self, lane: usize) -> bool {
-        self.streams[lane].track().is_some_and(Track::is_reordered)
-    }
-
-    /// Carries language, title and default flag of a stream over.
-    pub(super) fn describe_stream(&mut self, lane: usize, source: StreamView<'_>) {
+    fn describe_stream(&mut self, lane: usize, source: StreamView<'_>) {
         let tags = source.tags();
         let tag = |key: &str| tags.get(key).filter(|value| !value.trim().is_empty());
         let stream = &mut self.streams[lane];
@@ -245,12 +191,22 @@ impl Packager {
         self.lanes[lane].source = Some(source.index());
     }
 
+    /// Chapters have no place in manifests.
+    fn describe(&mut self, input: &Input, _: i64, _: Option<i64>) -> Result<()> {
+        self.title = input.tags().remove("title");
+        Ok(())
+    }
+
+    fn video_delay(&self, lane: usize) -> i32 {
+        self.streams[lane].track().map_or(0, Track::video_delay)
+    }
+
     /// Names the streams and lets their muxers begin.
     ///
     /// # Errors
     /// `container_mismatch` for a codec that the segments cannot carry.
-    pub(super) fn start(&mut self) -> Result<()> {
-        if !self.lanes.iter().any(|lane| lane.is_video) {
+    fn start(&mut self) -> Result<()> {
+        if !self.lanes.iter().any(Lane::is_video) {
             self.boundaries.complete();
         }
         let mut taken = Vec::new();
@@ -266,8 +222,7 @@ impl Packager {
         Ok(())
     }
 
-    /// Writes a packet whose times are in `base`.
-    pub(super) fn write(&mut self, lane: usize, packet: &mut Packet, base: TimeBase) -> Result<()> {
+    fn write(&mut self, lane: usize, packet: &mut Packet, base: TimeBase) -> Result<()> {
         self.control.checkpoint()?;
         let state = &mut self.lanes[lane];
         let target = self.streams[lane].track().map_or(base, Track::base);
@@ -276,7 +231,7 @@ impl Packager {
         if !matches!(self.streams[lane].body, Body::Text { .. }) {
             state.order(packet, target)?;
         }
-        state.count(meant.or(packet.pts()), packet.duration(), target);
+        state.count(meant.or(packet.pts()), packet, target);
         self.meter.reach(state.end);
         let (pts, dts) = (packet.pts().unwrap_or(0), packet.dts().unwrap_or(0));
         let times = [dts, pts, packet.duration()].map(|ticks| target.seconds(ticks));
@@ -299,8 +254,99 @@ impl Packager {
                 packet.clear();
             }
         }
-        self.meter.set_bytes(self.budget.written());
+        self.meter();
         Ok(())
+    }
+
+    /// # Errors
+    /// `input_invalid` if no packet came; `encode_failed` if renditions have no common key frames.
+    fn finish(&mut self) -> Result<()> {
+        if self.lanes.iter().all(|lane| lane.packets == 0) {
+            return Err(Error::new(Code::InputInvalid, "the input has no pictures and no sound").field("input"));
+        }
+        for stream in &self.streams {
+            if let Body::Pictures { pictures, .. } = &stream.body {
+                self.boundaries.check(pictures)?;
+            }
+        }
+        self.boundaries.complete();
+        for lane in 0..self.streams.len() {
+            self.advance(lane)?;
+            self.end(lane)?;
+        }
+        self.write_manifests()?;
+        self.meter();
+        Ok(())
+    }
+
+    fn lanes(&self) -> &[Lane] {
+        &self.lanes
+    }
+
+    fn primary(&self) -> &Path {
+        &self.manifest
+    }
+
+    /// The manifest, and everything in the package's directory.
+    fn files(&self) -> Vec<PathBuf> {
+        let others = self.ledger.files().iter().filter(|file| **file != self.manifest);
+        std::iter::once(&self.manifest).chain(others).cloned().collect()
+    }
+}
+
+impl Packager {
+    /// Makes the directory next to the manifest, which must not exist yet.
+    ///
+    /// # Errors
+    /// `invalid_field` for settings that do not go together; else why the directory could not be
+    /// made.
+    pub(super) fn create(primary: &Path, settings: Settings, limit: &Limit) -> Result<Self> {
+        if settings.segments == Segments::MpegTs && settings.manifest != Manifest::Hls {
+            let what = "DASH is made of CMAF segments only";
+            return Err(Error::new(Code::InvalidField, what).field("segment_type").hint("give fmp4, or make HLS"));
+        }
+        if !(settings.seconds.is_finite() && settings.seconds > 0.0) {
+            return Err(Error::new(Code::InvalidField, "segments need a length above zero").field("segment_duration"));
+        }
+        let place = Place::make(primary)?;
+        Ok(Self {
+            root: place.open()?,
+            manifest: place.manifest(),
+            place,
+            ledger: Ledger::new(limit.bounds.max_output_bytes),
+            boundaries: Boundaries::new(settings.seconds),
+            settings,
+            title: None,
+            lanes: Vec::new(),
+            streams: Vec::new(),
+            control: limit.control.clone(),
+            meter: Arc::clone(&limit.meter),
+            metered: 0,
+        })
+    }
+
+    /// The directory with everything but the manifest that the job names.
+    pub(super) fn directory(&self) -> PathBuf {
+        self.place.directory()
+    }
+
+    fn body(&self, lane: &Lane, add: &mut dyn FnMut(&mut Output) -> Result<usize, AvError>) -> Result<Body> {
+        if lane.kind == StreamKind::Subtitle {
+            return Ok(Body::Text { cues: Cues::default() });
+        }
+        let mut track = Track::new(self.settings.segments, &lane.codec, lane.is_video(), &self.control)?;
+        add(track.output()).map_err(|error| failed(Code::EncodeFailed, "the muxer takes no such stream", error))?;
+        if !lane.is_video() {
+            return Ok(Body::Sound { track, follower: Follower::default(), waiting: VecDeque::new(), bytes: 0 });
+        }
+        // What is copied follows its own key frames, and only alone they are everyone's.
+        let binding = !lane.is_copied || !self.lanes.iter().any(Lane::is_video);
+        Ok(Body::Pictures { track, pictures: Pictures::new(binding, self.settings.seconds) })
+    }
+
+    fn meter(&mut self) {
+        self.meter.add_bytes(self.ledger.written() - self.metered);
+        self.metered = self.ledger.written();
     }
 
     /// Writes the sound of which the segment is known.
@@ -329,37 +375,14 @@ impl Packager {
             Some(folder) => folder,
             none => none.insert(self.root.make(name)?),
         };
-        track.push(packet, cut, &mut Target { folder, budget: &mut self.budget })
-    }
-
-    /// Ends all streams and writes the manifests.
-    ///
-    /// # Errors
-    /// `input_invalid` if no packet came; `encode_failed` if renditions have no common key frames.
-    pub(super) fn finish(&mut self) -> Result<()> {
-        if self.lanes.iter().all(|lane| lane.packets == 0) {
-            return Err(Error::new(Code::InputInvalid, "the input has no pictures and no sound").field("input"));
-        }
-        for stream in &self.streams {
-            if let Body::Pictures { pictures, .. } = &stream.body {
-                self.boundaries.check(pictures)?;
-            }
-        }
-        self.boundaries.complete();
-        for lane in 0..self.streams.len() {
-            self.advance(lane)?;
-            self.end(lane)?;
-        }
-        self.write_manifests()?;
-        self.meter.set_bytes(self.budget.written());
-        Ok(())
+        track.push(packet, cut, &mut Target { folder, ledger: &mut self.ledger })
     }
 
     fn end(&mut self, lane: usize) -> Result<()> {
         let Stream { body, folder: Some(folder), .. } = &mut self.streams[lane] else { return Ok(()) };
         let (Body::Pictures { track, .. } | Body::Sound { track, .. }) = body else { return Ok(()) };
         let end = track.base().ticks(self.lanes[lane].end);
-        track.finish(end, &mut Target { folder, budget: &mut self.budget })
+        track.finish(end, &mut Target { folder, ledger: &mut self.ledger })
     }
 
     fn write_manifests(&mut self) -> Result<()> {
@@ -373,14 +396,14 @@ impl Packager {
         }
         let directory = self.place.reference();
         let text = match manifest {
-            Manifest::Dash => mpd::manifest(&renditions, &format!("{directory}/"), target),
+            Manifest::Dash => mpd::manifest(&renditions, self.title.as_deref(), &format!("{directory}/"), target),
             Manifest::Hls | Manifest::Both => playlist::multivariant(&renditions, format, &directory, target),
         };
         if manifest == Manifest::Both {
-            let second = mpd::manifest(&renditions, "", target);
-            self.root.replace(OsStr::new(SECOND), &second, &mut self.budget)?;
+            let second = mpd::manifest(&renditions, self.title.as_deref(), "", target);
+            self.root.replace(OsStr::new(SECOND), &second, &mut self.ledger)?;
         }
-        self.place.publish(&text, &mut self.budget)
+        self.place.publish(&text, &mut self.ledger)
     }
 
     fn write_playlists(&mut self, rendition: &Rendition, target: u64) -> Result<()> {
@@ -390,14 +413,14 @@ impl Packager {
         let Some(folder) = stream.and_then(|stream| stream.folder.as_ref()) else { return Ok(()) };
         if !rendition.keys().is_empty() {
             let keys = playlist::keys(rendition, format);
-            folder.write(playlist::KEYS, keys.as_bytes(), &mut self.budget)?;
+            folder.write(playlist::KEYS, keys.as_bytes(), &mut self.ledger)?;
         }
         let own = if matches!(rendition.content, Content::Text) {
             rendition::target_duration(&rendition.segments)
         } else {
             target
         };
-        folder.write(playlist::PLAYLIST, playlist::media(rendition, format, own).as_bytes(), &mut self.budget)
+        folder.write(playlist::PLAYLIST, playlist::media(rendition, format, own).as_bytes(), &mut self.ledger)
     }
 
     /// What manifests say about each stream that has something; writes the files of subtitles.
@@ -421,24 +444,10 @@ impl Packager {
                 spans,
                 folder,
                 &self.settings,
-                &mut self.budget,
+                &mut self.ledger,
             )?);
         }
         Ok(renditions)
-    }
-
-    pub(super) fn lanes(&self) -> &[Lane] {
-        &self.lanes
-    }
-
-    /// The directory with everything but the manifest that the job names.
-    pub(super) fn directory(&self) -> PathBuf {
-        self.place.directory()
-    }
-
-    /// Bytes of all files so far.
-    pub(super) fn bytes(&self) -> u64 {
-        self.budget.written()
     }
 }
 
@@ -455,16 +464,16 @@ fn write_text(
     mut segments: Vec<Span>,
     folder: &Folder,
     settings: &Settings,
-    budget: &mut Budget,
+    ledger: &mut Ledger,
 ) -> Result<Rendition> {
     if settings.manifest != Manifest::Hls {
-        folder.write(text::WHOLE, cues.whole().as_bytes(), budget)?;
+        folder.write(text::WHOLE, cues.whole().as_bytes(), ledger)?;
     }
     for (index, span) in segments.iter_mut().enumerate() {
         let text = cues.segment(span.start, span.end, settings.segments);
         span.bytes = text.len() as u64;
         if settings.manifest != Manifest::Dash {
-            folder.write(&playlist::text_segment(index), text.as_bytes(), budget)?;
+            folder.write(&playlist::text_segment(index), text.as_bytes(), ledger)?;
         }
     }
     Ok(Rendition { name: name.to_owned(), content: Content::Text, codec: None, label, segments, timescale: 0 })
@@ -515,8 +524,8 @@ impl Stream {
             length: key.length,
         };
         let segments: Vec<Span> = made.segments.iter().map(span).collect();
-        let shape_of = |of: fn(&super::sys::StreamShape) -> u32| shape.as_ref().map_or(0, of);
-        let content = if lane.is_video {
+        let shape_of = |of: fn(&StreamShape) -> u32| shape.as_ref().map_or(0, of);
+        let content = if lane.is_video() {
             let measured = lane.packets as f64 / (lane.end - lane.first).max(1e-3);
             Content::Video {
                 size: shape.as_ref().map_or((0, 0), |shape| shape.size),

@@ -9,7 +9,7 @@ use super::track::HEADER;
 
 /// Presentation of a whole package; `directory` is how the manifest refers to where segments are,
 /// with a slash at the end if it is not empty.
-pub(super) fn manifest(renditions: &[Rendition], directory: &str, target: u64) -> String {
+pub(super) fn manifest(renditions: &[Rendition], title: Option<&str>, directory: &str, target: u64) -> String {
     let length = renditions.iter().map(Rendition::end).fold(0.0, f64::max);
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     let _ = writeln!(
@@ -18,6 +18,9 @@ pub(super) fn manifest(renditions: &[Rendition], directory: &str, target: u64) -
          profiles=\"urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019\" \
          mediaPresentationDuration=\"PT{length:.6}S\" maxSegmentDuration=\"PT{target}S\" minBufferTime=\"PT{target}S\">"
     );
+    if let Some(title) = title.map(quotable).filter(|title| !title.is_empty()) {
+        let _ = writeln!(text, "  <ProgramInformation><Title>{}</Title></ProgramInformation>", escaped(&title));
+    }
     let _ = writeln!(text, "  <Period id=\"0\" start=\"PT0S\">");
     for (id, set) in sets(renditions).into_iter().enumerate() {
         text.push_str(&adaptation_set(id, &set, directory, target));

@@ -9,6 +9,8 @@ use std::process::Command;
 use m3u8_rs::{MasterPlaylist, MediaPlaylist};
 use tempfile::TempDir;
 
+use ffrtmp_core::engine::MediaBounds;
+
 use super::*;
 use crate::libav::probe;
 use crate::libav::sys::AvError;
@@ -61,19 +63,18 @@ fn settings(manifest: Manifest, segments: Segments) -> Settings {
 /// Packs all streams of the sources, one source after the other.
 fn pack(primary: &Path, settings: Settings, bounds: &MediaBounds, sources: &[PathBuf]) -> Result<Packager> {
     let control = Control::default();
-    let mut packager = Packager::create(primary, settings, bounds, &control, Arc::new(Meter::new()))?;
+    let limit = Limit { seconds: None, bounds: *bounds, control: control.clone(), meter: Arc::new(Meter::new()) };
+    let mut packager = Packager::create(primary, settings, &limit)?;
     let mut lanes = Vec::new();
     let mut inputs = Vec::new();
     for path in sources {
         let (input, _) = probe::open(path, bounds, &control)?;
         for stream in input.streams() {
-            let lane = if stream.is_subtitle() { packager.add_subtitles() } else { packager.add_copied(stream)? };
-            packager.describe_stream(lane, stream);
             // As an encoder's: renditions have to agree.
-            packager.lanes[lane].is_copied = false;
-            if let Body::Pictures { pictures, .. } = &mut packager.streams[lane].body {
-                *pictures = Pictures::new(true, packager.settings.seconds);
-            }
+            let mut lane = Lane::copied(stream);
+            lane.is_copied = false;
+            let lane = packager.add(lane, &mut |output| output.add_copied(stream))?;
+            packager.describe_stream(lane, stream);
             lanes.push((inputs.len(), stream.index(), lane));
         }
         inputs.push(input);

@@ -6,7 +6,7 @@
 use ffrtmp_core::engine::Control;
 use ffrtmp_core::error::{Code, Error, Result};
 
-use super::folder::{Budget, Folder, Piece};
+use super::folder::{Folder, Ledger, Piece};
 use super::{Segments, boxes, codecs};
 use crate::libav::fault::failed;
 use crate::libav::sys::{AvError, Encoder, Guard, Output, Packet, StreamShape, StreamView, TimeBase};
@@ -76,7 +76,7 @@ struct Fragment {
 /// Where a track writes to.
 pub(super) struct Target<'a> {
     pub(super) folder: &'a Folder,
-    pub(super) budget: &'a mut Budget,
+    pub(super) ledger: &'a mut Ledger,
 }
 
 impl Track {
@@ -101,16 +101,9 @@ impl Track {
         })
     }
 
-    pub(super) fn wants_global_header(&self) -> bool {
-        self.output.wants_global_header()
-    }
-
-    pub(super) fn add_encoded(&mut self, encoder: &Encoder, base: TimeBase, rate: Option<(i32, i32)>) -> Result<()> {
-        refused(self.output.add_encoded(encoder, base, rate))
-    }
-
-    pub(super) fn add_copied(&mut self, source: StreamView<'_>) -> Result<()> {
-        refused(self.output.add_copied(source))
+    /// The container that carries the stream, for it to be added to.
+    pub(super) fn output(&mut self) -> &mut Output {
+        &mut self.output
     }
 
     pub(super) fn describe(&mut self, source: StreamView<'_>, tags: &[(String, String)]) {
@@ -121,8 +114,9 @@ impl Track {
         self.output.shape(0)
     }
 
-    pub(super) fn is_reordered(&self) -> bool {
-        self.output.video_delay(0) > 0
+    /// Places by which decoding goes ahead of presentation in a copied stream.
+    pub(super) fn video_delay(&self) -> i32 {
+        self.output.video_delay(0)
     }
 
     pub(super) fn start(&mut self) -> Result<()> {
@@ -195,10 +189,6 @@ impl Track {
 
     pub(super) fn made(&self) -> &Made {
         &self.made
-    }
-
-    pub(super) fn is_video(&self) -> bool {
-        self.is_video
     }
 
     /// Gives a packet with its final length to the muxer.
@@ -279,9 +269,9 @@ impl Track {
         if self.origin > 0 {
             let start = u32::try_from(self.origin).ok().and_then(|start| boxes::with_presentation_start(header, start));
             let header = start.ok_or_else(|| unfit("a header that takes no edit list"))?;
-            to.folder.write(HEADER, &header, to.budget)?;
+            to.folder.write(HEADER, &header, to.ledger)?;
         } else {
-            to.folder.write(HEADER, header, to.budget)?;
+            to.folder.write(HEADER, header, to.ledger)?;
         }
         self.has_header = true;
         Ok(fragment.to_vec())
@@ -289,16 +279,16 @@ impl Track {
 
     fn append(&mut self, bytes: &[u8], to: &mut Target<'_>) -> Result<()> {
         match &mut self.writing {
-            Some(writing) => writing.piece.append(bytes, to.budget),
+            Some(writing) => writing.piece.append(bytes, to.ledger),
             None if bytes.is_empty() => Ok(()),
             None => Err(unfit("bytes outside of a segment")),
         }
     }
 
     fn open_segment(&mut self, start: i64, to: &mut Target<'_>) -> Result<()> {
-        let mut piece = to.folder.create(&self.format.segment_name(self.made.segments.len()))?;
+        let mut piece = to.folder.create(&self.format.segment_name(self.made.segments.len()), to.ledger)?;
         if self.format == Segments::Cmaf {
-            piece.append(&boxes::segment_type(), to.budget)?;
+            piece.append(&boxes::segment_type(), to.ledger)?;
         }
         self.writing = Some(Writing { piece, start });
         Ok(())
@@ -317,10 +307,6 @@ impl Track {
             self.made.segments.push(Segment { start, end: end.max(start + 1), bytes: piece.length() });
         }
     }
-}
-
-fn refused(added: std::result::Result<usize, AvError>) -> Result<()> {
-    added.map(drop).map_err(|error| failed(Code::EncodeFailed, "the muxer takes no such stream", error))
 }
 
 fn muxing(error: AvError) -> Error {
