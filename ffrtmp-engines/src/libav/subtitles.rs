@@ -234,8 +234,7 @@ impl Outlet {
         let Some(span) = self.shown(span) else { return Ok(()) };
         let Some(filled) = self.filled else { return send(packet, span, deliver) };
         if span.start.saturating_sub(filled) > MAX_STEP {
-            let mut nothing = Packet::with_data(NOTHING).map_err(no_memory)?;
-            nothing.mark_key();
+            let nothing = Packet::key(NOTHING).map_err(no_memory)?;
             send_in_steps(&nothing, Span { start: filled, length: span.start - filled }, deliver)?;
         }
         self.filled = Some(filled.max(span.start + span.length));
@@ -263,14 +262,14 @@ fn send(packet: &mut Packet, span: Span, deliver: Deliver<'_>) -> Result<()> {
 fn send_in_steps(packet: &Packet, span: Span, deliver: Deliver<'_>) -> Result<()> {
     let end = span.start + span.length;
     for start in (span.start..end).step_by(MAX_STEP as usize) {
-        let mut step = packet.share().map_err(no_memory)?;
+        let mut step = packet.reference()?;
         send(&mut step, Span { start, length: MAX_STEP.min(end - start) }, deliver)?;
     }
     Ok(())
 }
 
 fn no_memory(error: AvError) -> Error {
-    Error::new(Code::Internal, "no memory for a subtitle").source(error)
+    failed(Code::MemoryExceeded, "no memory for a subtitle", error)
 }
 
 #[cfg(test)]

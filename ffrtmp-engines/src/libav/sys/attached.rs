@@ -93,8 +93,7 @@ fn dictionary(tags: &[(String, String)]) -> *mut ffi::AVDictionary {
 impl Packet {
     /// The packet of a stream that has no other.
     pub(crate) fn only(data: &[u8]) -> Result<Self, AvError> {
-        let mut packet = Self::with_data(data)?;
-        packet.mark_key();
+        let mut packet = Self::key(data)?;
         packet.set_times(Some(0), Some(0), 0);
         Ok(packet)
     }

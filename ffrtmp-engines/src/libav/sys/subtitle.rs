@@ -189,38 +189,24 @@ impl SubtitleEncoder {
         if bytes.len() > self.limit {
             return Err(AvError::INVALID);
         }
-        let mut packet = Packet::with_data(bytes)?;
-        packet.mark_key();
-        Ok(packet)
+        Packet::key(bytes)
     }
 }
 
 impl Packet {
-    /// A packet with its own copy of the data.
-    pub(crate) fn with_data(data: &[u8]) -> Result<Self, AvError> {
+    /// A key packet with its own copy of the data and no times.
+    pub(crate) fn key(data: &[u8]) -> Result<Self, AvError> {
         let packet = Self::new();
         let size = c_int::try_from(data.len()).map_err(|_| AvError::INVALID)?;
-        if size > 0 {
-            // SAFETY: the packet is fresh and gets a buffer of the size that is copied.
-            unsafe {
+        // SAFETY: the packet is fresh and gets a buffer of the size that is copied.
+        unsafe {
+            if size > 0 {
                 check(ffi::av_new_packet(packet.as_ptr(), size))?;
                 ptr::copy_nonoverlapping(data.as_ptr(), (*packet.as_ptr()).data, data.len());
             }
+            (*packet.as_ptr()).flags |= ffi::AV_PKT_FLAG_KEY;
         }
         Ok(packet)
-    }
-
-    /// Another reference to the same data, with the same times.
-    pub(crate) fn share(&self) -> Result<Self, AvError> {
-        let copy = Self::new();
-        // SAFETY: both are valid, and the copy is empty.
-        check(unsafe { ffi::av_packet_ref(copy.as_ptr(), self.as_ptr()) })?;
-        Ok(copy)
-    }
-
-    pub(crate) fn mark_key(&mut self) {
-        // SAFETY: the packet is valid.
-        unsafe { (*self.as_ptr()).flags |= ffi::AV_PKT_FLAG_KEY };
     }
 }
 
