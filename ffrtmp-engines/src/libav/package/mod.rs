@@ -4,7 +4,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `cuts.rs` | where segments begin |
-//! | `track.rs` | one stream: its muxer and segments |
+//! | `stream.rs`, `track.rs` | one stream; its muxer and segments |
 //! | `text.rs` | subtitles as WebVTT |
 //! | `boxes.rs`, `codecs.rs` | what has to be read and mended in the bytes of muxers |
 //! | `rendition.rs`, `playlist.rs`, `mpd.rs` | what manifests say, and how |
@@ -31,6 +31,7 @@ mod mpd;
 mod names;
 mod playlist;
 mod rendition;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -45,11 +46,13 @@ use std::sync::Arc;
 use ffrtmp_core::encoding::SegmentKind;
 use ffrtmp_core::engine::Control;
 use ffrtmp_core::error::{Code, Error, Result};
-use ffrtmp_core::media::StreamKind;
+use ffrtmp_core::media::{Container, StreamKind};
+use ffrtmp_core::plan::{Plan, SegmentPlan};
 
 use self::cuts::{Boundaries, Cut, Follower, Pictures};
 use self::folder::{Folder, Ledger, Place};
-use self::rendition::{Content, Key, Label, Range, Rendition, Span};
+use self::rendition::{Content, Label, Rendition, Span};
+use self::stream::{Body, Stream, text_spans, write_text};
 use self::text::Cues;
 use self::track::{Target, Track};
 use super::fault::failed;
@@ -57,7 +60,7 @@ use super::limit::Limit;
 use super::meter::Meter;
 use super::mux::Lane;
 use super::outputs::Sink;
-use super::sys::{AvError, Input, Output, Packet, StreamShape, StreamView, TimeBase};
+use super::sys::{AvError, Input, Output, Packet, StreamView, TimeBase};
 
 /// Bytes of one track of sound that wait for the video to say where segments begin.
 const MAX_WAITING: usize = 16 << 20;
@@ -101,6 +104,17 @@ impl Segments {
         };
         format!("seg_{:05}.{extension}", index + 1)
     }
+
+    /// Whether players know what to do with a codec in such segments. The muxers take more.
+    fn carry(self, codec: &str) -> bool {
+        const CMAF: &[&str] =
+            &["h264", "hevc", "vp9", "av1", "aac", "mp3", "opus", "flac", "alac", "ac3", "eac3", "webvtt"];
+        const TRANSPORT: &[&str] = &["h264", "hevc", "aac", "mp3", "ac3", "eac3", "webvtt"];
+        match self {
+            Self::Cmaf => CMAF.contains(&codec),
+            Self::MpegTs => TRANSPORT.contains(&codec),
+        }
+    }
 }
 
 impl fmt::Display for Segments {
@@ -121,6 +135,20 @@ pub(super) struct Settings {
     pub(super) seconds: f64,
     /// Names of the video renditions in the order they are added; the height where there is none.
     pub(super) names: Vec<String>,
+}
+
+impl Settings {
+    /// What a plan asks for; `None` if its output is no package of segments.
+    pub(super) fn of(plan: &Plan) -> Option<Self> {
+        let manifest = match plan.container {
+            Container::Hls => Manifest::Hls,
+            Container::Dash => Manifest::Dash,
+            _ => return None,
+        };
+        let SegmentPlan { duration, kind } = plan.segments?;
+        let names = plan.renditions().iter().map(|rendition| rendition.name.clone()).collect();
+        Some(Self { manifest, segments: kind.into(), seconds: duration.value(), names })
+    }
 }
 
 /// A package and what went into it.
@@ -148,19 +176,6 @@ pub(super) struct Packager {
     metered: u64,
 }
 
-struct Stream {
-    body: Body,
-    label: Label,
-    name: String,
-    folder: Option<Folder>,
-}
-
-enum Body {
-    Pictures { track: Track, pictures: Pictures },
-    Sound { track: Track, follower: Follower, waiting: VecDeque<Packet>, bytes: usize },
-    Text { cues: Cues },
-}
-
 impl Sink for Packager {
     fn wants_global_header(&self) -> bool {
         self.settings.segments == Segments::Cmaf
@@ -170,7 +185,7 @@ impl Sink for Packager {
     fn add(&mut self, lane: Lane, add: &mut dyn FnMut(&mut Output) -> Result<usize, AvError>) -> Result<usize> {
         let body = self.body(&lane, add)?;
         self.lanes.push(lane);
-        self.streams.push(Stream { body, label: Label::default(), name: String::new(), folder: None });
+        self.streams.push(Stream::new(body));
         Ok(self.streams.len() - 1)
     }
 
@@ -331,6 +346,10 @@ impl Packager {
     }
 
     fn body(&self, lane: &Lane, add: &mut dyn FnMut(&mut Output) -> Result<usize, AvError>) -> Result<Body> {
+        if !self.settings.segments.carry(&lane.codec) {
+            let what = format!("{} segments cannot carry {}", self.settings.segments, lane.codec);
+            return Err(Error::new(Code::ContainerMismatch, what).hint("leave out segment_type, or change the codec"));
+        }
         if lane.kind == StreamKind::Subtitle {
             return Ok(Body::Text { cues: Cues::default() });
         }
@@ -448,104 +467,5 @@ impl Packager {
             )?);
         }
         Ok(renditions)
-    }
-}
-
-/// Segments of subtitles: those of the first video, else of the first sound.
-fn text_spans(renditions: &[Rendition]) -> Vec<Span> {
-    let leader = renditions.iter().find(|rendition| rendition.is_video()).or(renditions.first());
-    leader.map(|leader| leader.segments.clone()).unwrap_or_default()
-}
-
-fn write_text(
-    label: Label,
-    name: &str,
-    cues: &Cues,
-    mut segments: Vec<Span>,
-    folder: &Folder,
-    settings: &Settings,
-    ledger: &mut Ledger,
-) -> Result<Rendition> {
-    if settings.manifest != Manifest::Hls {
-        folder.write(text::WHOLE, cues.whole().as_bytes(), ledger)?;
-    }
-    for (index, span) in segments.iter_mut().enumerate() {
-        let text = cues.segment(span.start, span.end, settings.segments);
-        span.bytes = text.len() as u64;
-        if settings.manifest != Manifest::Dash {
-            folder.write(&playlist::text_segment(index), text.as_bytes(), ledger)?;
-        }
-    }
-    Ok(Rendition { name: name.to_owned(), content: Content::Text, codec: None, label, segments, timescale: 0 })
-}
-
-impl Stream {
-    fn track(&self) -> Option<&Track> {
-        match &self.body {
-            Body::Pictures { track, .. } | Body::Sound { track, .. } => Some(track),
-            Body::Text { .. } => None,
-        }
-    }
-
-    fn is_video(&self) -> bool {
-        matches!(self.body, Body::Pictures { .. })
-    }
-
-    /// The name of its directory, if no other stream has it: `720p`, `audio_en_128k`, `subs_en`.
-    fn wished_name(&self, given: Option<&String>) -> String {
-        if let Some(part) = given.and_then(|given| names::file_part(given)) {
-            return part;
-        }
-        let shape = self.track().and_then(Track::shape);
-        let language = self.label.language.as_deref().and_then(names::file_part);
-        let language = language.map(|language| format!("_{language}")).unwrap_or_default();
-        match &self.body {
-            Body::Pictures { .. } => format!("{}p", shape.map_or(0, |shape| shape.size.1)),
-            Body::Sound { .. } => {
-                let rate = shape.and_then(|shape| shape.bit_rate).map(|rate| format!("_{}k", rate.div_ceil(1000)));
-                format!("audio{language}{}", rate.unwrap_or_default())
-            }
-            Body::Text { .. } => format!("subs{language}"),
-        }
-    }
-
-    fn rendition(&self, track: &Track, lane: &Lane) -> Rendition {
-        let (made, shape) = (track.made(), track.shape());
-        let base = track.base();
-        let span = |segment: &track::Segment| Span {
-            start: base.seconds(segment.start),
-            end: base.seconds(segment.end),
-            bytes: segment.bytes,
-        };
-        let key = |key: &track::KeyPicture| Key {
-            segment: key.segment,
-            start: base.seconds(key.pts),
-            offset: key.offset,
-            length: key.length,
-        };
-        let segments: Vec<Span> = made.segments.iter().map(span).collect();
-        let shape_of = |of: fn(&StreamShape) -> u32| shape.as_ref().map_or(0, of);
-        let content = if lane.is_video() {
-            let measured = lane.packets as f64 / (lane.end - lane.first).max(1e-3);
-            Content::Video {
-                size: shape.as_ref().map_or((0, 0), |shape| shape.size),
-                frame_rate: shape.as_ref().and_then(|shape| shape.frame_rate).unwrap_or(measured),
-                range: Range::of_transfer(shape.as_ref().map_or(0, |shape| shape.transfer)),
-                keys: made.keys.iter().map(key).collect(),
-            }
-        } else {
-            Content::Audio {
-                channels: shape.as_ref().map_or(0, |shape| shape.channels),
-                sample_rate: shape_of(|shape| shape.sample_rate),
-            }
-        };
-        Rendition {
-            name: self.name.clone(),
-            content,
-            codec: made.codec.clone(),
-            label: self.label.clone(),
-            segments,
-            timescale: made.timescale,
-        }
     }
 }

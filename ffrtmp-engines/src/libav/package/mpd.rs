@@ -116,8 +116,9 @@ fn representation(rendition: &Rendition, directory: &str, target: u64) -> String
         let _ = write!(text, " codecs=\"{codec}\"");
     }
     match &rendition.content {
-        Content::Video { size: (width, height), frame_rate, .. } => {
-            let _ = write!(text, " width=\"{width}\" height=\"{height}\"");
+        Content::Video { size: (width, height), display, frame_rate, .. } => {
+            let _ =
+                write!(text, " width=\"{width}\" height=\"{height}\" sar=\"{}\"", shape((*width, *height), *display));
             if let Some(rate) = fraction(*frame_rate) {
                 let _ = write!(text, " frameRate=\"{rate}\"");
             }
@@ -143,6 +144,16 @@ fn representation(rendition: &Rendition, directory: &str, target: u64) -> String
     text.push_str(&timeline(rendition, directory));
     text.push_str("      </Representation>\n");
     text
+}
+
+/// The shape of a pixel, from what is coded and what is shown of it.
+fn shape(size: (u32, u32), display: (u32, u32)) -> String {
+    let (num, den) = (u64::from(display.0) * u64::from(size.1), u64::from(display.1) * u64::from(size.0));
+    let (mut large, mut small) = (num, den);
+    while small > 0 {
+        (large, small) = (small, large % small);
+    }
+    if large == 0 { "1:1".to_owned() } else { format!("{}:{}", num / large, den / large) }
 }
 
 /// Segments with their times in ticks; equal lengths that follow each other are counted.

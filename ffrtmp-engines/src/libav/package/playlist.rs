@@ -203,7 +203,7 @@ fn key_variant(rendition: &Rendition, directory: &str) -> String {
 }
 
 fn picture(rendition: &Rendition, moves: bool) -> String {
-    let Content::Video { size: (width, height), frame_rate, range, .. } = &rendition.content else {
+    let Content::Video { display: (width, height), frame_rate, range, .. } = &rendition.content else {
         return String::new();
     };
     let mut text = format!(",RESOLUTION={width}x{height}");

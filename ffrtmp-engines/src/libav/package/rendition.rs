@@ -17,8 +17,18 @@ pub(super) struct Rendition {
 /// What it shows or sounds like.
 #[derive(Clone, Debug)]
 pub(super) enum Content {
-    Video { size: (u32, u32), frame_rate: f64, range: Range, keys: Vec<Key> },
-    Audio { channels: u16, sample_rate: u32 },
+    Video {
+        /// Pixels as they are coded, and as they are shown.
+        size: (u32, u32),
+        display: (u32, u32),
+        frame_rate: f64,
+        range: Range,
+        keys: Vec<Key>,
+    },
+    Audio {
+        channels: u16,
+        sample_rate: u32,
+    },
     Text,
 }
 

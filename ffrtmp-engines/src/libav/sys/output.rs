@@ -25,6 +25,8 @@ pub(crate) enum WriteFault {
 #[derive(Clone, Debug)]
 pub(crate) struct StreamShape {
     pub(crate) size: (u32, u32),
+    /// Width and height of a pixel.
+    pub(crate) aspect: (i32, i32),
     /// Transfer characteristics as ITU-T H.273 numbers them.
     pub(crate) transfer: i32,
     pub(crate) frame_rate: Option<f64>,
@@ -32,6 +34,15 @@ pub(crate) struct StreamShape {
     pub(crate) sample_rate: u32,
     /// Bits per second, where they are declared.
     pub(crate) bit_rate: Option<u64>,
+}
+
+impl StreamShape {
+    /// Pixels as they are shown: square ones of the same height.
+    pub(crate) fn display(&self) -> (u32, u32) {
+        let ((width, height), (num, den)) = (self.size, self.aspect);
+        let shown = f64::from(width) * f64::from(num) / f64::from(den.max(1));
+        (if num > 0 && den > 0 { shown.round() as u32 } else { width }, height)
+    }
 }
 
 /// A container being written.
@@ -271,6 +282,7 @@ impl Output {
             let rate = (*stream).avg_frame_rate;
             Some(StreamShape {
                 size: (u32::try_from(parameters.width).unwrap_or(0), u32::try_from(parameters.height).unwrap_or(0)),
+                aspect: ((*stream).sample_aspect_ratio.num, (*stream).sample_aspect_ratio.den),
                 transfer: (&raw const parameters.color_trc).cast::<i32>().read(),
                 frame_rate: (rate.num > 0 && rate.den > 0).then(|| f64::from(rate.num) / f64::from(rate.den)),
                 channels: super::codec::channel_layout(parameters).0,
