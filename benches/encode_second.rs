@@ -7,27 +7,25 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ffrtmp_core::engine::{Control, MediaBounds, Source, Unobserved};
-use ffrtmp_core::media::{AudioCodec, Container, VideoCodec};
-use ffrtmp_core::plan::{AudioPlan, Plan, RateControl, VideoEncode, VideoPlan};
-use ffrtmp_core::units::{Bitrate, FrameRate, Ratio, Resolution, Seconds};
+use ffrtmp_core::job::Parameters;
+use ffrtmp_core::media::{AudioCodec, Container, Target, VideoCodec};
+use ffrtmp_core::plan::{OutputRequest, Plan};
+use ffrtmp_core::units::{Bitrate, FrameRate, Seconds};
 use ffrtmp_engines::libav::{self, LibavEngine};
 
 const FPS: u32 = 30;
 
 fn plan(codec: VideoCodec) -> Plan {
-    Plan {
-        container: Container::Mkv,
-        video: Some(VideoPlan::Encode(VideoEncode {
-            codec,
-            size: Resolution { width: 640, height: 360 },
-            sample_aspect_ratio: Ratio { num: 1, den: 1 },
-            fps: Some(FrameRate::whole(FPS)),
-            rate: RateControl::Average(Bitrate::from_kbps(800)),
-            preset: None,
-        })),
-        audio: Some(AudioPlan::Encode { codec: AudioCodec::Opus, bitrate: Bitrate::from_kbps(96) }),
-        duration: None,
-    }
+    let parameters = Parameters {
+        codec: Some(Target::Encode(codec)),
+        resolution: Some("640x360".parse().expect("a size")),
+        fps: Some(FrameRate::whole(FPS)),
+        bitrate: Some(Bitrate::from_kbps(800)),
+        audio_codec: Some(Target::Encode(AudioCodec::Opus)),
+        container: Some(Container::Mkv),
+        ..Parameters::default()
+    };
+    Plan::resolve(&OutputRequest { parameters, ..OutputRequest::default() }, None).expect("a plan")
 }
 
 fn encode_second(criterion: &mut Criterion) {

@@ -8,13 +8,13 @@ use std::fmt::Write as _;
 use ffrtmp_core::engine::MediaBounds;
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::media::AudioCodec;
-use ffrtmp_core::units::Bitrate;
+use ffrtmp_core::plan::AudioEncode;
 
 use super::encoders::audio_encoder;
 use super::fault::failed;
-use super::mux::Muxer;
+use super::limit::Limit;
 use super::notes::Notes;
-use super::session::Limit;
+use super::outputs::{Audience, Outputs, Route};
 use super::sys::{AudioFormat, AvError, Decoder, Encoder, Frame, Graph, Packet, Pulled, StreamView, TimeBase};
 
 /// Rates that AAC has.
@@ -57,10 +57,9 @@ struct Shape {
 impl AudioTrack {
     pub(super) fn open(
         stream: StreamView<'_>,
-        codec: AudioCodec,
-        bitrate: Bitrate,
+        plan: &AudioEncode,
         bounds: &MediaBounds,
-        muxer: &mut Muxer<'_>,
+        outputs: &Outputs,
         notes: &mut Notes<'_>,
     ) -> Result<Self> {
         let decoder = open_decoder(stream, bounds)?;
@@ -75,7 +74,7 @@ impl AudioTrack {
             return Err(Error::new(Code::InputInvalid, what).field("input"));
         }
         let own = layout.as_deref();
-        let stage = open_encoder(codec, bitrate, &shape, (channels, own), muxer, notes)?;
+        let stage = open_encoder(plan, &shape, (channels, own), outputs, notes)?;
         let base = stream.time_base();
         let converter = shape.converter(base, &stage.format)?;
         Ok(Self {
@@ -92,8 +91,8 @@ impl AudioTrack {
         })
     }
 
-    pub(super) fn lane(&self) -> usize {
-        self.stage.lane
+    pub(super) fn route(&self) -> Route {
+        self.stage.route
     }
 
     /// Whether the wanted length is reached.
@@ -102,34 +101,34 @@ impl AudioTrack {
     }
 
     /// Takes one packet with its times on the output's clock.
-    pub(super) fn packet(&mut self, packet: &Packet, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+    pub(super) fn packet(&mut self, packet: &Packet, outputs: &Outputs, limit: &Limit) -> Result<()> {
         match self.decoder.send(Some(packet)) {
             Ok(()) => {}
             Err(AvError::AGAIN) => {
-                self.receive(muxer, limit)?;
+                self.receive(outputs, limit)?;
                 self.damaged += u64::from(self.decoder.send(Some(packet)).is_err());
             }
             Err(_) => self.damaged += 1,
         }
-        self.receive(muxer, limit)
+        self.receive(outputs, limit)
     }
 
     /// Empties decoder, converter and encoder.
-    pub(super) fn finish(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+    pub(super) fn finish(&mut self, outputs: &Outputs, limit: &Limit) -> Result<()> {
         if !self.stage.done {
             // A decoder that refuses to drain has nothing left.
             let _ = self.decoder.send(None);
-            self.receive(muxer, limit)?;
-            self.end_converter(muxer, limit)?;
+            self.receive(outputs, limit)?;
+            self.end_converter(outputs, limit)?;
         }
-        self.stage.finish(muxer, limit)
+        self.stage.finish(outputs, limit)
     }
 
-    fn receive(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+    fn receive(&mut self, outputs: &Outputs, limit: &Limit) -> Result<()> {
         while !self.stage.done {
             limit.control.checkpoint()?;
             match self.decoder.receive(&mut self.frame) {
-                Ok(()) => self.convert(muxer, limit)?,
+                Ok(()) => self.convert(outputs, limit)?,
                 Err(AvError::AGAIN | AvError::EOF) => return Ok(()),
                 Err(_) => {
                     self.damaged += 1;
@@ -140,9 +139,9 @@ impl AudioTrack {
         Ok(())
     }
 
-    fn convert(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+    fn convert(&mut self, outputs: &Outputs, limit: &Limit) -> Result<()> {
         self.decoded += 1;
-        self.adapt(muxer, limit)?;
+        self.adapt(outputs, limit)?;
         let length = TimeBase::new(1, self.shape.sample_rate as i32).rescale(self.frame.samples().into(), self.base);
         let pts = self.frame.best_effort_pts().or(self.next).unwrap_or(0);
         limit.check(self.base.seconds(pts))?;
@@ -151,11 +150,11 @@ impl AudioTrack {
         self.converter
             .push(&mut self.frame)
             .map_err(|error| failed(Code::EncodeFailed, "samples were refused", error))?;
-        self.drain_converter(muxer, limit)
+        self.drain_converter(outputs, limit)
     }
 
     /// Builds another converter when the samples change their shape in mid-stream.
-    fn adapt(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+    fn adapt(&mut self, outputs: &Outputs, limit: &Limit) -> Result<()> {
         let (channels, layout) = self.decoder.layout();
         let shape = Shape {
             sample_rate: u32::try_from(self.frame.sample_rate()).unwrap_or(0),
@@ -165,22 +164,22 @@ impl AudioTrack {
         if shape == self.shape || shape.sample_rate == 0 || channels == 0 {
             return Ok(());
         }
-        self.end_converter(muxer, limit)?;
+        self.end_converter(outputs, limit)?;
         self.converter = shape.converter(self.base, &self.stage.format)?;
         self.shape = shape;
         Ok(())
     }
 
-    fn end_converter(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+    fn end_converter(&mut self, outputs: &Outputs, limit: &Limit) -> Result<()> {
         let end = self.next.unwrap_or(0);
         self.converter.close(end).map_err(|error| failed(Code::EncodeFailed, "the converter did not end", error))?;
-        self.drain_converter(muxer, limit)
+        self.drain_converter(outputs, limit)
     }
 
-    fn drain_converter(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+    fn drain_converter(&mut self, outputs: &Outputs, limit: &Limit) -> Result<()> {
         loop {
             match self.converter.pull(&mut self.converted) {
-                Ok(Pulled::Frame) => self.stage.push(&mut self.converted, muxer, limit)?,
+                Ok(Pulled::Frame) => self.stage.push(&mut self.converted, outputs, limit)?,
                 Ok(Pulled::Hungry | Pulled::End) => return Ok(()),
                 Err(error) => return Err(failed(Code::EncodeFailed, "the sample converter failed", error)),
             }
@@ -196,15 +195,9 @@ pub(super) struct ToneTrack {
 }
 
 impl ToneTrack {
-    pub(super) fn open(
-        codec: AudioCodec,
-        bitrate: Bitrate,
-        seconds: f64,
-        muxer: &mut Muxer<'_>,
-        notes: &mut Notes<'_>,
-    ) -> Result<Self> {
+    pub(super) fn open(plan: &AudioEncode, seconds: f64, outputs: &Outputs, notes: &mut Notes<'_>) -> Result<Self> {
         let shape = Shape { sample_rate: 48000, sample_format: "s16".to_owned(), layout: "stereo".to_owned() };
-        let stage = open_encoder(codec, bitrate, &shape, (2, None), muxer, notes)?;
+        let stage = open_encoder(plan, &shape, (2, None), outputs, notes)?;
         let notation = format!(
             "sine=frequency=440:sample_rate=48000:duration={seconds},{},abuffersink@out",
             stage.format.conversion()
@@ -215,10 +208,10 @@ impl ToneTrack {
     }
 
     /// Makes some more of the tone; false at the end.
-    pub(super) fn advance(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<bool> {
+    pub(super) fn advance(&mut self, outputs: &Outputs, limit: &Limit) -> Result<bool> {
         match self.source.pull(&mut self.frame) {
             Ok(Pulled::Frame) => {
-                self.stage.push(&mut self.frame, muxer, limit)?;
+                self.stage.push(&mut self.frame, outputs, limit)?;
                 Ok(!self.stage.done)
             }
             Ok(Pulled::Hungry | Pulled::End) => Ok(false),
@@ -230,8 +223,8 @@ impl ToneTrack {
         self.stage.reached
     }
 
-    pub(super) fn finish(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
-        self.stage.finish(muxer, limit)
+    pub(super) fn finish(&mut self, outputs: &Outputs, limit: &Limit) -> Result<()> {
+        self.stage.finish(outputs, limit)
     }
 }
 
@@ -248,13 +241,13 @@ fn open_decoder(stream: StreamView<'_>, bounds: &MediaBounds) -> Result<Decoder>
 /// Opens the encoder with the source's layout, or with the nearest one that it takes. `own` is what
 /// the source says itself.
 fn open_encoder(
-    codec: AudioCodec,
-    bitrate: Bitrate,
+    plan: &AudioEncode,
     shape: &Shape,
     (channels, own): (u16, Option<&str>),
-    muxer: &mut Muxer<'_>,
+    outputs: &Outputs,
     notes: &mut Notes<'_>,
 ) -> Result<Stage> {
+    let AudioEncode { codec, bitrate, .. } = *plan;
     let name = audio_encoder(codec);
     let mut refused = None;
     for layout in layouts(codec, &shape.layout, channels) {
@@ -266,13 +259,14 @@ fn open_encoder(
             layout: layout.to_owned(),
             bit_rate: (per_channel * count).max(6_000),
         };
-        match Encoder::audio(name, &format, muxer.wants_global_header()) {
+        match Encoder::audio(name, &format, outputs.wants_global_header()) {
             Ok(encoder) => {
                 if own.is_some_and(|own| !is_same(own, layout)) || channels > 8 {
                     notes.warn(format!("{channels} channels ({}) became {layout} for {codec}", shape.layout));
                 }
-                let lane = muxer.add_encoded(&encoder, codec.as_str(), encoder.time_base(), None)?;
-                return Stage::new(encoder, lane, format);
+                let route =
+                    outputs.add_encoded(Audience::Everyone, &encoder, codec.as_str(), encoder.time_base(), None)?;
+                return Stage::new(encoder, route, format);
             }
             Err(error) => refused = Some(error),
         }
@@ -313,6 +307,7 @@ fn default_layout(channels: u16) -> String {
 fn sample_rate(codec: AudioCodec, source: u32) -> u32 {
     match codec {
         AudioCodec::Opus => OPUS_RATE,
+        AudioCodec::Mp3 | AudioCodec::Flac => source.clamp(8000, 48000),
         AudioCodec::Aac if AAC_RATES.contains(&source) => source,
         AudioCodec::Aac if source > 48000 => 48000,
         AudioCodec::Aac => AAC_RATES.iter().copied().rev().find(|rate| *rate >= source).unwrap_or(44100),
@@ -372,7 +367,7 @@ struct Stage {
     encoder: Encoder,
     framer: Graph,
     format: AudioFormat,
-    lane: usize,
+    route: Route,
     base: TimeBase,
     framed: Frame,
     packet: Packet,
@@ -383,7 +378,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(encoder: Encoder, lane: usize, format: AudioFormat) -> Result<Self> {
+    fn new(encoder: Encoder, route: Route, format: AudioFormat) -> Result<Self> {
         let framer = format
             .framer(encoder.frame_size())
             .map_err(|error| failed(Code::EncodeFailed, "the sound cannot be cut into frames", error))?;
@@ -392,7 +387,7 @@ impl Stage {
             encoder,
             framer,
             format,
-            lane,
+            route,
             framed: Frame::new(),
             packet: Packet::new(),
             reached: 0.0,
@@ -401,7 +396,7 @@ impl Stage {
         })
     }
 
-    fn push(&mut self, frame: &mut Frame, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+    fn push(&mut self, frame: &mut Frame, outputs: &Outputs, limit: &Limit) -> Result<()> {
         if self.done {
             return Ok(());
         }
@@ -421,46 +416,46 @@ impl Stage {
             self.fed = true;
             self.framer.push(frame).map_err(|error| failed(Code::EncodeFailed, "samples were refused", error))?;
         }
-        self.drain_framer(muxer, limit)
+        self.drain_framer(outputs, limit)
     }
 
-    fn finish(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+    fn finish(&mut self, outputs: &Outputs, limit: &Limit) -> Result<()> {
         if !self.fed {
             return Ok(());
         }
         let end = self.base.ticks(self.reached);
         self.framer.close(end).map_err(|error| failed(Code::EncodeFailed, "the sound did not end", error))?;
-        self.drain_framer(muxer, limit)?;
+        self.drain_framer(outputs, limit)?;
         self.encoder.send(None).map_err(|error| failed(Code::EncodeFailed, "the audio encoder did not end", error))?;
-        self.drain(muxer, limit)
+        self.drain(outputs, limit)
     }
 
-    fn drain_framer(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+    fn drain_framer(&mut self, outputs: &Outputs, limit: &Limit) -> Result<()> {
         loop {
             match self.framer.pull(&mut self.framed) {
-                Ok(Pulled::Frame) => self.encode(muxer, limit)?,
+                Ok(Pulled::Frame) => self.encode(outputs, limit)?,
                 Ok(Pulled::Hungry | Pulled::End) => return Ok(()),
                 Err(error) => return Err(failed(Code::EncodeFailed, "the sound cannot be cut into frames", error)),
             }
         }
     }
 
-    fn encode(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+    fn encode(&mut self, outputs: &Outputs, limit: &Limit) -> Result<()> {
         loop {
             limit.control.checkpoint()?;
             match self.encoder.send(Some(&self.framed)) {
-                Ok(()) => return self.drain(muxer, limit),
-                Err(AvError::AGAIN) => self.drain(muxer, limit)?,
+                Ok(()) => return self.drain(outputs, limit),
+                Err(AvError::AGAIN) => self.drain(outputs, limit)?,
                 Err(error) => return Err(failed(Code::EncodeFailed, "the audio encoder refused a frame", error)),
             }
         }
     }
 
-    fn drain(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+    fn drain(&mut self, outputs: &Outputs, limit: &Limit) -> Result<()> {
         loop {
             limit.control.checkpoint()?;
             match self.encoder.receive(&mut self.packet) {
-                Ok(()) => muxer.write(self.lane, &mut self.packet, self.base)?,
+                Ok(()) => outputs.write(self.route, &mut self.packet, self.base)?,
                 Err(AvError::AGAIN | AvError::EOF) => return Ok(()),
                 Err(error) => return Err(failed(Code::EncodeFailed, "the audio encoder failed", error)),
             }

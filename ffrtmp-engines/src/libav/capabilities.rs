@@ -4,7 +4,8 @@ use std::sync::OnceLock;
 
 use ffrtmp_core::engine::EngineCapabilities;
 use ffrtmp_core::media::{AudioCodec, VideoCodec};
-use ffrtmp_core::plan::{RateControl, VideoEncode};
+use ffrtmp_core::encoding::{EncoderOptions, Hardware};
+use ffrtmp_core::plan::{Gop, RateControl, Vbv, VideoEncode};
 use ffrtmp_core::units::{Bitrate, FrameRate, Ratio, Resolution};
 
 use super::encoders::{self, Family, audio_encoder};
@@ -89,8 +90,18 @@ fn try_video(codec: VideoCodec, name: &str) -> Result<(), AvError> {
         size: SIZE,
         sample_aspect_ratio: Ratio { num: 1, den: 1 },
         fps: Some(FrameRate::whole(30)),
-        rate: RateControl::Average(Bitrate::from_kbps(400)),
+        rate: RateControl::Average {
+            bitrate: Bitrate::from_kbps(400),
+            cap: Vbv { max_rate: Bitrate::from_kbps(600), buffer: Bitrate::from_kbps(800) },
+            two_pass: false,
+        },
         preset: Some("ultrafast".to_owned()),
+        name: String::new(),
+        encoder: None,
+        hardware: Hardware::Auto,
+        bit_depth: None,
+        gop: Gop::Free,
+        options: EncoderOptions::default(),
     };
     let settings = encoders::settings(name, &plan, (30, 1), 1).map_err(|_| AvError::INVALID)?;
     let format = VideoFormat {

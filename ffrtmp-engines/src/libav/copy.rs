@@ -6,9 +6,9 @@
 
 use ffrtmp_core::error::{Code, Error, Result};
 
-use super::mux::Muxer;
+use super::limit::Limit;
+use super::outputs::{Outputs, Route};
 use super::probe;
-use super::session::Limit;
 use super::sys::{Packet, StreamView, TimeBase};
 
 /// Packets that may come before the first decoding time; no codec reorders further.
@@ -16,7 +16,8 @@ const MAX_HELD: usize = 32;
 
 /// Passes packets through, from the first key frame to the wanted length.
 pub(super) struct CopyTrack {
-    lane: usize,
+    route: Route,
+    is_video: bool,
     base: TimeBase,
     clock: Clock,
     /// Pictures from before the first decoding time.
@@ -26,51 +27,63 @@ pub(super) struct CopyTrack {
 }
 
 impl CopyTrack {
-    pub(super) fn open(stream: StreamView<'_>, muxer: &mut Muxer<'_>) -> Result<Self> {
-        let lane = muxer.add_copied(stream)?;
+    pub(super) fn open(stream: StreamView<'_>, outputs: &Outputs) -> Result<Self> {
+        let route = outputs.add_copied(stream)?;
         let base = stream.time_base();
         let step = probe::frame_rate(stream).map(|rate| base.ticks(1.0 / rate.as_f64()).max(1));
         let clock = match () {
-            () if stream.is_audio() => Clock::Sound { end: 0 },
-            () => Clock::Pictures { step, reordered: muxer.is_reordered(lane), next: None },
+            () if !stream.is_video() => Clock::Sound { end: 0 },
+            () => Clock::Pictures { step, reordered: outputs.is_reordered(route), next: None },
         };
         // Sound can be joined anywhere; pictures need a key frame first.
-        Ok(Self { lane, base, clock, held: Vec::new(), begun: stream.is_audio(), done: false })
+        Ok(Self {
+            route,
+            is_video: stream.is_video(),
+            base,
+            clock,
+            held: Vec::new(),
+            begun: !stream.is_video(),
+            done: false,
+        })
     }
 
-    pub(super) fn lane(&self) -> usize {
-        self.lane
+    pub(super) fn route(&self) -> Route {
+        self.route
+    }
+
+    pub(super) fn is_video(&self) -> bool {
+        self.is_video
     }
 
     pub(super) fn is_done(&self) -> bool {
         self.done
     }
 
-    pub(super) fn packet(&mut self, packet: &mut Packet, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+    pub(super) fn packet(&mut self, packet: &mut Packet, outputs: &Outputs, limit: &Limit) -> Result<()> {
         self.begun |= packet.is_key();
         if !self.begun || self.done || packet.size() == 0 {
             return Ok(());
         }
         match self.clock.complete(packet)? {
             Timed::Yes => {
-                self.release(packet.dts(), muxer, limit)?;
-                self.pass(packet, muxer, limit)
+                self.release(packet.dts(), outputs, limit)?;
+                self.pass(packet, outputs, limit)
             }
             Timed::NotYet => {
                 self.held.push(std::mem::replace(packet, Packet::new()));
-                if self.held.len() < MAX_HELD { Ok(()) } else { self.release(None, muxer, limit) }
+                if self.held.len() < MAX_HELD { Ok(()) } else { self.release(None, outputs, limit) }
             }
         }
     }
 
     /// Passes on what is still held.
-    pub(super) fn finish(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
-        self.release(None, muxer, limit)
+    pub(super) fn finish(&mut self, outputs: &Outputs, limit: &Limit) -> Result<()> {
+        self.release(None, outputs, limit)
     }
 
     /// Counts decoding times of held pictures back from the first that is known, or else from the
     /// first picture shown.
-    fn release(&mut self, known: Option<i64>, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+    fn release(&mut self, known: Option<i64>, outputs: &Outputs, limit: &Limit) -> Result<()> {
         let held = std::mem::take(&mut self.held);
         let Some(shown) = held.iter().filter_map(Packet::pts).min() else { return Ok(()) };
         let (count, step) = (held.len() as i64, self.clock.step(&held[0]));
@@ -78,12 +91,12 @@ impl CopyTrack {
         for (mut packet, place) in held.into_iter().zip(0..) {
             packet.set_times(packet.pts(), Some(first.saturating_add(place * step)), packet.duration());
             self.clock.passed(&packet);
-            self.pass(&mut packet, muxer, limit)?;
+            self.pass(&mut packet, outputs, limit)?;
         }
         Ok(())
     }
 
-    fn pass(&mut self, packet: &mut Packet, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+    fn pass(&mut self, packet: &mut Packet, outputs: &Outputs, limit: &Limit) -> Result<()> {
         let time = |ticks: Option<i64>| ticks.map(|ticks| self.base.seconds(ticks));
         if let Some(dts) = time(packet.dts()) {
             limit.check(dts)?;
@@ -96,10 +109,10 @@ impl CopyTrack {
         if limit.seconds.is_some_and(|end| time(packet.pts()).is_some_and(|pts| pts >= end)) {
             return Ok(());
         }
-        if muxer.lanes()[self.lane].is_video {
+        if self.is_video {
             limit.meter.add_frame();
         }
-        muxer.write(self.lane, packet, self.base)
+        outputs.write(self.route, packet, self.base)
     }
 }
 

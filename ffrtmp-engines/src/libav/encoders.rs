@@ -20,6 +20,8 @@ pub(super) const fn audio_encoder(codec: AudioCodec) -> &'static str {
     match codec {
         AudioCodec::Aac => "aac",
         AudioCodec::Opus => "libopus",
+        AudioCodec::Mp3 => "libmp3lame",
+        AudioCodec::Flac => "flac",
     }
 }
 
@@ -195,8 +197,8 @@ impl Settings {
 
     fn rate(&mut self, family: Family, plan: &VideoEncode) -> Result<()> {
         match plan.rate {
-            RateControl::Average(rate) => {
-                let rate = rate.bps();
+            RateControl::Average { bitrate, .. } | RateControl::Constant { bitrate, .. } => {
+                let rate = bitrate.bps();
                 self.set("b", rate);
                 // Bounds on bursts, so that players with small buffers keep up. SVT-AV1 takes them
                 // only with constant quality.
@@ -205,7 +207,7 @@ impl Settings {
                     self.set("bufsize", rate * 2);
                 }
             }
-            RateControl::Quality(crf) => {
+            RateControl::Quality { crf, .. } => {
                 let crf = crf.value();
                 let limit = if matches!(plan.codec, VideoCodec::H264 | VideoCodec::H265) { 51.0 } else { 63.0 };
                 if crf > limit {
@@ -253,17 +255,25 @@ fn tile_columns(width: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use ffrtmp_core::encoding::{EncoderOptions, Hardware};
+    use ffrtmp_core::plan::Gop;
     use ffrtmp_core::units::{Crf, Ratio, Resolution};
 
     use super::*;
 
     fn plan(preset: Option<&str>, crf: f64) -> VideoEncode {
         VideoEncode {
+            name: String::new(),
+            encoder: None,
+            hardware: Hardware::Auto,
+            bit_depth: None,
+            gop: Gop::Free,
+            options: EncoderOptions::default(),
             codec: VideoCodec::H264,
             size: Resolution { width: 640, height: 360 },
             sample_aspect_ratio: Ratio { num: 1, den: 1 },
             fps: None,
-            rate: RateControl::Quality(Crf::try_from(crf).unwrap()),
+            rate: RateControl::Quality { crf: Crf::try_from(crf).unwrap(), cap: None },
             preset: preset.map(str::to_owned),
         }
     }

@@ -69,8 +69,8 @@ impl Meter {
         self.micros.fetch_max((seconds * 1e6) as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn set_bytes(&self, bytes: u64) {
-        self.bytes.store(bytes, Ordering::Relaxed);
+    pub(super) fn add_bytes(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(super) fn elapsed(&self) -> Duration {

@@ -24,17 +24,29 @@ mod capabilities;
 mod copy;
 mod encoders;
 mod fault;
+mod hdr;
+mod limit;
 mod meter;
 mod mux;
+mod names;
 mod notes;
+mod outputs;
+mod package;
+mod picture;
 mod probe;
+mod queue;
 mod reaper;
+mod remains;
 mod report;
+mod rungs;
 mod session;
 mod stage;
+mod stills;
 mod subtitles;
 mod sys;
+mod tags;
 mod timeline;
+mod tracks;
 mod verify;
 mod video;
 
@@ -49,8 +61,8 @@ use ffrtmp_core::plan::Plan;
 
 use capabilities::Encoders;
 use reaper::Reaper;
-use session::{Opened, Remains, Tools};
-use stage::Ends;
+use remains::Remains;
+use session::{Opened, Order};
 use sys::log::{self, Collector};
 
 /// Prepares the process for codec libraries: their words go to `tracing`, and SVT-AV1, which only
@@ -114,14 +126,11 @@ impl LibavEngine {
         let remains = Remains::of(output);
         control.checkpoint()?;
         let (opened, _) = Opened::source(source, bounds, control)?;
-        let report = session::transcode(self.tools(bounds, control), plan, opened, output, control, observer)?;
+        let (encoders, reaper) = (&self.encoders, &self.reaper);
+        let order = Order { encoders, reaper, plan, output, bounds, control, observer, remains: &remains };
+        let report = session::transcode(&order, opened)?;
         remains.keep();
         Ok(report)
-    }
-
-    fn tools<'a>(&'a self, bounds: &'a MediaBounds, control: &Control) -> Tools<'a> {
-        let ends = Ends { control: control.clone(), reaper: Arc::clone(&self.reaper) };
-        Tools { encoders: &self.encoders, bounds, ends }
     }
 }
 
@@ -157,8 +166,17 @@ impl Engine for LibavEngine {
             Opened::Generated(_) => None,
         };
         let plan = Plan::resolve(&task.request, info.as_ref())?;
-        let tools = self.tools(&task.bounds, control);
-        let report = session::transcode(tools, &plan, opened, &task.output, control, observer)?;
+        let order = Order {
+            encoders: &self.encoders,
+            reaper: &self.reaper,
+            plan: &plan,
+            output: &task.output,
+            bounds: &task.bounds,
+            control,
+            observer,
+            remains: &remains,
+        };
+        let report = session::transcode(&order, opened)?;
         remains.keep();
         Ok(report)
     }
@@ -166,10 +184,12 @@ impl Engine for LibavEngine {
 
 #[cfg(test)]
 mod tests {
+    use ffrtmp_core::encoding::Selection;
     use ffrtmp_core::engine::Unobserved;
-    use ffrtmp_core::media::{Container, VideoCodec};
-    use ffrtmp_core::plan::{RateControl, VideoEncode, VideoPlan};
-    use ffrtmp_core::units::{Bitrate, FrameRate, Ratio, Resolution, Seconds};
+    use ffrtmp_core::job::Parameters;
+    use ffrtmp_core::media::{Container, Target, VideoCodec};
+    use ffrtmp_core::plan::OutputRequest;
+    use ffrtmp_core::units::{Bitrate, FrameRate, Seconds};
 
     use super::*;
 
@@ -179,19 +199,16 @@ mod tests {
         let names = ["gone_nvenc", "gone_vaapi", "libx264"].map(str::to_owned).to_vec();
         let engine = LibavEngine { encoders: Encoders::preset(VideoCodec::H264, names), ..LibavEngine::default() };
         log::redirect();
-        let plan = Plan {
-            container: Container::Mkv,
-            video: Some(VideoPlan::Encode(VideoEncode {
-                codec: VideoCodec::H264,
-                size: Resolution { width: 64, height: 48 },
-                sample_aspect_ratio: Ratio { num: 1, den: 1 },
-                fps: Some(FrameRate::whole(25)),
-                rate: RateControl::Average(Bitrate::from_kbps(100)),
-                preset: None,
-            })),
-            audio: None,
-            duration: None,
+        let parameters = Parameters {
+            codec: Some(Target::Encode(VideoCodec::H264)),
+            resolution: Some("64x48".parse().unwrap()),
+            fps: Some(FrameRate::whole(25)),
+            bitrate: Some(Bitrate::from_kbps(100)),
+            audio_streams: Some(Selection::None),
+            container: Some(Container::Mkv),
+            ..Parameters::default()
         };
+        let plan = Plan::resolve(&OutputRequest { parameters, ..OutputRequest::default() }, None).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let source = Source::Generated(Seconds::try_from(0.2).unwrap());
         let output = directory.path().join("out");

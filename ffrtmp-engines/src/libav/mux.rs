@@ -1,40 +1,43 @@
-//! Writes packets of all streams into the container and remembers what it wrote, for the check
-//! afterwards.
+//! One output file: writes packets of all streams into the container and remembers what it wrote,
+//! for the check afterwards.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use ffrtmp_core::engine::{Control, MediaBounds};
 use ffrtmp_core::error::{Code, Error, Result};
-use ffrtmp_core::media::Container;
+use ffrtmp_core::media::{Container, StreamKind};
 
 use super::fault::{failed, file_failed, write_failed};
+use super::limit::Limit;
 use super::meter::Meter;
-use super::sys::{AvError, Encoder, Guard, Input, Output, Packet, StreamView, TimeBase};
+use super::outputs::Sink;
+use super::sys::{AvError, Guard, Input, Output, Packet, StreamView, TimeBase};
 
 /// Rounding to a container's unit may move a copied picture by this, in seconds.
 const ROUNDING: f64 = 0.002;
 
-/// The output and what went into it.
-pub(super) struct Muxer<'a> {
+/// One file and what went into it.
+pub(super) struct Muxer {
     output: Output,
     container: Container,
+    path: PathBuf,
     lanes: Vec<Lane>,
-    meter: &'a Meter,
-    started: bool,
+    meter: Arc<Meter>,
 }
 
-/// One stream of the output.
+/// One stream of an output.
 #[derive(Clone, Debug)]
 pub(super) struct Lane {
     pub(super) codec: String,
-    pub(super) is_video: bool,
+    pub(super) kind: StreamKind,
     pub(super) is_copied: bool,
     /// Stream of the source that it comes from, if there is one.
     pub(super) source: Option<usize>,
-    /// Packets written.
+    /// Packets written, and their bytes.
     pub(super) packets: u64,
+    pub(super) bytes: u64,
     /// Presentation of the first packet and end of the last one as they are meant, in seconds.
     pub(super) first: f64,
     pub(super) end: f64,
@@ -45,14 +48,8 @@ pub(super) struct Lane {
     pub(super) moved: u64,
 }
 
-impl<'a> Muxer<'a> {
-    pub(super) fn create(
-        container: Container,
-        path: &Path,
-        bounds: &MediaBounds,
-        control: &Control,
-        meter: &'a Meter,
-    ) -> Result<Self> {
+impl Muxer {
+    pub(super) fn create(container: Container, path: &Path, limit: &Limit) -> Result<Self> {
         let file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -60,57 +57,40 @@ impl<'a> Muxer<'a> {
             .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
             .open(path)
             .map_err(file_failed)?;
-        let output = Output::new(muxer(container), file, path, Guard::new(control.clone()), bounds.max_output_bytes)
+        let guard = Guard::new(limit.control.clone());
+        let output = Output::new(muxer(container), file, path, guard, limit.bounds.max_output_bytes)
             .map_err(|error| failed(Code::CodecUnavailable, format!("no muxer for {container}"), error))?;
-        Ok(Self { output, container, lanes: Vec::new(), meter, started: false })
+        let meter = Arc::clone(&limit.meter);
+        Ok(Self { output, container, path: path.to_path_buf(), lanes: Vec::new(), meter })
     }
 
-    pub(super) fn wants_global_header(&self) -> bool {
+    fn counted<T>(&mut self, write: impl FnOnce(&mut Output) -> Result<T, AvError>, what: &str) -> Result<T> {
+        let before = self.output.bytes();
+        let written = write(&mut self.output).map_err(|error| write_failed(&self.output, what, error))?;
+        self.meter.add_bytes(self.output.bytes().saturating_sub(before));
+        Ok(written)
+    }
+}
+
+impl Sink for Muxer {
+    fn wants_global_header(&self) -> bool {
         self.output.wants_global_header()
     }
 
-    pub(super) fn add_encoded(
-        &mut self,
-        encoder: &Encoder,
-        codec: &str,
-        base: TimeBase,
-        frame_rate: Option<(i32, i32)>,
-    ) -> Result<usize> {
-        let added = self.output.add_encoded(encoder, base, frame_rate);
-        self.added(added, codec, frame_rate.is_some(), None)
-    }
-
-    pub(super) fn add_copied(&mut self, source: StreamView<'_>) -> Result<usize> {
-        let added = self.output.add_copied(source);
-        self.added(added, &source.codec(), source.is_video(), Some(source.index()))
-    }
-
-    /// Whether a copied stream's pictures are decoded in another order than they are shown.
-    pub(super) fn is_reordered(&self, lane: usize) -> bool {
-        self.output.video_delay(lane) > 0
-    }
-
-    fn added(
-        &mut self,
-        added: Result<usize, AvError>,
-        codec: &str,
-        is_video: bool,
-        copied: Option<usize>,
-    ) -> Result<usize> {
+    fn add(&mut self, lane: Lane, add: &mut dyn FnMut(&mut Output) -> Result<usize, AvError>) -> Result<usize> {
+        let added = add(&mut self.output);
         let index = added.map_err(|error| failed(Code::EncodeFailed, "the muxer takes no such stream", error))?;
-        self.lanes.push(Lane::new(codec, is_video, copied));
+        self.lanes.push(lane);
         Ok(index)
     }
 
-    /// Carries language, title and dispositions of a stream over.
-    pub(super) fn describe_stream(&mut self, lane: usize, source: StreamView<'_>) {
+    fn describe_stream(&mut self, lane: usize, source: StreamView<'_>) {
         let tags: Vec<_> = source.tags().into_iter().filter(|(key, _)| is_kept(key)).collect();
         self.output.describe_stream(lane, source, &tags);
         self.lanes[lane].source = Some(source.index());
     }
 
-    /// Carries tags and chapters of the file over; `shift` moves its clock to ours.
-    pub(super) fn describe(&mut self, input: &Input, shift: i64, limit: Option<i64>) -> Result<()> {
+    fn describe(&mut self, input: &Input, shift: i64, limit: Option<i64>) -> Result<()> {
         let tags: Vec<_> = input.tags().into_iter().filter(|(key, _)| is_kept(key)).collect();
         self.output.describe(&tags);
         for (start, end, title) in input.chapters() {
@@ -124,22 +104,21 @@ impl<'a> Muxer<'a> {
         Ok(())
     }
 
-    pub(super) fn start(&mut self) -> Result<()> {
-        let settings: &[(&str, &str)] = match self.container {
-            Container::Mp4 => &[("movflags", "+faststart"), ("strict", "experimental")],
-            Container::Mkv | Container::Webm | Container::MpegTs => &[("strict", "experimental")],
-        };
-        let started = self.output.start(settings);
+    fn video_delay(&self, lane: usize) -> i32 {
+        self.output.video_delay(lane)
+    }
+
+    fn start(&mut self) -> Result<()> {
+        let started = self.output.start(settings(self.container));
         started.map_err(|error| match self.output.fault() {
             Some(_) => write_failed(&self.output, "", error),
             None => failed(Code::ContainerMismatch, format!("{} cannot carry these streams", self.container), error),
         })?;
-        self.started = true;
+        self.meter.add_bytes(self.output.bytes());
         Ok(())
     }
 
-    /// Writes a packet whose times are in `base`.
-    pub(super) fn write(&mut self, lane: usize, packet: &mut Packet, base: TimeBase) -> Result<()> {
+    fn write(&mut self, lane: usize, packet: &mut Packet, base: TimeBase) -> Result<()> {
         let target = self.output.time_base(lane);
         packet.rescale(base, target);
         packet.set_stream(lane);
@@ -147,45 +126,84 @@ impl<'a> Muxer<'a> {
         let state = &mut self.lanes[lane];
         let meant = packet.pts();
         state.order(packet, target)?;
-        state.count(meant.or(packet.pts()), packet.duration(), target);
+        state.count(meant.or(packet.pts()), packet, target);
         self.meter.reach(state.end);
-        let written = self.output.write(packet);
-        written.map_err(|error| write_failed(&self.output, "the muxer refused a packet", error))?;
-        self.meter.set_bytes(self.output.bytes());
-        Ok(())
+        self.counted(|output| output.write(packet), "the muxer refused a packet")
     }
 
-    /// Ends the file.
-    pub(super) fn finish(&mut self) -> Result<()> {
+    fn finish(&mut self) -> Result<()> {
         if self.lanes.iter().all(|lane| lane.packets == 0) {
             return Err(Error::new(Code::InputInvalid, "the input has no pictures and no sound").field("input"));
         }
-        let finished = self.output.finish();
-        finished.map_err(|error| write_failed(&self.output, "the container could not be finished", error))?;
-        self.meter.set_bytes(self.output.bytes());
-        Ok(())
+        self.counted(Output::finish, "the container could not be finished")
     }
 
-    pub(super) fn lanes(&self) -> &[Lane] {
+    fn lanes(&self) -> &[Lane] {
         &self.lanes
+    }
+
+    fn primary(&self) -> &Path {
+        &self.path
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        vec![self.path.clone()]
+    }
+}
+
+/// Options of the muxer of a container.
+const fn settings(container: Container) -> &'static [(&'static str, &'static str)] {
+    match container {
+        Container::Mp4 => &[("movflags", "+faststart"), ("strict", "experimental")],
+        Container::Fmp4 => &[
+            ("movflags", "+frag_keyframe+empty_moov+default_base_moof+cmaf+global_sidx+delay_moov"),
+            ("strict", "experimental"),
+        ],
+        _ => &[("strict", "experimental")],
     }
 }
 
 impl Lane {
+    pub(super) fn video(codec: &str) -> Self {
+        Self::new(codec, StreamKind::Video, None)
+    }
+
+    pub(super) fn audio(codec: &str) -> Self {
+        Self::new(codec, StreamKind::Audio, None)
+    }
+
+    pub(super) fn subtitle(codec: &str) -> Self {
+        Self::new(codec, StreamKind::Subtitle, None)
+    }
+
+    pub(super) fn copied(source: StreamView<'_>) -> Self {
+        let kind = match () {
+            () if source.is_video() => StreamKind::Video,
+            () if source.is_audio() => StreamKind::Audio,
+            () => StreamKind::Subtitle,
+        };
+        Self::new(&source.codec(), kind, Some(source.index()))
+    }
+
     /// `copied` is the stream of the source whose packets pass through.
-    pub(super) fn new(codec: &str, is_video: bool, copied: Option<usize>) -> Self {
+    pub(super) fn new(codec: &str, kind: StreamKind, copied: Option<usize>) -> Self {
         Self {
             codec: codec.to_owned(),
-            is_video,
+            kind,
             is_copied: copied.is_some(),
             source: copied,
             packets: 0,
+            bytes: 0,
             first: f64::INFINITY,
             end: 0.0,
             longest: 0.0,
             last_dts: None,
             moved: 0,
         }
+    }
+
+    pub(super) fn is_video(&self) -> bool {
+        self.kind == StreamKind::Video
     }
 
     /// Muxers take decoding times that grow, and no presentation before decoding. Copied pictures
@@ -196,7 +214,7 @@ impl Lane {
         let dts = dts.min(wanted);
         let ordered = self.last_dts.map_or(dts, |last| dts.max(last + 1));
         let pts = wanted.max(ordered);
-        if self.is_copied && self.is_video && base.seconds(pts - wanted) > ROUNDING {
+        if self.is_copied && self.is_video() && base.seconds(pts - wanted) > ROUNDING {
             return Err(disordered(base.seconds(wanted)));
         }
         if ordered != dts {
@@ -207,10 +225,11 @@ impl Lane {
         Ok(())
     }
 
-    pub(super) fn count(&mut self, pts: Option<i64>, duration: i64, base: TimeBase) {
+    pub(super) fn count(&mut self, pts: Option<i64>, packet: &Packet, base: TimeBase) {
         let start = base.seconds(pts.unwrap_or(0));
-        let length = base.seconds(duration);
+        let length = base.seconds(packet.duration());
         self.packets += 1;
+        self.bytes += packet.size() as u64;
         self.first = self.first.min(start);
         self.end = self.end.max(start + length);
         self.longest = self.longest.max(length);
@@ -224,10 +243,13 @@ fn disordered(seconds: f64) -> Error {
 
 const fn muxer(container: Container) -> &'static str {
     match container {
-        Container::Mp4 => "mp4",
+        Container::Mp4 | Container::Fmp4 | Container::Dash | Container::Hls => "mp4",
         Container::Mkv => "matroska",
         Container::Webm => "webm",
         Container::MpegTs => "mpegts",
+        Container::Mp3 => "mp3",
+        Container::Flac => "flac",
+        Container::Ogg => "ogg",
     }
 }
 

@@ -1,42 +1,203 @@
-//! The encoder of a video stream.
+//! The encoder of a rendition, on a thread of its own behind a bounded queue.
 //!
 //! Encoders see a steady count of frames instead of times: frame 0, 1, 2 … at the nominal rate.
 //! What comes out gets the times of the frames back that went in. So variable frame rates, odd time
 //! bases and rounding survive every encoder exactly, and decoding times follow from the order.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
-use ffrtmp_core::engine::Control;
 use ffrtmp_core::error::{Code, Error, Result};
+use ffrtmp_core::plan::Gop;
 
 use super::fault::failed;
-use super::mux::Muxer;
+use super::limit::Limit;
+use super::queue::{Put, Queue};
 use super::reaper::Reaper;
-use super::session::Limit;
 use super::sys::{AvError, Encoder, Frame, Packet, TimeBase};
 
 /// No codec decodes a frame more places than this before it is shown.
 const MAX_REORDER: u64 = 64;
+/// Frames that wait for an encoder: enough to keep it busy while the next one is decoded.
+const WAITING: usize = 4;
+/// How often a wait for the encoder's end looks whether it was told to stop.
+const LOOK: Duration = Duration::from_millis(20);
+/// A frame this much before a multiple of the key interval counts as being there, in seconds.
+const KEY_SLACK: f64 = 0.000_5;
 
-/// How encoders end.
-#[derive(Clone)]
-pub(super) struct Ends {
-    pub(super) control: Control,
+/// Takes the packets of an encoder, with the unit of their times.
+pub(super) type Delivery = Box<dyn FnMut(&mut Packet, TimeBase) -> Result<()> + Send>;
+
+/// What a stage knows besides its encoder.
+pub(super) struct Setup {
+    pub(super) base: TimeBase,
+    /// Ticks that a frame lasts when nothing better is known.
+    pub(super) nominal: i64,
+    pub(super) gop: Gop,
+    /// Whether its frames are those that the attempt counts.
+    pub(super) leads: bool,
+    pub(super) limit: Limit,
     pub(super) reaper: Arc<Reaper>,
+    pub(super) delivery: Delivery,
 }
 
-/// The encoder, with the times of the frames that are in it.
+/// The near side of an encoder's thread.
 pub(super) struct Stage {
-    /// `None` only while it is being dropped.
-    encoder: Option<Encoder>,
-    control: Control,
+    queue: Arc<Queue<Order>>,
+    /// `None` once it has ended.
+    thread: Option<JoinHandle<()>>,
+    ending: Arc<Ending>,
+    done: Arc<AtomicBool>,
+    limit: Limit,
     reaper: Arc<Reaper>,
-    pub(super) lane: usize,
-    base: TimeBase,
-    /// Ticks that a frame lasts when nothing better is known.
-    nominal: i64,
-    held: Option<(Frame, i64)>,
+    last: Option<f64>,
+}
+
+/// What goes to the far side.
+enum Order {
+    Frame {
+        frame: Frame,
+        base: TimeBase,
+        /// Whether another scene begins.
+        cut: bool,
+    },
+    /// The end; the last frame is shown until this time, if that is known.
+    End(Option<(i64, TimeBase)>),
+}
+
+/// How the far side ended.
+#[derive(Default)]
+struct Ending {
+    result: Mutex<Option<Result<Encoder>>>,
+    ended: Condvar,
+}
+
+impl Stage {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// `internal` where no thread can be had.
+    pub(super) fn start(encoder: Encoder, setup: Setup) -> Result<Self> {
+        let queue = Arc::new(Queue::new(WAITING));
+        let ending = Arc::new(Ending::default());
+        let done = Arc::new(AtomicBool::new(false));
+        let (limit, reaper) = (setup.limit.clone(), Arc::clone(&setup.reaper));
+        let (orders, end) = (Arc::clone(&queue), Arc::clone(&ending));
+        let line = Line::new(encoder, setup, Arc::clone(&done));
+        let work = move || {
+            let result = line.work(&orders);
+            orders.abandon();
+            end.set(result);
+        };
+        let thread = Builder::new()
+            .name("encoder".to_owned())
+            .spawn(work)
+            .map_err(|error| Error::new(Code::Internal, "no thread for the encoder").source(error))?;
+        Ok(Self { queue, thread: Some(thread), ending, done, limit, reaper, last: None })
+    }
+
+    /// Hands a frame over with its time in `base`, and leaves an empty one; waits while the encoder
+    /// is behind. `cut` says that another scene begins.
+    ///
+    /// # Errors
+    /// `canceled`; what the encoder or the delivery failed with.
+    pub(super) fn push(&mut self, frame: &mut Frame, base: TimeBase, cut: bool) -> Result<()> {
+        if self.is_done() {
+            return Ok(());
+        }
+        self.last = frame.pts().map(|pts| base.seconds(pts)).or(self.last);
+        let frame = std::mem::replace(frame, Frame::new());
+        match self.queue.put(Order::Frame { frame, base, cut }, &self.limit.control)? {
+            Put::Taken => Ok(()),
+            Put::Abandoned => self.failure(),
+        }
+    }
+
+    /// Says that no more frames come. The last one is shown until `last`, if that is known.
+    ///
+    /// # Errors
+    /// As [`Stage::push`].
+    pub(super) fn end(&mut self, last: Option<(i64, TimeBase)>) -> Result<()> {
+        match self.queue.put(Order::End(last), &self.limit.control)? {
+            Put::Taken => self.queue.end(),
+            Put::Abandoned => return self.failure(),
+        }
+        Ok(())
+    }
+
+    /// Waits until everything is delivered, and gives the encoder back.
+    ///
+    /// # Errors
+    /// As [`Stage::push`].
+    pub(super) fn wait(&mut self) -> Result<Encoder> {
+        let result = self.ending.wait(&self.limit)?;
+        self.join();
+        result
+    }
+
+    /// Whether the wanted length is reached.
+    pub(super) fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire)
+    }
+
+    /// Time of the last frame that was handed over, in seconds.
+    pub(super) fn reached(&self) -> f64 {
+        self.last.unwrap_or(0.0)
+    }
+
+    /// Why nothing is taken any more.
+    fn failure(&mut self) -> Result<()> {
+        self.wait().map(drop)
+    }
+
+    fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // A panic there has left no result, which says the same.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.queue.abandon();
+        self.queue.end();
+        if self.limit.control.is_canceled()
+            && let Some(thread) = self.thread.take()
+        {
+            self.reaper.adopt(thread);
+        }
+        self.join();
+    }
+}
+
+impl Ending {
+    fn set(&self, result: Result<Encoder>) {
+        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        self.ended.notify_all();
+    }
+
+    fn wait(&self, limit: &Limit) -> Result<Result<Encoder>> {
+        let mut result = self.result.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(result) = result.take() {
+                return Ok(result);
+            }
+            limit.control.checkpoint()?;
+            result = self.ended.wait_timeout(result, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// The far side: the encoder with the times of the frames that are in it.
+struct Line {
+    encoder: Encoder,
+    setup: Setup,
+    keys: Keys,
+    held: Option<(Frame, i64, bool)>,
     /// Number of the next frame for the encoder.
     count: i64,
     first: i64,
@@ -47,19 +208,15 @@ pub(super) struct Stage {
     times: VecDeque<(i64, i64)>,
     forgotten: i64,
     packet: Packet,
-    /// Whether the wanted length is reached.
-    pub(super) done: bool,
+    done: Arc<AtomicBool>,
 }
 
-impl Stage {
-    pub(super) fn new(encoder: Encoder, lane: usize, base: TimeBase, nominal: i64, ends: &Ends) -> Self {
+impl Line {
+    fn new(encoder: Encoder, setup: Setup, done: Arc<AtomicBool>) -> Self {
         Self {
-            encoder: Some(encoder),
-            control: ends.control.clone(),
-            reaper: Arc::clone(&ends.reaper),
-            lane,
-            base,
-            nominal,
+            encoder,
+            keys: Keys::new(setup.gop),
+            setup,
             held: None,
             count: 0,
             first: 0,
@@ -68,117 +225,118 @@ impl Stage {
             times: VecDeque::new(),
             forgotten: 0,
             packet: Packet::new(),
-            done: false,
+            done,
         }
     }
 
+    fn work(mut self, orders: &Queue<Order>) -> Result<Encoder> {
+        while let Some(order) = orders.take() {
+            match order {
+                Order::Frame { frame, base, cut } => self.push(frame, base, cut)?,
+                Order::End(last) => {
+                    self.finish(last)?;
+                    return Ok(self.encoder);
+                }
+            }
+        }
+        self.setup.limit.control.checkpoint()?;
+        Err(Error::new(Code::Internal, "the encoder was left without an end"))
+    }
+
     /// Takes a frame with its time in `base`; the one before it now has its length.
-    pub(super) fn push(
-        &mut self,
-        frame: &mut Frame,
-        base: TimeBase,
-        muxer: &mut Muxer<'_>,
-        limit: &Limit<'_>,
-    ) -> Result<()> {
-        if self.done {
+    fn push(&mut self, frame: Frame, base: TimeBase, cut: bool) -> Result<()> {
+        if self.done.load(Ordering::Acquire) {
             return Ok(());
         }
-        let pts = self.in_order(frame.pts().map(|pts| base.rescale(pts, self.base)));
-        if let Some(end) = limit.seconds.map(|seconds| self.base.ticks(seconds)).filter(|end| pts >= *end) {
-            self.done = true;
+        let own = self.setup.base;
+        let pts = self.in_order(frame.pts().map(|pts| base.rescale(pts, own)));
+        if let Some(end) = self.cut().filter(|end| pts >= *end) {
+            self.done.store(true, Ordering::Release);
             return match self.held.take() {
-                Some((frame, start)) => self.encode(frame, start, end - start, muxer, limit),
+                Some((frame, start, cut)) => self.encode(frame, start, end - start, cut),
                 None => Ok(()),
             };
         }
-        limit.check(self.base.seconds(pts))?;
-        let held = self.held.replace((std::mem::replace(frame, Frame::new()), pts));
+        self.setup.limit.check(own.seconds(pts))?;
+        let held = self.held.replace((frame, pts, cut));
         self.last = Some(pts);
         match held {
-            Some((frame, start)) => self.encode(frame, start, pts - start, muxer, limit),
+            Some((frame, start, cut)) => self.encode(frame, start, pts - start, cut),
             None => Ok(()),
         }
     }
 
-    /// Ends the stream. The last frame is shown until `last`, a time and its unit, if that is known.
-    pub(super) fn finish(
-        &mut self,
-        last: Option<(i64, TimeBase)>,
-        muxer: &mut Muxer<'_>,
-        limit: &Limit<'_>,
-    ) -> Result<()> {
-        if let Some((frame, start)) = self.held.take() {
-            let end = limit.seconds.map_or(i64::MAX, |seconds| self.base.ticks(seconds));
-            let last = last.map(|(ticks, base)| base.rescale(ticks, self.base).saturating_add(self.shift) - start);
-            let length = last.filter(|length| *length > 0).unwrap_or(self.nominal).min(end - start).max(1);
-            limit.check(self.base.seconds(start.saturating_add(length)))?;
-            self.encode(frame, start, length, muxer, limit)?;
+    /// Where the output ends, if it is cut.
+    fn cut(&self) -> Option<i64> {
+        self.setup.limit.seconds.map(|seconds| self.setup.base.ticks(seconds))
+    }
+
+    fn finish(&mut self, last: Option<(i64, TimeBase)>) -> Result<()> {
+        if let Some((frame, start, cut)) = self.held.take() {
+            let own = self.setup.base;
+            let end = self.cut().unwrap_or(i64::MAX);
+            let last = last.map(|(ticks, base)| base.rescale(ticks, own).saturating_add(self.shift) - start);
+            let length = last.filter(|length| *length > 0).unwrap_or(self.setup.nominal).min(end - start).max(1);
+            self.setup.limit.check(own.seconds(start.saturating_add(length)))?;
+            self.encode(frame, start, length, cut)?;
         }
         if self.count == 0 {
             return Ok(());
         }
-        self.encoder()?.send(None).map_err(|error| failed(Code::EncodeFailed, "the encoder did not end", error))?;
-        self.drain(muxer, limit)
-    }
-
-    fn encoder(&mut self) -> Result<&mut Encoder> {
-        self.encoder.as_mut().ok_or_else(|| Error::new(Code::Internal, "the encoder is gone"))
-    }
-
-    pub(super) fn reached(&self) -> f64 {
-        self.base.seconds(self.last.unwrap_or(0))
+        self.encoder.send(None).map_err(|error| failed(Code::EncodeFailed, "the encoder did not end", error))?;
+        self.drain()
     }
 
     /// Time of a frame on a clock that only goes forward. A step back of more than a second is a
     /// new epoch of the source's clock; less is disorder.
     fn in_order(&mut self, pts: Option<i64>) -> i64 {
+        let nominal = self.setup.nominal;
         let Some(last) = self.last else { return pts.unwrap_or(0) };
-        let Some(pts) = pts else { return last + self.nominal };
+        let Some(pts) = pts else { return last + nominal };
         let pts = pts.saturating_add(self.shift);
         if pts > last {
             return pts;
         }
-        if self.base.seconds(last - pts) > 1.0 {
-            self.shift = self.shift.saturating_add(last + self.nominal - pts);
-            return last + self.nominal;
+        if self.setup.base.seconds(last - pts) > 1.0 {
+            self.shift = self.shift.saturating_add(last + nominal - pts);
+            return last + nominal;
         }
         last + 1
     }
 
-    fn encode(
-        &mut self,
-        mut frame: Frame,
-        start: i64,
-        length: i64,
-        muxer: &mut Muxer<'_>,
-        limit: &Limit<'_>,
-    ) -> Result<()> {
-        limit.control.checkpoint()?;
+    fn encode(&mut self, mut frame: Frame, start: i64, length: i64, cut: bool) -> Result<()> {
+        self.setup.limit.control.checkpoint()?;
         if self.count == 0 {
             self.first = start;
         }
         self.times.push_back((start, length));
         frame.prepare_for_encoder();
+        let seconds = self.setup.base.seconds(start);
+        if self.keys.is_due(seconds, cut) {
+            frame.force_key();
+        }
         frame.set_pts(self.count);
         self.count += 1;
         loop {
-            match self.encoder()?.send(Some(&frame)) {
+            match self.encoder.send(Some(&frame)) {
                 Ok(()) => break,
-                Err(AvError::AGAIN) => self.drain(muxer, limit)?,
+                Err(AvError::AGAIN) => self.drain()?,
                 Err(error) => return Err(failed(Code::EncodeFailed, "the encoder refused a frame", error)),
             }
         }
-        limit.meter.add_frame();
-        limit.meter.reach(self.base.seconds(start));
+        if self.setup.leads {
+            self.setup.limit.meter.add_frame();
+            self.setup.limit.meter.reach(seconds);
+        }
         drop(frame);
-        self.drain(muxer, limit)
+        self.drain()
     }
 
-    fn drain(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+    fn drain(&mut self) -> Result<()> {
         loop {
-            limit.control.checkpoint()?;
-            match receive(&mut self.encoder, &mut self.packet) {
-                Ok(()) => self.deliver(muxer)?,
+            self.setup.limit.control.checkpoint()?;
+            match self.encoder.receive(&mut self.packet) {
+                Ok(()) => self.deliver()?,
                 Err(AvError::AGAIN | AvError::EOF) => return Ok(()),
                 Err(error) => return Err(failed(Code::EncodeFailed, "the encoder failed", error)),
             }
@@ -186,24 +344,25 @@ impl Stage {
     }
 
     /// Turns frame numbers back into times.
-    fn deliver(&mut self, muxer: &mut Muxer<'_>) -> Result<()> {
+    fn deliver(&mut self) -> Result<()> {
         let number = self.packet.pts().unwrap_or(self.forgotten);
         let (pts, length) = self.time_of(number);
         let order = decoding_place(number, self.packet.dts());
         let dts = self.time_of(order).0.min(pts);
         self.forget_before(order);
         self.packet.set_times(Some(pts), Some(dts), length);
-        muxer.write(self.lane, &mut self.packet, self.base)
+        (self.setup.delivery)(&mut self.packet, self.setup.base)
     }
 
     fn time_of(&self, number: i64) -> (i64, i64) {
+        let nominal = self.setup.nominal;
         if number < 0 {
             // As far before the first frame as its counterpart comes after it, so that the decoding
             // times of a slow clip are as slow.
-            let after = self.frame(-number).map_or(-number * self.nominal, |(start, _)| start - self.first);
-            return (self.first - after, self.nominal);
+            let after = self.frame(-number).map_or(-number * nominal, |(start, _)| start - self.first);
+            return (self.first - after, nominal);
         }
-        self.frame(number).or(self.times.back().copied()).unwrap_or((self.first, self.nominal))
+        self.frame(number).or(self.times.back().copied()).unwrap_or((self.first, nominal))
     }
 
     fn frame(&self, number: i64) -> Option<(i64, i64)> {
@@ -219,11 +378,30 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
-    fn drop(&mut self) {
-        if let Some(encoder) = self.encoder.take().filter(|_| self.control.is_canceled()) {
-            self.reaper.take(encoder);
-        }
+/// Where key frames are ordered.
+struct Keys {
+    interval: Option<f64>,
+    at_cuts: bool,
+    /// Number of the interval that the last ordered key frame lies in.
+    last: Option<i64>,
+}
+
+impl Keys {
+    fn new(gop: Gop) -> Self {
+        let (interval, at_cuts) = match gop {
+            Gop::Free | Gop::AtMost(_) => (None, false),
+            Gop::Fixed(seconds) => (Some(seconds.value()), false),
+            Gop::FixedAndCuts(seconds) => (Some(seconds.value()), true),
+        };
+        Self { interval, at_cuts, last: None }
+    }
+
+    fn is_due(&mut self, seconds: f64, cut: bool) -> bool {
+        let Some(interval) = self.interval else { return false };
+        let place = ((seconds + KEY_SLACK) / interval).floor() as i64;
+        let is_next = self.last.is_none_or(|last| place > last);
+        self.last = Some(self.last.map_or(place, |last| last.max(place)));
+        is_next || cut && self.at_cuts
     }
 }
 
@@ -233,12 +411,10 @@ fn decoding_place(number: i64, dts: Option<i64>) -> i64 {
     dts.filter(|dts| dts.abs_diff(number) <= MAX_REORDER).unwrap_or(number)
 }
 
-fn receive(encoder: &mut Option<Encoder>, packet: &mut Packet) -> std::result::Result<(), AvError> {
-    encoder.as_mut().ok_or(AvError::EOF)?.receive(packet)
-}
-
 #[cfg(test)]
 mod tests {
+    use ffrtmp_core::units::Seconds;
+
     use super::*;
 
     #[test]
@@ -246,5 +422,22 @@ mod tests {
         for (dts, place) in [(Some(-2), -2), (Some(3), 3), (None, 1), (Some(i64::MIN), 1), (Some(i64::MAX), 1)] {
             assert_eq!(decoding_place(1, dts), place, "{dts:?}");
         }
+    }
+
+    #[test]
+    fn key_frames_are_ordered_at_multiples_whatever_the_rate() {
+        let two = Seconds::try_from(2.0).unwrap();
+        for fps in [23.976, 25.0, 29.97, 60.0, 1.0] {
+            let mut keys = Keys::new(Gop::Fixed(two));
+            let ordered: Vec<f64> =
+                (0..600).map(|frame| f64::from(frame) / fps).filter(|seconds| keys.is_due(*seconds, true)).collect();
+            for (place, seconds) in ordered.iter().enumerate() {
+                let due = place as f64 * 2.0;
+                assert!((due - KEY_SLACK..due + 1.0 / fps).contains(seconds), "{fps}: {seconds} for {due}");
+            }
+        }
+        let mut keys = Keys::new(Gop::FixedAndCuts(two));
+        let ordered: Vec<bool> = [0.0, 0.5, 1.0, 2.0].map(|seconds| keys.is_due(seconds, seconds == 0.5)).to_vec();
+        assert_eq!(ordered, [true, true, false, true]);
     }
 }

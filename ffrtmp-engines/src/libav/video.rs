@@ -1,4 +1,4 @@
-//! One video stream: decode, filter, encode.
+//! One video stream: decode, and hand the pictures to the renditions in `rungs.rs`.
 //!
 //! The encoder's side, and what happens to the times, is in `stage.rs`.
 
@@ -6,19 +6,19 @@ use std::fmt::Write as _;
 
 use ffrtmp_core::engine::MediaBounds;
 use ffrtmp_core::error::{Code, Error, Result};
-use ffrtmp_core::plan::VideoEncode;
+use ffrtmp_core::plan::{PicturePlan, VideoEncode};
 use ffrtmp_core::units::FrameRate;
 
-use super::encoders::{self, Family};
+use super::encoders::Family;
 use super::fault::failed;
-use super::mux::Muxer;
+use super::limit::Limit;
 use super::notes::Notes;
 use super::probe::{self, Orientation};
-use super::session::{Limit, Tools};
-use super::stage::{Ends, Stage};
+use super::rungs::{Filters, Place, Rungs};
+use super::session::Tools;
 use super::sys::{
-    AvError, Color, Decoder, Encoder, Frame, Graph, HardwareDevice, Packet, Pulled, StreamView, TimeBase, VideoFormat,
-    bit_depth, has_alpha, has_filter, is_rgb,
+    AvError, Color, Decoder, Encoder, Frame, Graph, HardwareDevice, Packet, StreamView, TimeBase, bit_depth, has_alpha,
+    has_filter, is_rgb,
 };
 
 /// Frame rate of a source that does not say.
@@ -26,18 +26,16 @@ const UNKNOWN_RATE: (i32, i32) = (25, 1);
 /// Rates above this are units of clocks.
 const MAX_RATE: i32 = 1000;
 
-/// Decodes, filters and encodes the packets of one stream.
+/// Decodes the packets of one stream and hands the pictures to its renditions.
 pub(super) struct VideoTrack {
     decoder: Decoder,
-    graph: Graph,
+    rungs: Rungs,
     shape: Shape,
-    target: Target,
+    targets: Vec<Target>,
     base: TimeBase,
     nominal: i64,
     next: Option<i64>,
-    stage: Stage,
     frame: Frame,
-    filtered: Frame,
     pub(super) damaged: u64,
     pub(super) decoded: u64,
     /// Whether the source says what screen it was graded on, which no encoder is told.
@@ -53,8 +51,8 @@ struct Shape {
 }
 
 /// What comes out of the filters, whatever goes in.
-struct Target {
-    plan: VideoEncode,
+pub(super) struct Target {
+    pub(super) plan: VideoEncode,
     orientation: Orientation,
     interlaced: bool,
     source_rate: Option<FrameRate>,
@@ -62,22 +60,21 @@ struct Target {
     source_color: Color,
     source_depth: i32,
     pixel_format: &'static str,
-    color: Color,
+    pub(super) color: Color,
     upload: Option<HardwareDevice>,
-    threads: usize,
-    ends: Ends,
+    pub(super) threads: usize,
 }
 
 impl VideoTrack {
-    /// Opens decoder, filters and the first encoder of `encoders` that opens.
+    /// Opens decoder, filters and encoders; also returns the names of the encoders.
     pub(super) fn open(
         stream: StreamView<'_>,
-        plan: &VideoEncode,
+        plan: &PicturePlan,
         tools: &Tools<'_>,
-        muxer: &mut Muxer<'_>,
+        place: &dyn Place,
         notes: &mut Notes<'_>,
-    ) -> Result<(Self, String)> {
-        let decoder = open_decoder(stream, tools.bounds)?;
+    ) -> Result<(Self, Vec<String>)> {
+        let decoder = open_decoder(stream, &tools.limit.bounds)?;
         let (width, height) = stream.size();
         let Some(pixel_format) = stream.pixel_format().filter(|_| width > 0 && height > 0) else {
             let what = format!("the {} video could not be decoded", stream.codec());
@@ -87,74 +84,71 @@ impl VideoTrack {
         let base = stream.time_base();
         let source_rate = probe::frame_rate(stream);
         let rate = plan.fps.or(source_rate).map_or(UNKNOWN_RATE, |rate| (rate.num as i32, rate.den as i32));
-        let mut target = Target::new(stream, plan, &shape, source_rate, tools);
-        if target.interlaced {
+        let mut targets: Vec<Target> =
+            plan.renditions.iter().map(|plan| Target::new(stream, plan, &shape, source_rate, tools)).collect();
+        if targets.iter().any(|target| target.interlaced) {
             notes.warn("the source is interlaced; its fields were blended into whole pictures".to_owned());
         }
-        let (graph, stage, encoder) = open_encoder(&mut target, tools, notes, muxer, rate, |target| {
-            target.graph(&shape, base, target.source_color)
-        })?;
-        target.note_losses(&shape, &encoder, notes);
+        let source = Decoded { shape: &shape, base };
+        let (rungs, names) = Rungs::open(&mut targets, &source, rate, tools, place, notes)?;
+        if let Some((target, name)) = targets.first().zip(names.first()) {
+            target.note_losses(&shape, name, notes);
+        }
         let nominal = frame_time(stream).rescale(1, base).max(1);
         let track = Self {
             decoder,
-            graph,
+            rungs,
             shape,
-            target,
+            targets,
             base,
             nominal,
             next: None,
-            stage,
             frame: Frame::new(),
-            filtered: Frame::new(),
             damaged: 0,
             decoded: 0,
             mastered: stream.has_mastering_metadata(),
         };
-        Ok((track, encoder))
-    }
-
-    pub(super) fn lane(&self) -> usize {
-        self.stage.lane
+        Ok((track, names))
     }
 
     /// Whether the wanted length is reached.
     pub(super) fn is_done(&self) -> bool {
-        self.stage.done
+        self.rungs.is_done()
     }
 
     /// Takes one packet with its times on the output's clock.
-    pub(super) fn packet(&mut self, packet: &Packet, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+    pub(super) fn packet(&mut self, packet: &Packet, limit: &Limit) -> Result<()> {
         match self.decoder.send(Some(packet)) {
             Ok(()) => {}
             Err(AvError::AGAIN) => {
-                self.receive(muxer, limit)?;
+                self.receive(limit)?;
                 self.damaged += u64::from(self.decoder.send(Some(packet)).is_err());
             }
             Err(AvError::MEMORY) => return Err(Error::new(Code::MemoryExceeded, "the video decoder found no memory")),
             Err(_) => self.damaged += 1,
         }
-        self.receive(muxer, limit)
+        self.receive(limit)
     }
 
-    /// Empties decoder, filters and encoder.
-    pub(super) fn finish(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
-        if !self.stage.done {
+    /// Empties decoder, filters and encoders, and gives the encoders back.
+    pub(super) fn finish(&mut self, limit: &Limit) -> Result<Vec<Encoder>> {
+        if !self.rungs.is_done() {
             // A decoder that refuses to drain has nothing left.
             let _ = self.decoder.send(None);
-            self.receive(muxer, limit)?;
-            self.end_graph(muxer, limit)?;
+            self.receive(limit)?;
+            self.rungs.close_heads(self.next.unwrap_or(0), limit)?;
         }
         // Frames of a fixed rate all last the same.
-        let last = self.next.filter(|_| self.target.plan.fps.is_none()).map(|next| (next, self.base));
-        self.stage.finish(last, muxer, limit)
+        let is_fixed = self.targets.iter().any(|target| target.plan.fps.is_some());
+        let last = self.next.filter(|_| !is_fixed).map(|next| (next, self.base));
+        self.rungs.finish(last, limit)
     }
 
-    fn receive(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
-        while !self.stage.done {
+    fn receive(&mut self, limit: &Limit) -> Result<()> {
+        while !self.rungs.is_done() {
             limit.control.checkpoint()?;
             match self.decoder.receive(&mut self.frame) {
-                Ok(()) => self.filter(muxer, limit)?,
+                Ok(()) => self.filter(limit)?,
                 Err(AvError::AGAIN | AvError::EOF) => return Ok(()),
                 Err(AvError::MEMORY) => {
                     return Err(Error::new(Code::MemoryExceeded, "the video decoder found no memory"));
@@ -168,21 +162,20 @@ impl VideoTrack {
         Ok(())
     }
 
-    fn filter(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+    fn filter(&mut self, limit: &Limit) -> Result<()> {
         self.decoded += 1;
         self.mastered |= self.frame.has_mastering_metadata();
-        self.adapt(muxer, limit)?;
+        self.adapt(limit)?;
         let pts = self.frame.best_effort_pts().or(self.next).unwrap_or(0);
         limit.check(self.base.seconds(pts))?;
         let length = Some(self.frame.duration()).filter(|length| *length > 0).unwrap_or(self.nominal);
         self.next = Some(pts.saturating_add(length));
         self.frame.set_pts(pts);
-        self.graph.push(&mut self.frame).map_err(|error| failed(Code::EncodeFailed, "a picture was refused", error))?;
-        self.drain_graph(muxer, limit)
+        self.rungs.push(&mut self.frame, limit)
     }
 
-    /// Builds another graph when the pictures change their shape in mid-stream.
-    fn adapt(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
+    /// Builds other graphs when the pictures change their shape in mid-stream.
+    fn adapt(&mut self, limit: &Limit) -> Result<()> {
         let shape = Shape {
             width: self.frame.width(),
             height: self.frame.height(),
@@ -191,77 +184,71 @@ impl VideoTrack {
         if shape == self.shape {
             return Ok(());
         }
-        self.end_graph(muxer, limit)?;
-        self.graph = self.target.graph(&shape, self.base, self.frame.color().sane())?;
+        self.rungs.close_heads(self.next.unwrap_or(0), limit)?;
+        let (targets, base, color) = (&self.targets, self.base, self.frame.color().sane());
+        self.rungs.replace_heads(|index| targets[index].graph(&shape, base, color))?;
         self.shape = shape;
         Ok(())
     }
+}
 
-    fn end_graph(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
-        let end = self.next.unwrap_or(0);
-        self.graph.close(end).map_err(|error| failed(Code::EncodeFailed, "the filters did not end", error))?;
-        self.drain_graph(muxer, limit)
-    }
+/// Graphs for pictures as they come out of the decoder.
+struct Decoded<'a> {
+    shape: &'a Shape,
+    base: TimeBase,
+}
 
-    fn drain_graph(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
-        let base = self.graph.time_base();
-        loop {
-            limit.control.checkpoint()?;
-            match self.graph.pull(&mut self.filtered) {
-                Ok(Pulled::Frame) => self.stage.push(&mut self.filtered, base, muxer, limit)?,
-                Ok(Pulled::Hungry | Pulled::End) => return Ok(()),
-                Err(error) => return Err(failed(Code::EncodeFailed, "a filter failed", error)),
-            }
-        }
+impl Filters for Decoded<'_> {
+    fn head(&self, target: &Target) -> Result<Graph> {
+        target.graph(self.shape, self.base, target.source_color)
     }
 }
 
 /// A generated moving picture, encoded.
-pub(super) struct PatternTrack {
-    graph: Graph,
-    stage: Stage,
-    frame: Frame,
+pub(super) struct PatternTrack(Rungs);
+
+/// Graphs that make the picture themselves.
+struct Pattern {
+    rate: FrameRate,
+    seconds: f64,
+}
+
+impl Filters for Pattern {
+    fn head(&self, target: &Target) -> Result<Graph> {
+        let (size, Self { rate, seconds }) = (target.plan.size, self);
+        let source = format!("testsrc2=size={}x{}:rate={rate}:duration={seconds}", size.width, size.height);
+        Graph::new(&format!("{source},{}", target.tail()), target.threads, target.upload.as_ref())
+            .map_err(|error| failed(Code::EncodeFailed, "the test picture cannot be made", error))
+    }
 }
 
 impl PatternTrack {
     pub(super) fn open(
-        plan: &VideoEncode,
+        plan: &PicturePlan,
         seconds: f64,
         tools: &Tools<'_>,
-        muxer: &mut Muxer<'_>,
+        place: &dyn Place,
         notes: &mut Notes<'_>,
-    ) -> Result<(Self, String)> {
+    ) -> Result<(Self, Vec<String>)> {
         let rate = plan.fps.unwrap_or(FrameRate::whole(30));
-        let mut target = Target::generated(plan, tools);
-        let (graph, stage, encoder) =
-            open_encoder(&mut target, tools, notes, muxer, (rate.num as i32, rate.den as i32), |target| {
-                let size = plan.size;
-                let source = format!("testsrc2=size={}x{}:rate={rate}:duration={seconds}", size.width, size.height);
-                Graph::new(&format!("{source},{}", target.tail()), target.threads, target.upload.as_ref())
-                    .map_err(|error| failed(Code::EncodeFailed, "the test picture cannot be made", error))
-            })?;
-        Ok((Self { graph, stage, frame: Frame::new() }, encoder))
+        let mut targets: Vec<Target> = plan.renditions.iter().map(|plan| Target::generated(plan, tools)).collect();
+        let pattern = Pattern { rate, seconds };
+        let (rungs, names) =
+            Rungs::open(&mut targets, &pattern, (rate.num as i32, rate.den as i32), tools, place, notes)?;
+        Ok((Self(rungs), names))
     }
 
     /// Makes one more frame; false at the end.
-    pub(super) fn advance(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<bool> {
-        let base = self.graph.time_base();
-        match self.graph.pull(&mut self.frame) {
-            Ok(Pulled::Frame) => {
-                self.stage.push(&mut self.frame, base, muxer, limit)?;
-                Ok(!self.stage.done)
-            }
-            Ok(Pulled::Hungry | Pulled::End) => Ok(false),
-            Err(error) => Err(failed(Code::EncodeFailed, "the test picture failed", error)),
-        }
+    pub(super) fn advance(&mut self, limit: &Limit) -> Result<bool> {
+        self.0.advance(limit)
     }
 
     pub(super) fn reached(&self) -> f64 {
-        self.stage.reached()
+        self.0.reached()
     }
 
-    pub(super) fn finish(&mut self, muxer: &mut Muxer<'_>, limit: &Limit<'_>) -> Result<()> {
-        self.stage.finish(None, muxer, limit)
+    pub(super) fn finish(&mut self, limit: &Limit) -> Result<Vec<Encoder>> {
+        self.0.finish(None, limit)
     }
 }
 
@@ -279,68 +266,6 @@ fn frame_time(stream: StreamView<'_>) -> TimeBase {
     let is_rate = |(num, den): &(i32, i32)| *num > 0 && *den > 0 && num / den <= MAX_RATE;
     let (num, den) = stream.frame_rates().into_iter().find(is_rate).unwrap_or(UNKNOWN_RATE);
     TimeBase::new(den, num)
-}
-
-/// Tries the encoders in their order; what fails is noted and the next one takes over.
-fn open_encoder(
-    target: &mut Target,
-    tools: &Tools<'_>,
-    notes: &mut Notes<'_>,
-    muxer: &mut Muxer<'_>,
-    rate: (i32, i32),
-    build: impl Fn(&Target) -> Result<Graph>,
-) -> Result<(Graph, Stage, String)> {
-    let codec = target.plan.codec;
-    let mut last = Error::new(Code::CodecUnavailable, format!("no encoder for {codec} works here")).field("codec");
-    for name in tools.encoders.for_codec(codec) {
-        let settings = encoders::settings(name, &target.plan, rate, target.threads)?;
-        match target.aim(name).and_then(|()| try_encoder(target, name, &settings, muxer, rate, &build)) {
-            Ok((graph, stage)) => return Ok((graph, stage, name.clone())),
-            Err(error) => {
-                notes.warn(format!("the encoder {name} did not open, trying the next one: {error}"));
-                last = error;
-            }
-        }
-    }
-    Err(last)
-}
-
-fn try_encoder(
-    target: &Target,
-    name: &str,
-    settings: &[(String, String)],
-    muxer: &mut Muxer<'_>,
-    rate: (i32, i32),
-    build: impl Fn(&Target) -> Result<Graph>,
-) -> Result<(Graph, Stage)> {
-    let graph = build(target)?;
-    let plan = &target.plan;
-    let format = VideoFormat {
-        width: plan.size.width as i32,
-        height: plan.size.height as i32,
-        pixel_format: if target.upload.is_some() { "vaapi".to_owned() } else { target.pixel_format.to_owned() },
-        sample_aspect_ratio: (plan.sample_aspect_ratio.num, plan.sample_aspect_ratio.den),
-        time_base: TimeBase::new(rate.1, rate.0),
-        frame_rate: rate,
-        color: target.color,
-    };
-    let encoder = Encoder::video(name, &format, settings, muxer.wants_global_header(), &graph)
-        .map_err(|error| failed(Code::EncodeFailed, format!("{name} refused the settings"), error))?;
-    let base = fine(graph.time_base());
-    let lane = muxer.add_encoded(&encoder, plan.codec.as_str(), base, Some(rate))?;
-    let nominal = TimeBase::new(rate.1, rate.0).rescale(1, base).max(1);
-    Ok((graph, Stage::new(encoder, lane, base, nominal, &target.ends)))
-}
-
-/// The same unit, divided until single ticks are shorter than a millisecond: room to keep frames
-/// in order. Units beyond a microsecond gain nothing and overflow containers.
-fn fine(base: TimeBase) -> TimeBase {
-    let per_second = i64::from(base.den) / i64::from(base.num).max(1);
-    if per_second > 1_000_000 {
-        return TimeBase::MICROS;
-    }
-    let factor = if per_second < 1000 { 10_000 / per_second.max(1) + 1 } else { 1 };
-    i32::try_from(i64::from(base.den) * factor).map_or(base, |den| TimeBase { num: base.num, den })
 }
 
 impl Target {
@@ -363,8 +288,7 @@ impl Target {
             pixel_format: "yuv420p",
             color,
             upload: None,
-            threads: tools.bounds.threads,
-            ends: tools.ends.clone(),
+            threads: tools.limit.bounds.threads,
         };
         if is_rgb(&shape.pixel_format) {
             target.color = Color { range: Color::RANGE_LIMITED, matrix: Color::BT709, ..color };
@@ -388,13 +312,43 @@ impl Target {
             pixel_format: "yuv420p",
             color,
             upload: None,
-            threads: tools.bounds.threads,
-            ends: tools.ends.clone(),
+            threads: tools.limit.bounds.threads,
         }
     }
 
+    /// Whether its frames live on a device.
+    pub(super) fn is_on_device(&self) -> bool {
+        self.upload.is_some()
+    }
+
+    /// Pixel format as the encoder is told.
+    pub(super) fn encoder_pixels(&self) -> &'static str {
+        if self.upload.is_some() { "vaapi" } else { self.pixel_format }
+    }
+
+    /// The graph that makes these pictures from those of the rung above.
+    pub(super) fn below(&self, above: &Self, base: TimeBase) -> Result<Graph> {
+        let (from, to, aspect) = (above.plan.size, self.plan.size, above.plan.sample_aspect_ratio);
+        let mut notation = String::new();
+        let _ = write!(
+            notation,
+            "buffer@in=video_size={}x{}:pix_fmt={}:time_base={}/{}:pixel_aspect={}/{}",
+            from.width, from.height, above.pixel_format, base.num, base.den, aspect.num, aspect.den
+        );
+        if cfg!(feature = "ffmpeg_7_0") {
+            let _ = write!(notation, ":colorspace={}:range={}", above.color.matrix, above.color.range);
+        }
+        let _ = write!(notation, ",scale={}:{}:flags=bicubic", to.width, to.height);
+        if self.color.is_full() {
+            notation.push_str(":in_range=pc:out_range=pc");
+        }
+        let _ = write!(notation, ",{}", self.tail());
+        Graph::new(&notation, self.threads, self.upload.as_ref())
+            .map_err(|error| failed(Code::EncodeFailed, "the filters do not fit this rendition", error))
+    }
+
     /// Chooses the pixel format, and the device, for an encoder.
-    fn aim(&mut self, encoder: &str) -> Result<()> {
+    pub(super) fn aim(&mut self, encoder: &str) -> Result<()> {
         let family = Family::of(encoder);
         let deep = self.source_depth > 8 && family.takes_ten_bit(self.plan.codec);
         self.pixel_format = family.pixel_format(deep);

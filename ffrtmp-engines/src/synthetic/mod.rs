@@ -256,8 +256,11 @@ fn pace(time: Duration, control: &Control, mut tell: impl FnMut()) -> Result<()>
 fn planned(input: &Header, plan: &Plan) -> Header {
     let seconds = plan.duration.map_or(input.seconds(), |cut| cut.value().min(input.seconds()));
     let (codec, size, fps): (VideoCodec, Resolution, FrameRate) = match &plan.video {
-        Some(VideoPlan::Encode(encode)) => (encode.codec, encode.size, encode.fps.unwrap_or(input.fps)),
-        Some(VideoPlan::Copy) | None => (input.codec, input.size, input.fps),
+        Some(VideoPlan::Encode(pictures)) => match pictures.renditions.first() {
+            Some(encode) => (encode.codec, encode.size, encode.fps.unwrap_or(input.fps)),
+            None => (input.codec, input.size, input.fps),
+        },
+        Some(VideoPlan::Copy(_)) | None => (input.codec, input.size, input.fps),
     };
     Header { codec, size, fps, frames: (seconds * fps.as_f64()).round().max(1.0) as u64 }
 }

@@ -1,14 +1,13 @@
 //! Every codec in every container that takes it.
 
 use ffrtmp_core::media::{AudioCodec, Container, VideoCodec};
-use ffrtmp_core::plan::{AudioPlan, VideoPlan};
 
-use crate::workbench::{Bench, ENGINE, at, frames, media, plan, probe};
+use crate::workbench::{AudioPlan, Bench, ENGINE, VideoPlan, at, frames, media, plan, probe};
 
 #[test]
 fn every_codec_fits_its_containers() {
     let bench = Bench::new();
-    for container in Container::ALL.iter().copied() {
+    for container in Container::ALL.iter().copied().filter(|container| !container.is_segmented()) {
         for video in VideoCodec::ALL.iter().copied().filter(|codec| container.carries_video(*codec)) {
             for audio in AudioCodec::ALL.iter().copied().filter(|codec| container.carries_audio(*codec)) {
                 let name = format!("{video}-{audio}.{container}");
@@ -28,7 +27,7 @@ fn every_codec_fits_its_containers() {
                 if let Some(times) = frames(&output, "v") {
                     assert_eq!(times.len(), 15, "{name}: {times:?}");
                 }
-                assert!(report.hash.unwrap().starts_with("sha256:") && report.size_bytes > 1000, "{name}");
+                assert!(report.hash.unwrap().starts_with("blake3:") && report.size_bytes > 1000, "{name}");
                 assert!(report.warnings.is_empty(), "{name}: {:?}", report.warnings);
             }
         }

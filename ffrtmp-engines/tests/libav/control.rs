@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 use ffrtmp_core::engine::{Control, MediaBounds, Observer, Progress, Source};
 use ffrtmp_core::error::Code;
 use ffrtmp_core::media::{AudioCodec, Container, VideoCodec};
-use ffrtmp_core::plan::VideoPlan;
 use ffrtmp_core::units::Seconds;
 
-use crate::workbench::{Bench, ENGINE, Listener, at, encode, plan};
+use crate::workbench::{Bench, ENGINE, Listener, VideoPlan, at, encode, plan};
 
 /// What the contract of `Engine` promises.
 const LIMIT: Duration = Duration::from_millis(200);
@@ -56,7 +55,10 @@ fn cancel(codec: VideoCodec) -> Duration {
         let run = scope.spawn(|| {
             let source = Source::Generated(Seconds::try_from(600.0).unwrap());
             let bounds = MediaBounds::default();
-            ENGINE.execute(&wanted, &source, &output, &bounds, &control, &Started(started)).unwrap_err().code()
+            ENGINE
+                .execute(&wanted.on(&source), &source, &output, &bounds, &control, &Started(started))
+                .unwrap_err()
+                .code()
         });
         when_started.recv_timeout(Duration::from_secs(60)).unwrap();
         let ordered = Instant::now();
@@ -76,7 +78,7 @@ fn progress_grows_and_ends_at_the_whole() {
     let listener = Listener::default();
     let report = ENGINE
         .execute(
-            &wanted,
+            &wanted.on(&Source::File(input.clone())),
             &Source::File(input),
             &bench.path("out.mp4"),
             &MediaBounds::default(),
@@ -103,7 +105,14 @@ fn a_paused_attempt_stands_still_and_goes_on() {
     thread::scope(|scope| {
         let run = scope.spawn(|| {
             let source = Source::Generated(Seconds::try_from(0.5).unwrap());
-            ENGINE.execute(&wanted, &source, &bench.path("out.mkv"), &MediaBounds::default(), &control, &listener)
+            ENGINE.execute(
+                &wanted.on(&source),
+                &source,
+                &bench.path("out.mkv"),
+                &MediaBounds::default(),
+                &control,
+                &listener,
+            )
         });
         control.wait(Duration::from_millis(100));
         assert!(!run.is_finished());

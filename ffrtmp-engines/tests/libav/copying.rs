@@ -5,10 +5,9 @@ use std::process::Command;
 
 use ffrtmp_core::error::Code;
 use ffrtmp_core::media::{AudioCodec, Container, VideoCodec};
-use ffrtmp_core::plan::{AudioPlan, Plan, VideoPlan};
 use ffrtmp_core::units::Seconds;
 
-use crate::workbench::{Bench, frames, plan, probe};
+use crate::workbench::{AudioPlan, Bench, Plan, VideoPlan, frames, plan, probe};
 
 const PICTURES: &str = "-f lavfi -i testsrc2=s=192x108:r=25:d=1";
 const TONE: &str = "-f lavfi -i sine=r=48000:d=1";

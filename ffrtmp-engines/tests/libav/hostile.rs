@@ -18,7 +18,8 @@ fn refused(input: &Path, bounds: &MediaBounds) -> Code {
     let wanted = plan(Container::Mp4, VideoCodec::H264, AudioCodec::Aac);
     let probed = ENGINE.probe(&source, bounds).err().map(|error| error.code());
     let output = bench.path("out.mp4");
-    let run = ENGINE.execute(&wanted, &source, &output, bounds, &Control::default(), &Unobserved).unwrap_err();
+    let run =
+        ENGINE.execute(&wanted.on(&source), &source, &output, bounds, &Control::default(), &Unobserved).unwrap_err();
     assert!(probed.is_none_or(|code| code == run.code()), "{probed:?} and {run}");
     assert!(started.elapsed() < Duration::from_secs(10));
     assert_eq!(run.field_name(), Some("input"), "{run}");
@@ -107,8 +108,14 @@ fn damaged_bytes_never_crash_or_hang() {
             let output = bench.path("out");
             let wanted = plan(Container::Mkv, VideoCodec::H264, AudioCodec::Aac);
             let source = Source::File(input);
-            let run =
-                ENGINE.execute(&wanted, &source, &output, &MediaBounds::default(), &Control::default(), &Unobserved);
+            let run = ENGINE.execute(
+                &wanted.on(&source),
+                &source,
+                &output,
+                &MediaBounds::default(),
+                &Control::default(),
+                &Unobserved,
+            );
             assert!(started.elapsed() < Duration::from_secs(10), "{container} {round}");
             match run {
                 Ok(_) => assert!(output.is_file()),
@@ -148,17 +155,19 @@ fn a_full_disk_and_a_size_limit_are_told_apart() {
     let source = Source::File(input);
     let bounds = MediaBounds { max_output_bytes: Some(8_000), ..MediaBounds::default() };
     let output = bench.path("out.mp4");
-    let error = ENGINE.execute(&wanted, &source, &output, &bounds, &Control::default(), &Unobserved).unwrap_err();
+    let error =
+        ENGINE.execute(&wanted.on(&source), &source, &output, &bounds, &Control::default(), &Unobserved).unwrap_err();
     assert_eq!(error.code(), Code::DiskQuotaExceeded, "{error}");
     assert!(!output.exists());
     let full = Path::new("/dev/full");
-    let error =
-        ENGINE.execute(&wanted, &source, full, &MediaBounds::default(), &Control::default(), &Unobserved).unwrap_err();
+    let error = ENGINE
+        .execute(&wanted.on(&source), &source, full, &MediaBounds::default(), &Control::default(), &Unobserved)
+        .unwrap_err();
     assert_eq!(error.code(), Code::DiskFull, "{error}");
     assert!(full.exists());
     let nowhere = bench.path("missing/out.mp4");
     let error = ENGINE
-        .execute(&wanted, &source, &nowhere, &MediaBounds::default(), &Control::default(), &Unobserved)
+        .execute(&wanted.on(&source), &source, &nowhere, &MediaBounds::default(), &Control::default(), &Unobserved)
         .unwrap_err();
     assert_eq!(error.code(), Code::OutputDirectoryMissing, "{error}");
 }

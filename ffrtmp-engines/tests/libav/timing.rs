@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use ffrtmp_core::media::{AudioCodec, Container, VideoCodec};
-use ffrtmp_core::plan::{AudioPlan, Plan};
 use ffrtmp_core::units::Seconds;
 
-use crate::workbench::{Bench, at, frames, plan, probe};
+use crate::workbench::{AudioPlan, Bench, Plan, at, frames, plan, probe};
 
 fn mkv(codec: VideoCodec) -> Plan {
     plan(Container::Mkv, codec, AudioCodec::Aac)
@@ -51,7 +50,7 @@ fn b_frames_and_their_reordering_lose_nothing() {
         for container in [Container::Mp4, Container::Mkv] {
             let mut plan = mkv(codec);
             plan.container = container;
-            if let Some(ffrtmp_core::plan::VideoPlan::Encode(video)) = &mut plan.video {
+            if let Some(crate::workbench::VideoPlan::Encode(video)) = &mut plan.video {
                 video.preset = Some(if codec == VideoCodec::Av1 { "10" } else { "fast" }.to_owned());
             }
             let (report, output) = bench.run(&plan, &input, "out.any").unwrap();
@@ -102,7 +101,7 @@ fn sound_that_begins_late_or_pauses_stays_with_the_picture() {
     for (name, arguments) in [("late.mkv", late), ("pause.mkv", pause)] {
         let Some(input) = bench.ffmpeg(name, arguments) else { return };
         for (container, codec) in [(Container::Mp4, AudioCodec::Aac), (Container::Webm, AudioCodec::Opus)] {
-            let video = container.default_video();
+            let video = container.default_video().unwrap();
             let (_, output) = bench.run(&plan(container, video, codec), &input, "out.any").unwrap();
             assert_offset(&input, &output, name);
             let (Some(was), Some(is)) = (frames(&input, "a"), frames(&output, "a")) else { return };

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{LazyLock, Mutex};
 
+use ffrtmp_core::encoding::{Channels, Chunking, Deinterlace, EncoderOptions, Hardware, Stills, ToneMap};
 use ffrtmp_core::engine::{Control, Engine, MediaBounds, Observer, Progress, Source};
 use ffrtmp_core::error::Result;
 use ffrtmp_core::job::JobReport;
 use ffrtmp_core::media::{AudioCodec, Container, MediaInfo, VideoCodec};
-use ffrtmp_core::plan::{AudioPlan, Plan, RateControl, VideoEncode, VideoPlan};
+use ffrtmp_core::plan::{self, AudioEncode, AudioWork, Gop, PicturePlan, RateControl, Vbv, VideoEncode};
 use ffrtmp_core::units::{Bitrate, FrameRate, Ratio, Resolution, Seconds};
 use ffrtmp_engines::libav::LibavEngine;
 use tempfile::TempDir;
@@ -53,7 +54,7 @@ impl Bench {
         let output = self.path(name);
         let source = Source::File(input.to_owned());
         let report = ENGINE.execute(
-            plan,
+            &plan.on(&source),
             &source,
             &output,
             &MediaBounds::default(),
@@ -67,8 +68,14 @@ impl Bench {
     pub(crate) fn generate(&self, plan: &Plan, seconds: f64, name: &str) -> (JobReport, PathBuf) {
         let output = self.path(name);
         let source = Source::Generated(Seconds::try_from(seconds).unwrap());
-        let run =
-            ENGINE.execute(plan, &source, &output, &MediaBounds::default(), &Control::default(), &Listener::default());
+        let run = ENGINE.execute(
+            &plan.on(&source),
+            &source,
+            &output,
+            &MediaBounds::default(),
+            &Control::default(),
+            &Listener::default(),
+        );
         (run.unwrap(), output)
     }
 
@@ -91,6 +98,83 @@ impl Observer for Listener {
     fn log(&self, _: &str, _: &str) {}
 }
 
+/// What to do with the best picture and every sound of whatever source.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) container: Container,
+    pub(crate) video: Option<VideoPlan>,
+    pub(crate) audio: Option<AudioPlan>,
+    pub(crate) duration: Option<Seconds>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum VideoPlan {
+    Copy,
+    Encode(VideoEncode),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum AudioPlan {
+    Copy,
+    Encode { codec: AudioCodec, bitrate: Bitrate },
+}
+
+impl Plan {
+    /// The plan for a source; one that cannot be described gets a plan for stream 0.
+    pub(crate) fn on(&self, source: &Source) -> plan::Plan {
+        let info = match source {
+            Source::File(_) => Some(ENGINE.probe(source, &MediaBounds::default()).unwrap_or_default()),
+            Source::Generated(_) => None,
+        };
+        let best = info.as_ref().and_then(|info| info.best_video()).map(|(stream, _)| stream.index);
+        let seen = info.is_none() || best.is_some();
+        let heard: Vec<Option<usize>> =
+            info.as_ref().map_or(vec![None], |info| info.audio().map(|(stream, _)| Some(stream.index)).collect());
+        let video = self.video.as_ref().filter(|_| seen || heard.is_empty()).map(|video| match video {
+            VideoPlan::Copy => plan::VideoPlan::Copy(best.unwrap_or(0)),
+            VideoPlan::Encode(encode) => {
+                plan::VideoPlan::Encode(pictures(info.is_some().then(|| best.unwrap_or(0)), encode))
+            }
+        });
+        let work = self.audio.map(|audio| match audio {
+            AudioPlan::Copy => AudioWork::Copy,
+            AudioPlan::Encode { codec, bitrate } => {
+                AudioWork::Encode(AudioEncode { codec, bitrate, channels: Channels::Source, sample_rate: None })
+            }
+        });
+        let audio = heard.into_iter().filter_map(|stream| Some(plan::AudioPlan { stream, work: work? })).collect();
+        let others = |stream: &&ffrtmp_core::media::StreamInfo| {
+            Some(stream.index) != best && (stream.audio.is_none() || work.is_none())
+        };
+        let left_out = info.iter().flat_map(|info| &info.streams).filter(others);
+        plan::Plan {
+            container: self.container,
+            video,
+            audio,
+            subtitles: Vec::new(),
+            cover_art: Vec::new(),
+            attachments: Vec::new(),
+            left_out: left_out
+                .map(|stream| plan::LeftOut { stream: stream.index, reason: stream.codec.clone() })
+                .collect(),
+            stills: Stills::default(),
+            segments: None,
+            chunks: Chunking::Off,
+            duration: self.duration,
+        }
+    }
+}
+
+fn pictures(stream: Option<usize>, encode: &VideoEncode) -> PicturePlan {
+    PicturePlan {
+        stream,
+        deinterlace: Deinterlace::Auto,
+        tone_map: ToneMap::Off,
+        fps: encode.fps,
+        renditions: vec![encode.clone()],
+    }
+}
+
 /// A plan for small, fast pictures.
 pub(crate) fn plan(container: Container, video: VideoCodec, audio: AudioCodec) -> Plan {
     Plan {
@@ -103,12 +187,27 @@ pub(crate) fn plan(container: Container, video: VideoCodec, audio: AudioCodec) -
 
 pub(crate) fn encode(codec: VideoCodec, width: u32, height: u32) -> VideoEncode {
     VideoEncode {
+        name: String::new(),
         codec,
+        encoder: None,
+        hardware: Hardware::Auto,
         size: Resolution { width, height },
         sample_aspect_ratio: Ratio { num: 1, den: 1 },
         fps: None,
-        rate: RateControl::Average(Bitrate::from_kbps(300)),
+        bit_depth: None,
+        rate: average(300),
         preset: Some("ultrafast".to_owned()),
+        gop: Gop::Free,
+        options: EncoderOptions::default(),
+    }
+}
+
+/// An average rate with room for bursts.
+pub(crate) fn average(kbps: u64) -> RateControl {
+    RateControl::Average {
+        bitrate: Bitrate::from_kbps(kbps),
+        cap: Vbv { max_rate: Bitrate::from_kbps(kbps * 3 / 2), buffer: Bitrate::from_kbps(kbps * 2) },
+        two_pass: false,
     }
 }
 
