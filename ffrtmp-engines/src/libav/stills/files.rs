@@ -20,11 +20,11 @@ pub(in crate::libav) struct Made {
 
 /// Bytes that may still be written, shared by all who write.
 #[derive(Clone, Debug)]
-pub(in crate::libav) struct Allowance(Option<Arc<AtomicU64>>);
+pub(super) struct Allowance(Option<Arc<AtomicU64>>);
 
 impl Allowance {
     /// `None` is unbounded.
-    pub(in crate::libav) fn new(bytes: Option<u64>) -> Self {
+    pub(super) fn new(bytes: Option<u64>) -> Self {
         Self(bytes.map(|bytes| Arc::new(AtomicU64::new(bytes))))
     }
 

@@ -24,12 +24,14 @@ mod tests;
 use std::path::Path;
 
 use ffrtmp_core::encoding::Stills;
+use ffrtmp_core::engine::Control;
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::units::Ratio;
 
+use super::limit::Limit;
 use super::sys::Frame;
-use files::Files;
-pub(super) use files::{Allowance, Made};
+pub(super) use files::Made;
+use files::{Allowance, Files};
 use poster::Poster;
 use sprite::Sprite;
 use thumbnails::Thumbnails;
@@ -42,9 +44,12 @@ pub(super) struct StillsTap {
     poster: Option<Poster>,
     thumbnails: Option<Thumbnails>,
     sprite: Option<Sprite>,
+    /// Pictures from this time on are not part of the output.
+    cut: f64,
     /// The latest picture: it is shown until the next one comes.
     shown: Option<Shown>,
     files: Files,
+    control: Control,
 }
 
 /// A picture and when its showing began.
@@ -55,41 +60,26 @@ struct Shown {
 }
 
 impl StillsTap {
-    /// `expected` is the length of the output in seconds, where the source tells one; thumbnails are
-    /// as evenly spread without it, at the cost of more pictures taken than kept.
-    ///
-    /// # Errors
-    /// `invalid_field` for more pictures than a sprite may have.
-    pub(super) fn new(stills: &Stills, expected: Option<f64>, primary: &Path, allowance: Allowance) -> Result<Self> {
-        let expected = expected.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
-        Ok(Self {
-            poster: stills.poster.map(Poster::at),
-            thumbnails: stills.thumbnails.map(|count| Thumbnails::new(count, stills.thumbnail_width, expected)),
-            sprite: match stills.sprite_interval {
-                Some(interval) => Some(Sprite::new(stills, interval, expected)?),
-                None => None,
-            },
-            shown: None,
-            files: Files::beside(primary, allowance),
-        })
-    }
-
     /// Taps for renditions with these display widths, the largest first: each still is taken from
     /// the smallest rendition that need not be enlarged for it. The poster is as large as the
     /// largest. Gives the number of the rendition with each tap.
     ///
+    /// `expected` is the length of the source in seconds, where it tells one. Thumbnails are as
+    /// evenly spread without it, at the cost of more pictures taken than kept.
+    ///
     /// # Errors
-    /// As [`Self::new`].
+    /// `invalid_field` for more pictures than a sprite may have.
     pub(super) fn for_renditions(
         stills: &Stills,
         expected: Option<f64>,
         primary: &Path,
-        allowance: &Allowance,
+        limit: &Limit,
         widths: &[u32],
     ) -> Result<Vec<(usize, Self)>> {
         let cheapest = |wanted: u32| widths.iter().rposition(|width| *width >= wanted).unwrap_or(0);
         let thumbnails = cheapest(thumbnails::width(stills.thumbnail_width));
         let sprite = cheapest(sprite::width(stills.sprite_width));
+        let allowance = Allowance::new(limit.bounds.max_output_bytes);
         let mut taps = Vec::new();
         for rendition in 0..widths.len() {
             let part = Stills {
@@ -99,10 +89,27 @@ impl StillsTap {
                 ..*stills
             };
             if !part.is_empty() {
-                taps.push((rendition, Self::new(&part, expected, primary, allowance.clone())?));
+                let files = Files::beside(primary, allowance.clone());
+                taps.push((rendition, Self::new(&part, expected, files, limit)?));
             }
         }
         Ok(taps)
+    }
+
+    fn new(stills: &Stills, expected: Option<f64>, files: Files, limit: &Limit) -> Result<Self> {
+        let cut = limit.seconds.unwrap_or(f64::INFINITY);
+        let expected = expected.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
+        let expected = expected.map(|seconds| seconds.min(cut));
+        let sprite = stills.sprite_interval.map(|interval| Sprite::new(stills, interval, expected));
+        Ok(Self {
+            poster: stills.poster.map(Poster::at),
+            thumbnails: stills.thumbnails.map(|count| Thumbnails::new(count, stills.thumbnail_width, expected)),
+            sprite: sprite.transpose()?,
+            shown: None,
+            cut,
+            files,
+            control: limit.control.clone(),
+        })
     }
 
     /// Whether there is anything left to take.
@@ -111,12 +118,16 @@ impl StillsTap {
     }
 
     /// Sees the next picture, which is in memory, with its time in the output and the shape of its
-    /// pixels. Pictures come in the order in which they are shown; one that does not is left out.
+    /// pixels. Pictures come in the order in which they are shown; one that does not is left out, and
+    /// so is one after the cut.
     ///
     /// # Errors
     /// `disk_full`, `disk_quota_exceeded` and others of writing, where a sheet became full;
-    /// `encode_failed`.
+    /// `encode_failed`; `canceled`.
     pub(super) fn take(&mut self, frame: &Frame, seconds: f64, aspect: Ratio) -> Result<()> {
+        if seconds >= self.cut {
+            return Ok(());
+        }
         if let Some(shown) = self.shown.take() {
             if seconds <= shown.seconds {
                 self.shown = Some(shown);
@@ -135,7 +146,7 @@ impl StillsTap {
     /// As [`Self::take`].
     pub(super) fn finish(mut self, end: f64) -> Result<Vec<Made>> {
         let Some(shown) = self.shown.take() else { return Ok(Vec::new()) };
-        let end = end.max(shown.seconds + 2.0 * ROUNDING);
+        let end = end.min(self.cut).max(shown.seconds + 2.0 * ROUNDING);
         self.serve(&shown, end)?;
         if let Some(poster) = self.poster {
             poster.finish(&shown, &mut self.files)?;
@@ -170,6 +181,7 @@ impl StillsTap {
         }
         if let Some(sprite) = &mut self.sprite {
             while sprite.due() < until {
+                self.control.checkpoint()?;
                 sprite.take(shown, &mut self.files)?;
             }
         }

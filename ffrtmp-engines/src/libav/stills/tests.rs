@@ -2,14 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use ffrtmp_core::engine::{Control, MediaBounds};
 use ffrtmp_core::units::Seconds;
 use tempfile::TempDir;
 
 use super::*;
+use crate::libav::meter::Meter;
 use crate::libav::probe;
-use crate::libav::sys::{AvError, Decoder, Packet};
+use crate::libav::sys::{Decoder, Packet};
 
 /// A directory with a clip in it.
 struct Bench {
@@ -35,10 +37,11 @@ impl Bench {
         Some(Self { directory, clip })
     }
 
-    /// Sends every decoded picture before `end` through a tap.
+    /// Sends every decoded picture through a tap, which is told of a cut at `end`.
     fn take(&self, stills: &Stills, expected: Option<f64>, end: f64, allowance: Option<u64>) -> Result<Vec<Made>> {
         let primary = self.directory.path().join("my movie.mp4");
-        let mut tap = StillsTap::new(stills, expected, &primary, Allowance::new(allowance))?;
+        let limit = limit(Some(end), allowance);
+        let (_, mut tap) = StillsTap::for_renditions(stills, expected, &primary, &limit, &[1])?.remove(0);
         let (mut input, _) = probe::open(&self.clip, &MediaBounds::default(), &Control::default()).unwrap();
         let stream = input.streams().find(|stream| stream.is_video()).unwrap();
         let (index, base) = (stream.index(), stream.time_base());
@@ -53,12 +56,12 @@ impl Bench {
             decoder.send(more.then_some(&packet)).unwrap();
             while decoder.receive(&mut frame).is_ok() {
                 let seconds = base.seconds(frame.best_effort_pts().unwrap());
-                if seconds < end && tap.wants() {
+                if tap.wants() {
                     tap.take(&frame, seconds, Ratio { num, den })?;
                 }
             }
             if !more {
-                return tap.finish(end);
+                return tap.finish(1e9);
             }
         }
     }
@@ -74,6 +77,11 @@ impl Bench {
         let seek = format!("{seconds:.3}");
         rgb(&["-ss", &seek, "-i", self.clip.to_str().unwrap(), "-vf", &filter, "-frames:v", "1"], size)
     }
+}
+
+fn limit(seconds: Option<f64>, max_output_bytes: Option<u64>) -> Limit {
+    let bounds = MediaBounds { max_output_bytes, ..MediaBounds::default() };
+    Limit { seconds, bounds, control: Control::default(), meter: Arc::new(Meter::new()) }
 }
 
 /// Pixels of a part of a picture file.
@@ -302,7 +310,7 @@ fn what_is_too_much_is_refused_and_leaves_nothing() {
     let left = std::fs::read_dir(bench.directory.path()).unwrap().count();
     assert_eq!(left, 1, "the clip alone is left");
     let stills = Stills { sprite_interval: seconds(0.001), ..Stills::default() };
-    let error = bench.take(&stills, Some(3600.0), 2.0, None).unwrap_err();
+    let error = bench.take(&stills, Some(3600.0), 3000.0, None).unwrap_err();
     assert_eq!((error.code(), error.field_name()), (Code::InvalidField, Some("stills.sprite_interval")));
 }
 
@@ -311,7 +319,7 @@ fn stills_come_from_the_smallest_rendition_that_has_their_width() {
     let stills =
         Stills { poster: seconds(1.0), thumbnails: Some(3), sprite_interval: seconds(1.0), ..Stills::default() };
     let taps = |stills: &Stills, widths: &[u32]| {
-        let taps = StillsTap::for_renditions(stills, None, Path::new("a.mp4"), &Allowance::new(None), widths).unwrap();
+        let taps = StillsTap::for_renditions(stills, None, Path::new("a.mp4"), &limit(None, None), widths).unwrap();
         let kinds = |tap: &StillsTap| (tap.poster.is_some(), tap.thumbnails.is_some(), tap.sprite.is_some());
         taps.iter().map(|(rendition, tap)| (*rendition, kinds(tap))).collect::<Vec<_>>()
     };
@@ -323,6 +331,6 @@ fn stills_come_from_the_smallest_rendition_that_has_their_width() {
     assert_eq!(taps(&stills, &[100, 50]), [(0, (true, true, true))]);
     assert_eq!(taps(&Stills::default(), &[1920]), []);
     let (_, untouched) =
-        StillsTap::for_renditions(&stills, None, Path::new("a.mp4"), &Allowance::new(None), &[64]).unwrap().remove(0);
+        StillsTap::for_renditions(&stills, None, Path::new("a.mp4"), &limit(None, None), &[64]).unwrap().remove(0);
     assert_eq!(untouched.finish(0.0).unwrap(), []);
 }
