@@ -45,8 +45,16 @@ pub(super) struct Follower {
 pub(super) enum Cut {
     Here,
     No,
-    /// The video is not there yet.
+    /// What it depends on is not there yet.
     Unknown,
+}
+
+/// What comes from a packet on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rest {
+    pub(super) seconds: f64,
+    /// Whether the stream ends then.
+    pub(super) is_all: bool,
 }
 
 impl Boundaries {
@@ -110,9 +118,9 @@ impl Pictures {
 }
 
 impl Follower {
-    /// Whether a segment begins with a packet that lasts from `start` for `length`; `left` is how
-    /// much of the stream is known to come from there on, if all of it is known.
-    pub(super) fn place(&mut self, all: &Boundaries, start: f64, length: f64, left: Option<f64>) -> Cut {
+    /// Whether a segment begins with a packet that lasts from `start` for `length`, and what is
+    /// known to come from there on.
+    pub(super) fn place(&mut self, all: &Boundaries, start: f64, length: f64, rest: Rest) -> Cut {
         if !self.begun {
             self.begun = true;
             self.skip(all, start, length);
@@ -126,13 +134,14 @@ impl Follower {
             }
             Some(_) => Cut::No,
             None if !all.complete && all.clear < reached => Cut::Unknown,
-            None if !all.complete => Cut::No,
-            None if left.is_some_and(|left| left < all.step * TAIL) => Cut::No,
+            None if !all.complete || reached < self.place + all.step => Cut::No,
+            None if rest.seconds < all.step * TAIL && rest.is_all => Cut::No,
+            None if rest.seconds < all.step * TAIL => Cut::Unknown,
             None => self.place_alone(all, start, length),
         }
     }
 
-    /// The same without waiting for the video.
+    /// The same without waiting for anything.
     pub(super) fn place_alone(&mut self, all: &Boundaries, start: f64, length: f64) -> Cut {
         let reached = start + length / 2.0;
         if reached < self.place + all.step {
@@ -206,7 +215,12 @@ mod tests {
     fn cuts(all: &Boundaries, until: f64) -> Vec<f64> {
         let (mut follower, length) = (Follower::default(), 1024.0 / 48000.0);
         let starts = (0..).map(|count| f64::from(count) * length).take_while(|start| *start < until);
-        starts.filter(|start| follower.place(all, *start, length, Some(until - start)) == Cut::Here).collect()
+        starts
+            .filter(|start| {
+                let rest = Rest { seconds: until - start, is_all: true };
+                follower.place(all, *start, length, rest) == Cut::Here
+            })
+            .collect()
     }
 
     #[test]
@@ -235,12 +249,13 @@ mod tests {
     fn sound_waits_for_the_video() {
         let mut all = Boundaries::new(2.0);
         let mut follower = Follower::default();
-        assert_eq!(follower.place(&all, 0.0, 0.02, None), Cut::No);
-        assert_eq!(follower.place(&all, 1.0, 0.02, None), Cut::Unknown);
+        let rest = Rest { seconds: 9.0, is_all: false };
+        assert_eq!(follower.place(&all, 0.0, 0.02, rest), Cut::No);
+        assert_eq!(follower.place(&all, 1.0, 0.02, rest), Cut::Unknown);
         video(&mut all, 25.0, 50, 2.5);
-        assert_eq!(follower.place(&all, 1.0, 0.02, None), Cut::No);
-        assert_eq!(follower.place(&all, 1.99, 0.02, None), Cut::Here);
-        assert_eq!(follower.place(&all, 2.3, 0.02, None), Cut::No);
-        assert_eq!(follower.place(&all, 2.5, 0.02, None), Cut::Unknown);
+        assert_eq!(follower.place(&all, 1.0, 0.02, rest), Cut::No);
+        assert_eq!(follower.place(&all, 1.99, 0.02, rest), Cut::Here);
+        assert_eq!(follower.place(&all, 2.3, 0.02, rest), Cut::No);
+        assert_eq!(follower.place(&all, 2.5, 0.02, rest), Cut::Unknown);
     }
 }

@@ -1,6 +1,6 @@
 //! The files of a package: created new, never through a link, and counted against one ledger.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ffrtmp_core::error::{Code, Error, Result};
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat, renameat};
+use rustix::io::Errno;
 
 use crate::libav::fault::file_failed;
 
@@ -68,7 +69,10 @@ impl Place {
         // The directory of the output is the caller's choice, links included.
         let root = openat(CWD, root_path, OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY, Mode::empty());
         let root = root.map_err(|error| file_failed(error.into()))?;
-        mkdirat(&root, &directory, Mode::from_raw_mode(0o777)).map_err(|error| file_failed(error.into()))?;
+        mkdirat(&root, &directory, Mode::from_raw_mode(0o777)).map_err(|error| match error {
+            Errno::EXIST => exists(&directory),
+            error => file_failed(error.into()),
+        })?;
         Ok(Self { root, root_path: root_path.to_owned(), manifest: name, directory, unfinished: true })
     }
 
@@ -97,6 +101,11 @@ impl Place {
         self.unfinished = false;
         Ok(())
     }
+}
+
+fn exists(directory: &OsStr) -> Error {
+    let what = format!("the directory of the package, {}, exists already", directory.display());
+    Error::new(Code::OutputNotWritable, what).field("output").hint("remove it, or name the manifest differently")
 }
 
 impl Drop for Place {
@@ -148,7 +157,7 @@ impl Folder {
     }
 
     /// Writes a whole file that appears at once under its name.
-    pub(super) fn replace(&self, name: &std::ffi::OsStr, text: &str, ledger: &mut Ledger) -> Result<()> {
+    pub(super) fn replace(&self, name: &OsStr, text: &str, ledger: &mut Ledger) -> Result<()> {
         const PART: &str = ".manifest.part";
         self.begin(PART)?.append(text.as_bytes(), ledger)?;
         let moved = renameat(&self.directory, PART, &self.directory, name);
@@ -224,6 +233,7 @@ mod tests {
         place.publish("#EXTM3U", &mut Ledger::new(None)).unwrap();
         assert_eq!(fs::read_to_string(&victim).unwrap(), "kept");
         assert_eq!(fs::read_to_string(bench.path().join("film.m3u8")).unwrap(), "#EXTM3U");
-        assert!(Place::make(&bench.path().join("film.m3u8")).is_err(), "the directory is somebody's");
+        let error = Place::make(&bench.path().join("film.m3u8")).unwrap_err();
+        assert_eq!(error.code(), Code::OutputNotWritable, "the directory is somebody's");
     }
 }

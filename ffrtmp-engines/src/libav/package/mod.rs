@@ -49,7 +49,7 @@ use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::media::{Container, StreamKind};
 use ffrtmp_core::plan::{Plan, SegmentPlan};
 
-use self::cuts::{Boundaries, Cut, Follower, Pictures};
+use self::cuts::{Boundaries, Cut, Follower, Pictures, Rest};
 use self::folder::{Folder, Ledger, Place};
 use self::rendition::{Content, Label, Rendition, Span};
 use self::stream::{Body, Stream, text_spans, write_text};
@@ -167,6 +167,8 @@ pub(super) struct Packager {
     root: Folder,
     ledger: Ledger,
     boundaries: Boundaries,
+    /// Whether all packets are there.
+    is_ending: bool,
     title: Option<String>,
     lanes: Vec<Lane>,
     streams: Vec<Stream>,
@@ -285,6 +287,7 @@ impl Sink for Packager {
             }
         }
         self.boundaries.complete();
+        self.is_ending = true;
         for lane in 0..self.streams.len() {
             self.advance(lane)?;
             self.end(lane)?;
@@ -331,6 +334,7 @@ impl Packager {
             ledger: Ledger::new(limit.bounds.max_output_bytes),
             boundaries: Boundaries::new(settings.seconds),
             settings,
+            is_ending: false,
             title: None,
             lanes: Vec::new(),
             streams: Vec::new(),
@@ -376,7 +380,8 @@ impl Packager {
             let Some(packet) = waiting.front() else { return Ok(()) };
             let base = track.base();
             let (start, length) = (base.seconds(packet.pts().unwrap_or(0)), base.seconds(packet.duration()));
-            let cut = match follower.place(&self.boundaries, start, length, Some(end - start)) {
+            let rest = Rest { seconds: end - start, is_all: self.is_ending };
+            let cut = match follower.place(&self.boundaries, start, length, rest) {
                 Cut::Unknown if *bytes > MAX_WAITING => follower.place_alone(&self.boundaries, start, length),
                 Cut::Unknown => return Ok(()),
                 cut => cut,

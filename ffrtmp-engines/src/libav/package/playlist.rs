@@ -219,3 +219,79 @@ pub(super) fn common_target(renditions: &[Rendition]) -> u64 {
     let timed = renditions.iter().filter(|rendition| !matches!(rendition.content, Content::Text));
     target_duration(timed.flat_map(|rendition| &rendition.segments).collect::<Vec<&Span>>())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::libav::package::rendition::{Key, Label, Range};
+
+    fn spans(count: usize, seconds: f64, bytes: u64) -> Vec<Span> {
+        let span = |place: usize| {
+            let start = place as f64 * seconds;
+            Span { start, end: start + seconds, bytes }
+        };
+        (0..count).map(span).collect()
+    }
+
+    fn video() -> Rendition {
+        let key = |segment: usize| Key { segment, start: segment as f64 * 4.0, offset: 24, length: 1000 };
+        let content = Content::Video {
+            size: (1440, 1080),
+            display: (1920, 1080),
+            frame_rate: 30000.0 / 1001.0,
+            range: Range::Hlg,
+            keys: (0..2).map(key).collect(),
+        };
+        let (name, codec) = ("1080p".to_owned(), Some("avc1.640028".to_owned()));
+        Rendition { name, content, codec, label: Label::default(), segments: spans(2, 4.0, 500_000), timescale: 90_000 }
+    }
+
+    fn audio(name: &str, title: &str, language: Option<&str>) -> Rendition {
+        let label = Label { language: language.map(str::to_owned), title: Some(title.to_owned()), is_default: false };
+        let content = Content::Audio { channels: 6, sample_rate: 48_000 };
+        let (name, codec) = (name.to_owned(), Some("mp4a.40.2".to_owned()));
+        Rendition { name, content, codec, label, segments: spans(2, 4.0, 64_000), timescale: 48_000 }
+    }
+
+    #[test]
+    fn the_multivariant_playlist_names_everything() {
+        let renditions =
+            [video(), audio("audio_en", "Stereo\"\n#EXT-X-ENDLIST", Some("en")), audio("audio_de", "", Some("de"))];
+        let text = multivariant(&renditions, Segments::Cmaf, "film", 4);
+        assert_eq!(
+            text.lines().collect::<Vec<_>>(),
+            [
+                "#EXTM3U",
+                "#EXT-X-VERSION:6",
+                "#EXT-X-INDEPENDENT-SEGMENTS",
+                "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Stereo' #EXT-X-ENDLIST\",LANGUAGE=\"en\",DEFAULT=YES,\
+                 AUTOSELECT=YES,CHANNELS=\"6\",URI=\"film/audio_en/index.m3u8\"",
+                "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"de\",LANGUAGE=\"de\",DEFAULT=NO,AUTOSELECT=YES,\
+                 CHANNELS=\"6\",URI=\"film/audio_de/index.m3u8\"",
+                "#EXT-X-STREAM-INF:BANDWIDTH=1128000,AVERAGE-BANDWIDTH=1128000,CODECS=\"avc1.640028,mp4a.40.2\",\
+                 RESOLUTION=1920x1080,FRAME-RATE=29.970,VIDEO-RANGE=HLG,AUDIO=\"audio\",CLOSED-CAPTIONS=NONE",
+                "film/1080p/index.m3u8",
+                "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=2000,AVERAGE-BANDWIDTH=2000,CODECS=\"avc1.640028\",\
+                 RESOLUTION=1920x1080,VIDEO-RANGE=HLG,URI=\"film/1080p/iframes.m3u8\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn names_of_a_group_differ() {
+        let same = [audio("audio_en", "Stereo", Some("en")), audio("audio_en_2", "Stereo", Some("en"))];
+        let text = multivariant(&same, Segments::Cmaf, "film", 4);
+        assert!(text.contains("NAME=\"Stereo (audio_en)\"") && text.contains("NAME=\"Stereo (audio_en_2)\""), "{text}");
+    }
+
+    #[test]
+    fn versions_are_those_of_what_is_used() {
+        let video = video();
+        let version = |text: &str| text.lines().nth(1).unwrap().to_owned();
+        assert_eq!(version(&media(&video, Segments::Cmaf, 4)), "#EXT-X-VERSION:6");
+        assert_eq!(version(&media(&video, Segments::MpegTs, 4)), "#EXT-X-VERSION:3");
+        assert_eq!(version(&keys(&video, Segments::Cmaf)), "#EXT-X-VERSION:5");
+        assert_eq!(version(&keys(&video, Segments::MpegTs)), "#EXT-X-VERSION:4");
+        assert!(keys(&video, Segments::MpegTs).contains("#EXTINF:4.000000,\n#EXT-X-BYTERANGE:1000@24\nseg_00001.ts\n"));
+    }
+}
