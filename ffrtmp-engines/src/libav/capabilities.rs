@@ -1,29 +1,72 @@
-//! What works on this machine, found out by trying.
+//! What works on this machine, found out by trying, and which encoders a rendition gets.
+//!
+//! A device is tested before a job relies on it: a driver may be there and fail at the first frame.
+//! Software is not: opening it for the job is the test.
 
-use std::sync::OnceLock;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use ffrtmp_core::encoding::{EncoderOptions, Hardware, VideoEncoder};
 use ffrtmp_core::engine::EngineCapabilities;
+use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::media::{AudioCodec, VideoCodec};
-use ffrtmp_core::encoding::{EncoderOptions, Hardware};
-use ffrtmp_core::plan::{Gop, RateControl, Vbv, VideoEncode};
+use ffrtmp_core::plan::{AudioEncode, Gop, RateControl, Vbv, VideoEncode};
 use ffrtmp_core::units::{Bitrate, FrameRate, Ratio, Resolution};
 
-use super::encoders::{self, Family, audio_encoder};
+use super::encoders::{self, Family, Pass, Sound, audio_encoder, audio_formats};
+use super::hdr::HdrMetadata;
 use super::sys::log::Collector;
 use super::sys::{
-    AudioFormat, AvError, Color, Encoder, Frame, Graph, HardwareDevice, Packet, Pulled, TimeBase, VideoFormat,
-    has_encoder, libraries,
+    AvError, Color, Encoder, Frame, Graph, HardwareDevice, Packet, Pulled, TimeBase, VideoFormat, has_encoder,
+    libraries,
 };
 
 /// Frames of a test encode: enough for an encoder to fill its pipeline once.
 const FRAMES: u64 = 4;
 const SIZE: Resolution = Resolution { width: 320, height: 192 };
+const RATE: (i32, i32) = (30, 1);
 
-/// The encoders that passed a test encode, tried once per codec when first asked for.
+/// Whether a test encode passed, or what it failed with.
+type Outcome = std::result::Result<(), String>;
+
+/// The encoders that passed a test encode, each tried once per bit depth when first asked for.
 #[derive(Debug, Default)]
 pub(super) struct Encoders {
-    tried: [OnceLock<Vec<String>>; VideoCodec::ALL.len()],
+    tested: Mutex<HashMap<(VideoEncoder, u8), Arc<OnceLock<Outcome>>>>,
+    lists: [OnceLock<Vec<String>>; VideoCodec::ALL.len()],
     all: OnceLock<EngineCapabilities>,
+}
+
+/// The encoders to open for a rendition, in this order until one opens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Choice {
+    /// libav's names; at least one.
+    pub(super) encoders: Vec<String>,
+    /// Those that would have come before or between, and why they do not.
+    pub(super) passed_over: Vec<PassedOver>,
+}
+
+/// An encoder that is not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PassedOver {
+    pub(super) encoder: String,
+    pub(super) reason: String,
+}
+
+impl Choice {
+    /// Why the preferred encoders are not used, in one line, such as
+    /// `h264_nvenc: Cannot load libcuda.so.1`.
+    pub(super) fn reason(&self) -> Option<String> {
+        (!self.passed_over.is_empty())
+            .then(|| self.passed_over.iter().map(PassedOver::line).collect::<Vec<_>>().join("; "))
+    }
+}
+
+impl PassedOver {
+    fn line(&self) -> String {
+        let Self { encoder, reason } = self;
+        if reason.starts_with(encoder.as_str()) { reason.clone() } else { format!("{encoder}: {reason}") }
+    }
 }
 
 impl Encoders {
@@ -31,23 +74,79 @@ impl Encoders {
     #[cfg(test)]
     pub(super) fn preset(codec: VideoCodec, names: Vec<String>) -> Self {
         let encoders = Self::default();
-        let fresh = encoders.tried[codec as usize].set(names);
+        let fresh = encoders.lists[codec as usize].set(names);
         assert!(fresh.is_ok(), "nothing was tried yet");
         encoders
     }
 
+    /// As if this had been the outcome of a test.
+    #[cfg(test)]
+    fn assume(&self, encoder: VideoEncoder, depth: u8, outcome: Outcome) {
+        let fresh = self.test_of(encoder, depth).set(outcome);
+        assert!(fresh.is_ok(), "nothing was tried yet");
+    }
+
+    /// Chooses the encoders for a rendition: the one that was asked for, or the first device that
+    /// works and the software behind it. What cannot do what the plan says is passed over.
+    ///
+    /// # Errors
+    /// `invalid_field` if no encoder has what the plan asks for, `codec_unavailable` if none of
+    /// those that have it works here.
+    pub(super) fn choose(&self, plan: &VideoEncode, source_depth: i32) -> Result<Choice> {
+        if let Some(names) = self.lists[plan.codec as usize].get().filter(|_| cfg!(test)) {
+            return Ok(Choice { encoders: names.clone(), passed_over: Vec::new() });
+        }
+        let (mut choice, mut on_device, mut refusals) = (Choice::default(), false, Vec::new());
+        for encoder in wanted(plan)? {
+            if encoder.is_hardware() && on_device {
+                continue;
+            }
+            match self.fits(encoder, plan, source_depth) {
+                Ok(()) => {
+                    on_device |= encoder.is_hardware();
+                    choice.encoders.push(encoder.as_str().to_owned());
+                }
+                Err(error) => {
+                    let passed =
+                        PassedOver { encoder: encoder.as_str().to_owned(), reason: error.message().to_owned() };
+                    choice.passed_over.push(passed);
+                    refusals.push(error);
+                }
+            }
+        }
+        if choice.encoders.is_empty() { Err(none_left(plan, &choice, refusals)) } else { Ok(choice) }
+    }
+
+    /// Whether an encoder can do what a plan says, as far as that is known before it is opened.
+    fn fits(&self, encoder: VideoEncoder, plan: &VideoEncode, source_depth: i32) -> Result<()> {
+        let depth = encoders::depth(encoder.as_str(), plan, source_depth)?;
+        encoders::settings(encoder.as_str(), plan, RATE, 0, Pass::Single, &HdrMetadata::default())?;
+        let unavailable = |reason: &str| Error::new(Code::CodecUnavailable, reason).field("parameters.encoder");
+        if !has_encoder(encoder.as_str()) {
+            return Err(unavailable("it is not part of this FFmpeg"));
+        }
+        if encoder.is_hardware() {
+            self.test(encoder, depth).map_err(|reason| unavailable(&reason))?;
+        }
+        Ok(())
+    }
+
+    /// Encodes a few pictures, once.
+    fn test(&self, encoder: VideoEncoder, depth: u8) -> Outcome {
+        let outcome = self.test_of(encoder, depth);
+        outcome.get_or_init(|| test_encode(encoder, depth)).clone()
+    }
+
+    fn test_of(&self, encoder: VideoEncoder, depth: u8) -> Arc<OnceLock<Outcome>> {
+        let mut tested = self.tested.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(tested.entry((encoder, depth)).or_default())
+    }
+
     /// Encoders that work for a codec, the preferred one first.
     pub(super) fn for_codec(&self, codec: VideoCodec) -> &[String] {
-        self.tried[codec as usize].get_or_init(|| {
-            let works = |name: &&&str| {
-                let _quiet = Collector::start();
-                let tried = try_video(codec, name);
-                if let Err(error) = tried {
-                    tracing::debug!(encoder = **name, %error, "the test encode failed");
-                }
-                tried.is_ok()
-            };
-            encoders::candidates(codec).iter().filter(works).map(|name| (*name).to_owned()).collect()
+        self.lists[codec as usize].get_or_init(|| {
+            let works = |encoder: &&VideoEncoder| self.test(**encoder, 8).is_ok();
+            encoders::candidates(codec).iter().filter(works).map(|encoder| encoder.as_str().to_owned()).collect()
         })
     }
 
@@ -60,71 +159,128 @@ impl Encoders {
                 .collect(),
             audio_encoders: AudioCodec::ALL
                 .iter()
-                .map(|codec| audio_encoder(*codec))
-                .filter(|name| {
+                .filter(|codec| {
                     let _quiet = Collector::start();
-                    try_audio(name).is_ok()
+                    try_audio(**codec).is_ok()
                 })
-                .map(str::to_owned)
+                .map(|codec| audio_encoder(*codec).to_owned())
                 .collect(),
             versions: libraries(),
         })
     }
 }
 
-fn try_video(codec: VideoCodec, name: &str) -> Result<(), AvError> {
-    if !has_encoder(name) {
-        return Err(AvError::INVALID);
+/// The encoders that a plan leaves open, the preferred one first.
+fn wanted(plan: &VideoEncode) -> Result<Vec<VideoEncoder>> {
+    let allowed = |encoder: &VideoEncoder| match plan.hardware {
+        Hardware::Auto => true,
+        Hardware::Off => !encoder.is_hardware(),
+        Hardware::Require => encoder.is_hardware(),
+    };
+    match plan.encoder {
+        Some(encoder) if !allowed(&encoder) => {
+            let kind = if encoder.is_hardware() { "a device" } else { "software" };
+            Err(Error::new(Code::InvalidField, format!("{encoder} is {kind}, and hardware is {}", plan.hardware))
+                .field("parameters.hardware")
+                .hint("leave out encoder or hardware"))
+        }
+        Some(encoder) => Ok(vec![encoder]),
+        None => Ok(encoders::candidates(plan.codec).iter().copied().filter(allowed).collect()),
     }
-    let family = Family::of(name);
+}
+
+/// What to tell where no encoder is left: what the job can mend, if that is the matter, else what
+/// each encoder failed with.
+fn none_left(plan: &VideoEncode, choice: &Choice, refusals: Vec<Error>) -> Error {
+    let codec = plan.codec;
+    let all_asked_too_much = refusals.iter().all(|error| error.code() == Code::InvalidField);
+    if let Some(last) = refusals.into_iter().next_back().filter(|_| all_asked_too_much) {
+        return last;
+    }
+    let reasons = choice.reason().map_or_else(String::new, |reasons| format!(" ({reasons})"));
+    match plan.hardware {
+        Hardware::Require => Error::new(Code::CodecUnavailable, format!("no device encodes {codec} here{reasons}"))
+            .field("parameters.hardware")
+            .hint("ask for hardware auto, which falls back to software, or send the job to a node with a device"),
+        Hardware::Auto | Hardware::Off => {
+            Error::new(Code::CodecUnavailable, format!("no encoder for {codec} works here{reasons}"))
+                .field("parameters.codec")
+        }
+    }
+}
+
+/// Encodes a few pictures; what a library said last is the reason of a failure.
+fn test_encode(encoder: VideoEncoder, depth: u8) -> Outcome {
+    if !has_encoder(encoder.as_str()) {
+        return Err("it is not part of this FFmpeg".to_owned());
+    }
+    let _quiet = Collector::start();
+    try_video(encoder, depth).map_err(|error| {
+        let reason = Collector::last_error().unwrap_or_else(|| error.to_string());
+        tracing::debug!(%encoder, depth, reason, "the test encode failed");
+        reason
+    })
+}
+
+fn try_video(encoder: VideoEncoder, depth: u8) -> std::result::Result<(), AvError> {
+    let family = Family::of(encoder.as_str());
     let device = if family == Family::Vaapi { Some(HardwareDevice::vaapi()?) } else { None };
-    let pixel_format = family.pixel_format(false);
+    let pixel_format = family.pixel_format(depth > 8);
     let upload = if device.is_some() { ",hwupload" } else { "" };
     let notation = format!(
-        "testsrc2=size={}x{}:rate=30,trim=end_frame={FRAMES},format={pixel_format}{upload},buffersink@out",
-        SIZE.width, SIZE.height
+        "testsrc2=size={}x{}:rate={},trim=end_frame={FRAMES},format={pixel_format}{upload},buffersink@out",
+        SIZE.width, SIZE.height, RATE.0
     );
     let graph = Graph::new(&notation, 1, device.as_ref())?;
-    let plan = VideoEncode {
-        codec,
-        size: SIZE,
-        sample_aspect_ratio: Ratio { num: 1, den: 1 },
-        fps: Some(FrameRate::whole(30)),
-        rate: RateControl::Average {
-            bitrate: Bitrate::from_kbps(400),
-            cap: Vbv { max_rate: Bitrate::from_kbps(600), buffer: Bitrate::from_kbps(800) },
-            two_pass: false,
-        },
-        preset: Some("ultrafast".to_owned()),
-        name: String::new(),
-        encoder: None,
-        hardware: Hardware::Auto,
-        bit_depth: None,
-        gop: Gop::Free,
-        options: EncoderOptions::default(),
-    };
-    let settings = encoders::settings(name, &plan, (30, 1), 1).map_err(|_| AvError::INVALID)?;
+    let plan = test_plan(encoder, depth);
+    let settings = encoders::settings(encoder.as_str(), &plan, RATE, 1, Pass::Single, &HdrMetadata::default())
+        .map_err(|_| AvError::INVALID)?;
     let format = VideoFormat {
         width: SIZE.width as i32,
         height: SIZE.height as i32,
         pixel_format: if device.is_some() { "vaapi" } else { pixel_format }.to_owned(),
         sample_aspect_ratio: (1, 1),
-        time_base: TimeBase::new(1, 30),
-        frame_rate: (30, 1),
+        time_base: TimeBase::new(RATE.1, RATE.0),
+        frame_rate: RATE,
         color: Color { range: 0, primaries: 2, transfer: 2, matrix: 2 },
     };
-    let encoder = Encoder::video(name, &format, &settings, true, &graph)?;
-    if encode(graph, encoder)? == FRAMES { Ok(()) } else { Err(AvError::EOF) }
+    let opened = Encoder::video(encoder.as_str(), &format, &settings, true, &graph)?;
+    if encode(graph, opened)? == FRAMES { Ok(()) } else { Err(AvError::EOF) }
 }
 
-fn try_audio(name: &str) -> Result<(), AvError> {
-    let format = AudioFormat {
-        sample_rate: 48000,
-        sample_format: if name == audio_encoder(AudioCodec::Aac) { "fltp" } else { "flt" },
-        layout: "stereo".to_owned(),
-        bit_rate: 96_000,
+fn test_plan(encoder: VideoEncoder, depth: u8) -> VideoEncode {
+    let bitrate = Bitrate::from_kbps(400);
+    VideoEncode {
+        name: "test".to_owned(),
+        codec: encoder.codec(),
+        encoder: Some(encoder),
+        hardware: Hardware::Auto,
+        size: SIZE,
+        sample_aspect_ratio: Ratio { num: 1, den: 1 },
+        fps: Some(FrameRate::whole(30)),
+        bit_depth: Some(depth),
+        rate: RateControl::Average {
+            bitrate,
+            cap: Vbv { max_rate: bitrate.scaled(3, 2), buffer: bitrate.scaled(2, 1) },
+            two_pass: false,
+        },
+        preset: Some("ultrafast".to_owned()),
+        gop: Gop::Free,
+        options: EncoderOptions::default(),
+    }
+}
+
+fn try_audio(codec: AudioCodec) -> std::result::Result<(), AvError> {
+    let plan = AudioEncode {
+        codec,
+        bitrate: Bitrate::from_kbps(96),
+        channels: ffrtmp_core::encoding::Channels::Stereo,
+        sample_rate: None,
     };
-    let encoder = Encoder::audio(name, &format, true)?;
+    let sound =
+        Sound { sample_rate: 48000, sample_format: "s16".to_owned(), channels: 2, layout: Some("stereo".to_owned()) };
+    let format = audio_formats(&plan, &sound).into_iter().next().ok_or(AvError::INVALID)?;
+    let encoder = Encoder::audio(audio_encoder(codec), &format, true)?;
     let notation = format!(
         "sine=sample_rate=48000:duration=0.1,aformat=sample_fmts={}:channel_layouts=stereo,abuffersink@out",
         format.sample_format
@@ -137,7 +293,7 @@ fn try_audio(name: &str) -> Result<(), AvError> {
 }
 
 /// Encodes all that comes out of the graph; the number of packets.
-fn encode(mut graph: Graph, mut encoder: Encoder) -> Result<u64, AvError> {
+fn encode(mut graph: Graph, mut encoder: Encoder) -> std::result::Result<u64, AvError> {
     let (mut frame, mut packet, mut packets) = (Frame::new(), Packet::new(), 0);
     loop {
         let more = graph.pull(&mut frame)? == Pulled::Frame;
@@ -149,6 +305,93 @@ fn encode(mut graph: Graph, mut encoder: Encoder) -> Result<u64, AvError> {
                 Err(AvError::AGAIN) if more => break,
                 Err(AvError::EOF) => return Ok(packets),
                 Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(codec: VideoCodec, hardware: Hardware) -> VideoEncode {
+        let encoder = *encoders::candidates(codec).last().unwrap();
+        VideoEncode { encoder: None, hardware, bit_depth: None, ..test_plan(encoder, 8) }
+    }
+
+    fn without_devices(codec: VideoCodec) -> Encoders {
+        let encoders = Encoders::default();
+        for encoder in encoders::candidates(codec).iter().filter(|encoder| encoder.is_hardware()) {
+            for depth in [8, 10] {
+                encoders.assume(*encoder, depth, Err(format!("{encoder}: no device")));
+            }
+        }
+        encoders
+    }
+
+    #[test]
+    fn software_takes_over_with_the_reason() {
+        let choice = without_devices(VideoCodec::H264).choose(&plan(VideoCodec::H264, Hardware::Auto), 8).unwrap();
+        assert_eq!(choice.encoders, ["libx264"]);
+        let reason = choice.reason().unwrap();
+        assert_eq!(reason, "h264_nvenc: no device; h264_qsv: no device; h264_vaapi: no device");
+    }
+
+    #[test]
+    fn a_device_that_works_comes_first_and_software_behind_it() {
+        let encoders = Encoders::default();
+        encoders.assume(VideoEncoder::HevcNvenc, 8, Err("hevc_nvenc: no device".to_owned()));
+        encoders.assume(VideoEncoder::HevcQsv, 8, Ok(()));
+        encoders.assume(VideoEncoder::HevcQsv, 10, Err("8 bits only".to_owned()));
+        encoders.assume(VideoEncoder::HevcNvenc, 10, Ok(()));
+        let h265 = plan(VideoCodec::H265, Hardware::Auto);
+        assert_eq!(encoders.choose(&h265, 8).unwrap().encoders, ["hevc_qsv", "libx265"]);
+        // Ten bits are another test.
+        assert_eq!(encoders.choose(&h265, 10).unwrap().encoders, ["hevc_nvenc", "libx265"]);
+        let off = plan(VideoCodec::H265, Hardware::Off);
+        assert_eq!(
+            encoders.choose(&off, 8).unwrap(),
+            Choice { encoders: vec!["libx265".to_owned()], ..Choice::default() }
+        );
+    }
+
+    #[test]
+    fn a_device_that_is_required_is_not_replaced() {
+        let encoders = without_devices(VideoCodec::H264);
+        let error = encoders.choose(&plan(VideoCodec::H264, Hardware::Require), 8).unwrap_err();
+        assert_eq!((error.code(), error.field_name()), (Code::CodecUnavailable, Some("parameters.hardware")));
+        assert!(error.message().contains("h264_vaapi: no device"), "{error}");
+        let software = VideoEncode { encoder: Some(VideoEncoder::X264), ..plan(VideoCodec::H264, Hardware::Require) };
+        assert_eq!(encoders.choose(&software, 8).unwrap_err().field_name(), Some("parameters.hardware"));
+    }
+
+    #[test]
+    fn an_encoder_without_what_is_asked_for_is_passed_over() {
+        let encoders = without_devices(VideoCodec::Av1);
+        let bitrate = Bitrate::from_kbps(400);
+        let cap = Vbv { max_rate: bitrate, buffer: bitrate };
+        let two_pass = VideoEncode {
+            rate: RateControl::Average { bitrate, cap, two_pass: true },
+            ..plan(VideoCodec::Av1, Hardware::Off)
+        };
+        let choice = encoders.choose(&two_pass, 8).unwrap();
+        assert_eq!(choice.encoders, ["libaom-av1"]);
+        assert_eq!(choice.passed_over.len(), 2, "{choice:?}");
+        // The one that was asked for is not replaced.
+        let svt = VideoEncode { encoder: Some(VideoEncoder::SvtAv1), ..two_pass };
+        let error = encoders.choose(&svt, 8).unwrap_err();
+        assert_eq!((error.code(), error.field_name()), (Code::InvalidField, Some("parameters.max_bitrate")));
+        assert!(error.hint_text().contains("libaom-av1"), "{}", error.hint_text());
+    }
+
+    /// On this machine, whatever it has.
+    #[test]
+    fn what_is_not_there_says_why() {
+        super::super::sys::log::redirect();
+        let encoders = Encoders::default();
+        for encoder in VideoEncoder::ALL.iter().filter(|encoder| encoder.is_hardware()) {
+            if let Err(reason) = encoders.test(*encoder, 8) {
+                assert!(reason.len() > 5, "{encoder}: {reason}");
             }
         }
     }

@@ -11,6 +11,7 @@ use ffrtmp_core::plan::VideoEncode;
 
 use super::encoders;
 use super::fault::failed;
+use super::hdr::HdrMetadata;
 use super::limit::Limit;
 use super::notes::Notes;
 use super::session::Tools;
@@ -191,7 +192,7 @@ impl Opening<'_> {
         let codec = target.plan.codec;
         let mut last = Error::new(Code::CodecUnavailable, format!("no encoder for {codec} works here")).field("codec");
         for name in self.tools.encoders.for_codec(codec) {
-            let settings = encoders::settings(name, &target.plan, self.rate, target.threads)?;
+            let settings = encoders::settings(name, &target.plan, self.rate, target.threads, encoders::Pass::Single, &HdrMetadata::default())?;
             match target.aim(name).and_then(|()| self.open_one(target, name, &settings)) {
                 Ok(rung) => return Ok((rung, name.clone())),
                 Err(error) => {

@@ -1,6 +1,6 @@
 //! Decoders and encoders.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::ptr;
 
 use ffmpeg_sys_next as ffi;
@@ -9,7 +9,7 @@ use libc::{c_char, c_int};
 use super::accepted::DECODERS;
 use super::input::StreamView;
 use super::names::{pixel_format_name, sample_format_name};
-use super::{AvError, Color, Frame, Graph, Options, Packet, TimeBase, check, cstring};
+use super::{AvError, Color, Frame, Graph, Options, Packet, TimeBase, check, cstring, pairs, text};
 
 /// Pictures that an encoder takes.
 #[derive(Clone, Debug)]
@@ -155,8 +155,25 @@ impl Drop for HardwareDevice {
     }
 }
 
+impl Options {
+    /// Refuses what is left over: options that libav has not, and that it would ignore in silence.
+    fn all_taken(&self) -> Result<(), AvError> {
+        // SAFETY: the dictionary is ours.
+        let left = unsafe { pairs(self.0) };
+        if left.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(target: "libav", options = ?left, "unknown options");
+        Err(AvError(ffi::AVERROR_OPTION_NOT_FOUND))
+    }
+}
+
 /// An opened encoder.
-pub(crate) struct Encoder(Context);
+pub(crate) struct Encoder {
+    context: Context,
+    /// What a first pass measured, which the context points to.
+    _measured: Option<CString>,
+}
 
 impl Encoder {
     /// Opens a video encoder by name. Frames for a hardware encoder come out of `frames_of`.
@@ -167,8 +184,32 @@ impl Encoder {
         global_header: bool,
         frames_of: &Graph,
     ) -> Result<Self, AvError> {
+        Self::pictures(name, format, settings, global_header, frames_of, None)
+    }
+
+    /// As [`Encoder::video`], with the text that [`Encoder::stats`] returned after the first pass.
+    /// Encoders that keep it in a file of their own take an empty one.
+    pub(crate) fn second_pass(
+        name: &str,
+        format: &VideoFormat,
+        settings: &[(String, String)],
+        global_header: bool,
+        frames_of: &Graph,
+        measured: &str,
+    ) -> Result<Self, AvError> {
+        Self::pictures(name, format, settings, global_header, frames_of, Some(cstring(measured)))
+    }
+
+    fn pictures(
+        name: &str,
+        format: &VideoFormat,
+        settings: &[(String, String)],
+        global_header: bool,
+        frames_of: &Graph,
+        measured: Option<CString>,
+    ) -> Result<Self, AvError> {
         let pixel_format = cstring(&format.pixel_format);
-        Self::open(name, settings, global_header, |context| {
+        Self::open(name, settings, global_header, measured, |context| {
             context.width = format.width;
             context.height = format.height;
             context.sample_aspect_ratio =
@@ -194,7 +235,7 @@ impl Encoder {
     pub(crate) fn audio(name: &str, format: &AudioFormat, global_header: bool) -> Result<Self, AvError> {
         let sample_format = cstring(format.sample_format);
         let layout = cstring(&format.layout);
-        Self::open(name, &[], global_header, |context| {
+        Self::open(name, &[], global_header, None, |context| {
             context.sample_rate = c_int::try_from(format.sample_rate).unwrap_or(0);
             context.time_base = ffi::AVRational { num: 1, den: context.sample_rate };
             context.bit_rate = i64::try_from(format.bit_rate).unwrap_or(0);
@@ -208,6 +249,7 @@ impl Encoder {
         name: &str,
         settings: &[(String, String)],
         global_header: bool,
+        measured: Option<CString>,
         fill: impl FnOnce(&mut ffi::AVCodecContext) -> Result<(), AvError>,
     ) -> Result<Self, AvError> {
         let name = cstring(name);
@@ -223,34 +265,45 @@ impl Encoder {
             if global_header {
                 context.get_mut().flags |= ffi::AV_CODEC_FLAG_GLOBAL_HEADER as c_int;
             }
+            if let Some(measured) = measured.as_ref().filter(|measured| !measured.is_empty()) {
+                context.get_mut().stats_in = measured.as_ptr().cast_mut();
+            }
             check(ffi::avcodec_open2(context.0, codec, &raw mut options.0))?;
-            Ok(Self(context))
+            options.all_taken()?;
+            Ok(Self { context, _measured: measured })
         }
+    }
+
+    /// What a first pass has measured by now, for encoders that keep it in memory. Some say it bit
+    /// by bit, after each packet; the others say it all at the end.
+    pub(crate) fn stats(&self) -> Option<String> {
+        // SAFETY: NULL or text of the encoder that lives until the next call.
+        unsafe { text(self.context.get().stats_out) }
     }
 
     /// Gives a frame, or `None` at the end of the stream.
     pub(crate) fn send(&mut self, frame: Option<&Frame>) -> Result<(), AvError> {
         let frame = frame.map_or(ptr::null(), |frame| frame.as_ptr().cast_const());
         // SAFETY: the context is open; NULL starts draining.
-        check(unsafe { ffi::avcodec_send_frame(self.0.0, frame) }).map(drop)
+        check(unsafe { ffi::avcodec_send_frame(self.context.0, frame) }).map(drop)
     }
 
     pub(crate) fn receive(&mut self, packet: &mut Packet) -> Result<(), AvError> {
         // SAFETY: both are valid; the packet is unreferenced first.
-        check(unsafe { ffi::avcodec_receive_packet(self.0.0, packet.as_ptr()) }).map(drop)
+        check(unsafe { ffi::avcodec_receive_packet(self.context.0, packet.as_ptr()) }).map(drop)
     }
 
     /// Samples per frame that it wants; 0 for any number.
     pub(crate) fn frame_size(&self) -> u32 {
-        u32::try_from(self.0.get().frame_size).unwrap_or(0)
+        u32::try_from(self.context.get().frame_size).unwrap_or(0)
     }
 
     pub(crate) fn time_base(&self) -> TimeBase {
-        self.0.get().time_base.into()
+        self.context.get().time_base.into()
     }
 
     pub(super) fn as_ptr(&self) -> *const ffi::AVCodecContext {
-        self.0.0
+        self.context.0
     }
 }
 
