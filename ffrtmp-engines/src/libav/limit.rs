@@ -11,6 +11,8 @@ use super::probe::too_large;
 /// Bounds, orders and the counters to fill; clones belong to the same attempt.
 #[derive(Clone)]
 pub(super) struct Limit {
+    /// Where the wanted pictures begin in seconds, if others come before them.
+    pub(super) from: Option<f64>,
     /// Length of the output in seconds, if it is cut.
     pub(super) seconds: Option<f64>,
     pub(super) bounds: MediaBounds,

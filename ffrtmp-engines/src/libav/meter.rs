@@ -60,6 +60,11 @@ impl Meter {
         self.expected.store((seconds * 1e6) as u64, Ordering::Relaxed);
     }
 
+    /// Length of the output in seconds; 0 if it is not known.
+    pub(super) fn expected(&self) -> f64 {
+        self.expected.load(Ordering::Relaxed) as f64 / 1e6
+    }
+
     pub(super) fn add_frame(&self) {
         self.frames.fetch_add(1, Ordering::Relaxed);
     }
@@ -79,7 +84,7 @@ impl Meter {
 
     fn progress(&self) -> Progress {
         let out_seconds = self.micros.load(Ordering::Relaxed) as f64 / 1e6;
-        let expected = self.expected.load(Ordering::Relaxed) as f64 / 1e6;
+        let expected = self.expected();
         Progress {
             percent: (expected > 0.0).then(|| (out_seconds / expected * 100.0).clamp(0.0, 100.0)),
             frames: self.frames.load(Ordering::Relaxed),

@@ -9,6 +9,7 @@
 //! | `timeline.rs` | the source's clock |
 //! | `video.rs`, `stage.rs` | decode and filter pictures; encode them with their times |
 //! | `audio.rs`, `copy.rs` | sound; streams that pass through |
+//! | `chunks/` | the pictures divided, side by side here or on several machines |
 //! | `encoders.rs`, `capabilities.rs` | what a plan means to each encoder; which of them work here |
 //! | `mux.rs`, `verify.rs`, `report.rs` | write, read back, describe |
 //! | `meter.rs`, `notes.rs`, `fault.rs` | progress, warnings, errors |
@@ -21,6 +22,7 @@
 mod attached;
 mod audio;
 mod capabilities;
+mod chunks;
 mod copy;
 mod encoders;
 mod fault;
@@ -60,6 +62,7 @@ use ffrtmp_core::media::MediaInfo;
 use ffrtmp_core::plan::Plan;
 
 use capabilities::Encoders;
+pub use chunks::{Chunk, ChunkDone, ChunkPlan, Entry};
 use reaper::Reaper;
 use remains::Remains;
 use session::{Opened, Order};
@@ -123,11 +126,26 @@ impl LibavEngine {
         observer: &dyn Observer,
     ) -> Result<JobReport> {
         let _lines = Collector::start();
+        self.attempt(plan, source, None, output, bounds, control, observer)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "what an attempt is made of")]
+    fn attempt(
+        &self,
+        plan: &Plan,
+        source: &Source,
+        division: Option<chunks::Division>,
+        output: &Path,
+        bounds: &MediaBounds,
+        control: &Control,
+        observer: &dyn Observer,
+    ) -> Result<JobReport> {
         let remains = Remains::of(output);
         control.checkpoint()?;
         let (opened, _) = Opened::source(source, bounds, control)?;
         let (encoders, reaper) = (&self.encoders, &self.reaper);
-        let order = Order { encoders, reaper, plan, output, bounds, control, observer, remains: &remains };
+        let order =
+            Order { encoders, reaper, plan, source, division, output, bounds, control, observer, remains: &remains };
         let report = session::transcode(&order, opened)?;
         remains.keep();
         Ok(report)
@@ -170,6 +188,8 @@ impl Engine for LibavEngine {
             encoders: &self.encoders,
             reaper: &self.reaper,
             plan: &plan,
+            source: &task.source,
+            division: None,
             output: &task.output,
             bounds: &task.bounds,
             control,

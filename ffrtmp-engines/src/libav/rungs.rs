@@ -10,6 +10,7 @@ use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::plan::VideoEncode;
 
 use super::encoders;
+use super::chunks;
 use super::fault::failed;
 use super::hdr::HdrMetadata;
 use super::limit::Limit;
@@ -192,7 +193,8 @@ impl Opening<'_> {
         let codec = target.plan.codec;
         let mut last = Error::new(Code::CodecUnavailable, format!("no encoder for {codec} works here")).field("codec");
         for name in self.tools.encoders.for_codec(codec) {
-            let settings = encoders::settings(name, &target.plan, self.rate, target.threads, encoders::Pass::Single, &HdrMetadata::default())?;
+            let mut settings = encoders::settings(name, &target.plan, self.rate, target.threads, encoders::Pass::Single, &HdrMetadata::default())?;
+            settings.extend(self.tools.fullness.and_then(|share| chunks::fullness(&target.plan, share)));
             match target.aim(name).and_then(|()| self.open_one(target, name, &settings)) {
                 Ok(rung) => return Ok((rung, name.clone())),
                 Err(error) => {

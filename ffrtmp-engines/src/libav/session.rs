@@ -5,18 +5,21 @@ use std::sync::Arc;
 
 use ffrtmp_core::engine::{Control, MediaBounds, Observer, Source};
 use ffrtmp_core::error::{Code, Error, Result};
-use ffrtmp_core::job::JobReport;
+use ffrtmp_core::job::{ChunkReport, JobReport};
 use ffrtmp_core::plan::{AudioWork, Plan, VideoPlan};
 
+use super::attached;
 use super::audio::ToneTrack;
 use super::capabilities::Encoders;
+use super::chunks::{self, Division, Feed, Fit, Relay};
 use super::fault::failed;
 use super::limit::Limit;
 use super::meter::Meter;
-use super::mux::Muxer;
+use super::mux::{Lane, Muxer};
 use super::names;
 use super::notes::Notes;
-use super::outputs::{Outputs, Sink};
+use super::outputs::{Audience, Outputs, Sink};
+use super::package::{self, Packager};
 use super::probe;
 use super::reaper::Reaper;
 use super::remains::Remains;
@@ -32,6 +35,9 @@ pub(super) struct Tools<'a> {
     pub(super) encoders: &'a Encoders,
     pub(super) reaper: Arc<Reaper>,
     pub(super) limit: Limit,
+    /// How full the decoder's buffer is when encoding begins, as a share; `None` leaves it to the
+    /// encoder.
+    pub(super) fullness: Option<f64>,
 }
 
 /// Where an attempt reads from.
@@ -57,6 +63,9 @@ pub(super) struct Order<'a> {
     pub(super) encoders: &'a Encoders,
     pub(super) reaper: &'a Arc<Reaper>,
     pub(super) plan: &'a Plan,
+    pub(super) source: &'a Source,
+    /// Parts of the pictures that were encoded before.
+    pub(super) division: Option<Division>,
     pub(super) output: &'a Path,
     pub(super) bounds: &'a MediaBounds,
     pub(super) control: &'a Control,
@@ -69,14 +78,15 @@ pub(super) fn transcode(order: &Order<'_>, source: Opened) -> Result<JobReport> 
     let before = Usage::now();
     let meter = Arc::new(Meter::new());
     let limit = Limit {
+        from: None,
         seconds: order.plan.duration.map(|length| length.value()),
         bounds: *order.bounds,
         control: order.control.clone(),
         meter: Arc::clone(&meter),
     };
-    let tools = Tools { encoders: order.encoders, reaper: Arc::clone(order.reaper), limit: limit.clone() };
+    let tools = Tools { encoders: order.encoders, reaper: Arc::clone(order.reaper), limit: limit.clone(), fullness: None };
     let attempt = Attempt { tools, plan: order.plan, output: order.output, limit, remains: order.remains };
-    let report = meter.watch(order.observer, || attempt.run(source, Notes::new(order.observer)));
+    let report = meter.watch(order.observer, || attempt.divided(order, source));
     // What fails because it was told to stop has not failed.
     let mut report = report.map_err(|error| order.control.checkpoint().err().unwrap_or(error))?;
     report::add_usage(&mut report, &meter, before);
@@ -92,20 +102,42 @@ struct Attempt<'a> {
 }
 
 /// What was made, before it is checked.
-struct Made {
+pub(super) struct Made {
     /// Video encoders by rendition.
-    encoders: Vec<String>,
-    input_bytes: u64,
+    pub(super) encoders: Vec<String>,
+    pub(super) input_bytes: u64,
 }
 
 impl Attempt<'_> {
-    fn run(&self, source: Opened, mut notes: Notes<'_>) -> Result<JobReport> {
+    /// Encodes in chunks where that is better, else in one piece; the report says why.
+    fn divided(&self, order: &Order<'_>, source: Opened) -> Result<JobReport> {
+        let notes = || Notes::new(order.observer);
+        let Source::File(path) = order.source else { return in_one_piece(self.run(source, None, notes())?, None) };
+        if let Some(division) = &order.division {
+            return self.run(source, Some(division), notes())?.map_err(chunks::not_divided);
+        }
+        match Division::consider(self.plan, path, self.output, order.encoders, &self.limit)? {
+            Err(reason) => in_one_piece(self.run(source, None, notes())?, Some(reason)),
+            Ok(division) => match self.run(source, Some(&division), notes())? {
+                Ok(report) => Ok(report),
+                Err(reason) => {
+                    let (source, _) = Opened::source(order.source, order.bounds, order.control)?;
+                    in_one_piece(self.run(source, None, notes())?, Some(reason))
+                }
+            },
+        }
+    }
+
+    fn run(&self, source: Opened, division: Option<&Division>, mut notes: Notes<'_>) -> Result<Fit<JobReport>> {
         for left_out in &self.plan.left_out {
             notes.warn(format!("stream {} was left out: {}", left_out.stream, left_out.reason));
         }
         let outputs = self.outputs()?;
         let made = match source {
-            Opened::File(input) => self.convert(input, &outputs, &mut notes)?,
+            Opened::File(input) => match self.convert(input, division, &outputs, &mut notes)? {
+                Ok(made) => made,
+                Err(reason) => return Ok(Err(reason)),
+            },
             Opened::Generated(length) => self.generate(length, &outputs, &mut notes)?,
         };
         outputs.finish()?;
@@ -115,17 +147,19 @@ impl Attempt<'_> {
         if moved > 0 {
             notes.warn(format!("{moved} timestamps out of order were repaired"));
         }
-        for (index, sink) in written.iter().enumerate() {
-            let rendition = self.plan.renditions().get(index);
-            verify::check(self.plan.container, rendition, &sink.lanes, &sink.primary, &self.limit, &mut notes)?;
-        }
-        report::describe(self.plan, &written, made.encoders, made.input_bytes, notes, &self.limit)
+        let checks: Vec<verify::Output> = written.iter().flat_map(|sink| sink.checks.clone()).collect();
+        let verified = verify::check_all(&checks, &self.limit.bounds, &self.limit.control, &mut notes)?;
+        report::describe(self.plan, &written, &verified, &[], made, notes, &self.limit).map(Ok)
     }
 
     /// A file per rendition, or a package.
     fn outputs(&self) -> Result<Outputs> {
         let container = self.plan.container;
         let renditions = self.plan.renditions();
+        if let Some(settings) = package::Settings::of(self.plan) {
+            let packager = Packager::create(self.output, settings, &self.limit)?;
+            return Ok(Outputs::new(vec![Box::new(packager)], vec![0; renditions.len()]));
+        }
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
         for (index, path) in names::renditions(self.output, renditions).into_iter().enumerate() {
             if index > 0 {
@@ -176,14 +210,48 @@ impl Attempt<'_> {
         Ok(Made { encoders, input_bytes: 0 })
     }
 
-    fn convert(&self, mut input: Input, outputs: &Outputs, notes: &mut Notes<'_>) -> Result<Made> {
-        let mut tracks = Tracks::open(&input, self.plan, &self.tools, outputs, notes)?;
+    fn convert(
+        &self,
+        mut input: Input,
+        division: Option<&Division>,
+        outputs: &Outputs,
+        notes: &mut Notes<'_>,
+    ) -> Result<Fit<Made>> {
+        let relay = Relay::new(outputs);
+        let mut tracks = match division {
+            None => Tracks::open(&input, self.plan, &self.tools, outputs, notes)?,
+            Some(division) => {
+                let mut tracks = Tracks::default();
+                tracks.open_video(&input, self.plan, &division.tools(&self.tools), outputs, &relay, notes)?;
+                tracks.open_others(&input, self.plan, &self.tools, outputs, notes)?;
+                tracks
+            }
+        };
+        let (attached, warnings) =
+            attached::gather(&input, self.plan.container, &self.plan.cover_art, &self.plan.attachments);
+        warnings.into_iter().for_each(|warning| notes.warn(warning));
+        let mut pictures = Vec::new();
+        for attached in &attached {
+            let lane = Lane::attached(attached.source());
+            let route = outputs.add(Audience::Everyone, &lane, &mut |output| attached.add_to(output))?;
+            pictures.extend(attached.packet()?.map(|packet| (route, packet)));
+        }
         let selected = tracks.sources();
+        if let Some(division) = division {
+            tracks.drop_video();
+            input.discard(division.stream());
+            if let Some(stream) = input.stream(division.stream()) {
+                outputs.describe_renditions(stream);
+            }
+        }
         for index in (0..input.len()).filter(|index| !selected.contains(index)) {
             input.discard(index);
         }
         let mut timeline = Timeline::new(&input, &selected);
         let cut = self.limit.seconds.map(|seconds| TimeBase::MICROS.ticks(seconds));
+        if let Some(Err(reason)) = division.map(|division| division.check(&timeline)) {
+            return Ok(Err(reason));
+        }
         outputs.describe(&input, timeline.shift(), cut)?;
         for track in &tracks.all {
             match (input.stream(track.source), track.route()) {
@@ -197,13 +265,26 @@ impl Attempt<'_> {
             self.limit.meter.expect(seconds);
         }
         outputs.start()?;
-        self.pump(&mut input, &mut tracks.all, &mut timeline, outputs, notes)?;
-        for track in &mut tracks.all {
-            track.finish(outputs, &self.limit)?;
+        let all = &mut tracks.all;
+        let mut whole = |feed: Option<&mut Feed<'_>>, notes: &mut Notes<'_>| {
+            self.pump(&mut input, all, &mut timeline, outputs, feed, notes)?;
+            all.iter_mut().try_for_each(|track| track.finish(outputs, &self.limit))
+        };
+        match division {
+            None => whole(None, notes)?,
+            Some(division) => {
+                let fed = division.run(&self.tools, &relay, |feed| {
+                    whole(Some(feed), notes)?;
+                    feed.advance(None)
+                });
+                if let Err(reason) = fed? {
+                    return Ok(Err(reason));
+                }
+            }
         }
         notes.relay();
         self.judge(&input, &tracks.all, &timeline, declared, outputs, notes)?;
-        Ok(Made { encoders: tracks.encoders, input_bytes: input.bytes_read() })
+        Ok(Ok(Made { encoders: tracks.encoders, input_bytes: input.bytes_read() }))
     }
 
     fn pump(
@@ -212,6 +293,7 @@ impl Attempt<'_> {
         tracks: &mut [Track],
         timeline: &mut Timeline,
         outputs: &Outputs,
+        mut feed: Option<&mut Feed<'_>>,
         notes: &mut Notes<'_>,
     ) -> Result<()> {
         let mut packet = Packet::new();
@@ -230,6 +312,9 @@ impl Attempt<'_> {
             // What lies behind the wanted length is none of our business, nor is its state.
             if track.is_done() {
                 continue;
+            }
+            if let (Some(feed), Some(dts)) = (&mut feed, packet.dts().or(packet.pts())) {
+                feed.advance(Some(base.seconds(dts)))?;
             }
             track.cut_off |= packet.is_corrupt();
             track.packets += 1;
@@ -294,6 +379,12 @@ impl Attempt<'_> {
         }
         Ok(())
     }
+}
+
+fn in_one_piece(report: Fit<JobReport>, reason: Option<String>) -> Result<JobReport> {
+    let mut report = report.map_err(chunks::not_divided)?;
+    report.chunking = reason.map(|reason| ChunkReport { chunks: 1, workers: 1, reason });
+    Ok(report)
 }
 
 /// Length that the selected streams promise, else the container, on the output's clock.

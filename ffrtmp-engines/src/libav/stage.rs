@@ -250,6 +250,9 @@ impl Line {
         }
         let own = self.setup.base;
         let pts = self.in_order(frame.pts().map(|pts| base.rescale(pts, own)));
+        if self.setup.limit.from.is_some_and(|from| pts < own.ticks(from)) {
+            return Ok(());
+        }
         if let Some(end) = self.cut().filter(|end| pts >= *end) {
             self.done.store(true, Ordering::Release);
             return match self.held.take() {

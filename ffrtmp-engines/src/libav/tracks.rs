@@ -118,6 +118,11 @@ impl Tracks {
         Ok(())
     }
 
+    /// Lets go of the video track: its pictures are encoded elsewhere.
+    pub(super) fn drop_video(&mut self) {
+        self.all.retain(|track| !track.is_video());
+    }
+
     /// Streams of the source that are read.
     pub(super) fn sources(&self) -> Vec<usize> {
         self.all.iter().map(|track| track.source).collect()

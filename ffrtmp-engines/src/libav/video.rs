@@ -171,6 +171,9 @@ impl VideoTrack {
         let length = Some(self.frame.duration()).filter(|length| *length > 0).unwrap_or(self.nominal);
         self.next = Some(pts.saturating_add(length));
         self.frame.set_pts(pts);
+        if limit.from.is_some_and(|from| pts < self.base.ticks(from)) {
+            return Ok(());
+        }
         self.rungs.push(&mut self.frame, limit)
     }
 

@@ -63,7 +63,7 @@ fn settings(manifest: Manifest, segments: Segments) -> Settings {
 /// Packs all streams of the sources, one source after the other.
 fn pack(primary: &Path, settings: Settings, bounds: &MediaBounds, sources: &[PathBuf]) -> Result<Packager> {
     let control = Control::default();
-    let limit = Limit { seconds: None, bounds: *bounds, control: control.clone(), meter: Arc::new(Meter::new()) };
+    let limit = Limit { from: None, seconds: None, bounds: *bounds, control: control.clone(), meter: Arc::new(Meter::new()) };
     let mut packager = Packager::create(primary, settings, &limit)?;
     let mut lanes = Vec::new();
     let mut inputs = Vec::new();

@@ -81,7 +81,7 @@ impl Bench {
 
 fn limit(seconds: Option<f64>, max_output_bytes: Option<u64>) -> Limit {
     let bounds = MediaBounds { max_output_bytes, ..MediaBounds::default() };
-    Limit { seconds, bounds, control: Control::default(), meter: Arc::new(Meter::new()) }
+    Limit { from: None, seconds, bounds, control: Control::default(), meter: Arc::new(Meter::new()) }
 }
 
 /// Pixels of a part of a picture file.

@@ -9,6 +9,7 @@ mod analyse;
 mod attached;
 mod canvas;
 mod codec;
+mod coded;
 mod frame;
 mod graph;
 mod hdr;
@@ -20,6 +21,7 @@ mod output;
 mod parts;
 mod preview;
 mod process;
+mod seek;
 mod subtitle;
 
 use std::ffi::{CStr, CString, c_char, c_int};
