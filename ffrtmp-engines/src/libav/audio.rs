@@ -14,7 +14,7 @@ use super::encoders::audio_encoder;
 use super::fault::failed;
 use super::limit::Limit;
 use super::notes::Notes;
-use super::outputs::{Audience, Outputs, Route};
+use super::outputs::{Outputs, Route};
 use super::sys::{AudioFormat, AvError, Decoder, Encoder, Frame, Graph, Packet, Pulled, StreamView, TimeBase};
 
 /// Rates that AAC has.
@@ -265,7 +265,7 @@ fn open_encoder(
                     notes.warn(format!("{channels} channels ({}) became {layout} for {codec}", shape.layout));
                 }
                 let route =
-                    outputs.add_encoded(Audience::Everyone, &encoder, codec.as_str(), encoder.time_base(), None)?;
+                    outputs.add_sound(&encoder, codec.as_str())?;
                 return Stage::new(encoder, route, format);
             }
             Err(error) => refused = Some(error),

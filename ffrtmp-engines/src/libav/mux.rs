@@ -14,6 +14,8 @@ use super::limit::Limit;
 use super::meter::Meter;
 use super::outputs::Sink;
 use super::sys::{AvError, Guard, Input, Output, Packet, StreamView, TimeBase};
+use super::tags::{self, Passage};
+use super::verify::{self, Expected, ExpectedLane};
 
 /// Rounding to a container's unit may move a copied picture by this, in seconds.
 const ROUNDING: f64 = 0.002;
@@ -33,6 +35,8 @@ pub(super) struct Lane {
     pub(super) codec: String,
     pub(super) kind: StreamKind,
     pub(super) is_copied: bool,
+    /// Pixels across and down of encoded pictures.
+    pub(super) size: Option<(u32, u32)>,
     /// Stream of the source that it comes from, if there is one.
     pub(super) source: Option<usize>,
     /// Packets written, and their bytes.
@@ -85,19 +89,19 @@ impl Sink for Muxer {
     }
 
     fn describe_stream(&mut self, lane: usize, source: StreamView<'_>) {
-        let tags: Vec<_> = source.tags().into_iter().filter(|(key, _)| is_kept(key)).collect();
+        let passage = if self.lanes[lane].is_copied { Passage::Copied } else { Passage::Encoded };
+        let tags = tags::of_stream(source.tags(), self.container, passage);
         self.output.describe_stream(lane, source, &tags);
         self.lanes[lane].source = Some(source.index());
     }
 
     fn describe(&mut self, input: &Input, shift: i64, limit: Option<i64>) -> Result<()> {
-        let tags: Vec<_> = input.tags().into_iter().filter(|(key, _)| is_kept(key)).collect();
-        self.output.describe(&tags);
+        self.output.describe(&tags::of_file(input.tags()));
         for (start, end, title) in input.chapters() {
             let start = start.saturating_add(shift).max(0);
             let end = limit.map_or(end.saturating_add(shift), |limit| end.saturating_add(shift).min(limit));
             if start < end {
-                let added = self.output.add_chapter(start, end, title.as_deref());
+                let added = self.output.add_chapter(start, end, tags::of_chapter(title).as_deref());
                 added.map_err(|error| failed(Code::EncodeFailed, "a chapter could not be added", error))?;
             }
         }
@@ -149,6 +153,13 @@ impl Sink for Muxer {
     fn files(&self) -> Vec<PathBuf> {
         vec![self.path.clone()]
     }
+
+    fn checks(&self) -> Vec<verify::Output> {
+        let counted = self.lanes.iter().filter(|lane| lane.kind != StreamKind::Attachment);
+        let lanes = counted.map(ExpectedLane::of).collect();
+        let expected = Expected { container: self.container, lanes };
+        vec![verify::Output { parts: vec![self.path.clone()], expected }]
+    }
 }
 
 /// Options of the muxer of a container.
@@ -164,8 +175,9 @@ const fn settings(container: Container) -> &'static [(&'static str, &'static str
 }
 
 impl Lane {
-    pub(super) fn video(codec: &str) -> Self {
-        Self::new(codec, StreamKind::Video, None)
+    /// Pictures of this size that an encoder makes.
+    pub(super) fn video(codec: &str, size: (u32, u32)) -> Self {
+        Self { size: Some(size), ..Self::new(codec, StreamKind::Video, None) }
     }
 
     pub(super) fn audio(codec: &str) -> Self {
@@ -191,6 +203,7 @@ impl Lane {
             codec: codec.to_owned(),
             kind,
             is_copied: copied.is_some(),
+            size: None,
             source: copied,
             packets: 0,
             bytes: 0,
@@ -200,6 +213,11 @@ impl Lane {
             last_dts: None,
             moved: 0,
         }
+    }
+
+    /// A picture or file that comes along.
+    pub(super) fn attached(source: StreamView<'_>) -> Self {
+        Self::new(&source.codec(), StreamKind::Attachment, Some(source.index()))
     }
 
     pub(super) fn is_video(&self) -> bool {
@@ -251,23 +269,4 @@ const fn muxer(container: Container) -> &'static str {
         Container::Flac => "flac",
         Container::Ogg => "ogg",
     }
-}
-
-/// Tags that describe the source file or its coding would be wrong on the output.
-fn is_kept(key: &str) -> bool {
-    const DROPPED: &[&str] = &[
-        "major_brand",
-        "minor_version",
-        "compatible_brands",
-        "encoder",
-        "rotate",
-        "duration",
-        "bps",
-        "number_of_frames",
-        "number_of_bytes",
-        "vendor_id",
-        "source_id",
-    ];
-    let key = key.to_ascii_lowercase();
-    !DROPPED.contains(&key.split('-').next().unwrap_or_default()) && !key.starts_with("_statistics")
 }

@@ -13,6 +13,7 @@ use super::mux::Lane;
 use super::rungs::Place;
 use super::stage::Delivery;
 use super::sys::{AvError, Encoder, Input, Output, Packet, StreamView, TimeBase};
+use super::verify;
 
 /// Something that takes the packets of one or more streams and writes them down.
 pub(super) trait Sink: Send {
@@ -52,6 +53,9 @@ pub(super) trait Sink: Send {
 
     /// Every file, the primary one first.
     fn files(&self) -> Vec<PathBuf>;
+
+    /// What must be found when it is read back.
+    fn checks(&self) -> Vec<verify::Output>;
 }
 
 /// For whom a stream is.
@@ -97,17 +101,10 @@ impl Outputs {
         self.global_header
     }
 
-    /// Adds a stream for what an encoder makes.
-    pub(super) fn add_encoded(
-        &self,
-        audience: Audience,
-        encoder: &Encoder,
-        codec: &str,
-        base: TimeBase,
-        frame_rate: Option<(i32, i32)>,
-    ) -> Result<Route> {
-        let lane = if frame_rate.is_some() { Lane::video(codec) } else { Lane::audio(codec) };
-        self.add(audience, &lane, &mut |output| output.add_encoded(encoder, base, frame_rate))
+    /// Adds the sound that an encoder makes.
+    pub(super) fn add_sound(&self, encoder: &Encoder, codec: &str) -> Result<Route> {
+        let base = encoder.time_base();
+        self.add(Audience::Everyone, &Lane::audio(codec), &mut |output| output.add_encoded(encoder, base, None))
     }
 
     /// Adds a stream whose packets come from the source as they are.
@@ -177,13 +174,6 @@ impl Outputs {
         self.lock().sinks.iter_mut().try_for_each(|sink| sink.finish())
     }
 
-    /// The first lane of a route as it stands.
-    pub(super) fn lane(&self, route: Route) -> Option<Lane> {
-        let shared = self.lock();
-        let (sink, lane) = *shared.routes[route.0].first()?;
-        shared.sinks[sink].lanes().get(lane).cloned()
-    }
-
     /// What every sink has written: its primary file, its files, its lanes.
     pub(super) fn written(&self) -> Vec<Written> {
         self.lock()
@@ -193,6 +183,7 @@ impl Outputs {
                 primary: sink.primary().to_path_buf(),
                 files: sink.files(),
                 lanes: sink.lanes().to_vec(),
+                checks: sink.checks(),
             })
             .collect()
     }
@@ -220,7 +211,9 @@ impl Place for Outputs {
         base: TimeBase,
         rate: (i32, i32),
     ) -> Result<Delivery> {
-        let route = self.add_encoded(Audience::Rendition(rendition), encoder, plan.codec.as_str(), base, Some(rate))?;
+        let lane = Lane::video(plan.codec.as_str(), (plan.size.width, plan.size.height));
+        let route =
+            self.add(Audience::Rendition(rendition), &lane, &mut |output| output.add_encoded(encoder, base, Some(rate)))?;
         self.lock().pictures.push(route);
         let outputs = self.clone();
         Ok(Box::new(move |packet, base| outputs.write(route, packet, base)))
@@ -233,4 +226,6 @@ pub(super) struct Written {
     /// The primary one first.
     pub(super) files: Vec<PathBuf>,
     pub(super) lanes: Vec<Lane>,
+    /// What must be found when it is read back.
+    pub(super) checks: Vec<verify::Output>,
 }

@@ -1,7 +1,7 @@
 //! What an attempt measured.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::job::{JobReport, OutputFile, RenditionReport};
@@ -13,21 +13,27 @@ use super::limit::Limit;
 use super::meter::Meter;
 use super::notes::Notes;
 use super::outputs::Written;
+use super::session::Made;
 use super::sys::{Measured, Parts, Usage};
+use super::verify::Verified;
 
 /// Describes the output; wall and CPU time follow in [`add_usage`].
 pub(super) fn describe(
     plan: &Plan,
     written: &[Written],
-    encoders: Vec<String>,
-    input_bytes: u64,
+    verified: &[Verified],
+    stills: &[PathBuf],
+    made: Made,
     notes: Notes<'_>,
     limit: &Limit,
 ) -> Result<JobReport> {
+    let Made { encoders, input_bytes } = made;
     let mut files = Vec::new();
     let directory = written.first().and_then(|sink| sink.primary.parent());
-    for path in written.iter().flat_map(|sink| &sink.files) {
-        let Measured { size_bytes, hash } = digest(path, limit)?;
+    for path in written.iter().flat_map(|sink| &sink.files).chain(stills) {
+        let known = verified.iter().find(|verified| verified.path == *path);
+        let measured = known.map_or_else(|| digest(path, limit), |verified| Ok(verified.measured.clone()));
+        let Measured { size_bytes, hash } = measured?;
         let relative = directory.and_then(|directory| path.strip_prefix(directory).ok()).unwrap_or(path);
         files.push(OutputFile { path: relative.to_string_lossy().into_owned(), size_bytes, hash });
     }

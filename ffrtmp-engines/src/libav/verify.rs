@@ -12,9 +12,7 @@ use std::path::{Path, PathBuf};
 use ffrtmp_core::engine::{Control, MediaBounds};
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::media::{Container, StreamKind, VideoCodec};
-use ffrtmp_core::plan::VideoEncode;
 
-use super::limit::Limit;
 use super::mux::Lane;
 use super::notes::Notes;
 use super::probe::{self, View};
@@ -74,7 +72,6 @@ pub(super) struct Output {
 /// A file that turned out as meant.
 #[derive(Clone, Debug)]
 pub(super) struct Verified {
-    #[allow(dead_code, reason = "told apart by their place while there is one output")]
     pub(super) path: PathBuf,
     pub(super) measured: Measured,
 }
@@ -87,34 +84,15 @@ struct Found {
     end: f64,
 }
 
-/// Checks one file. Streams that nothing came for are worth a warning only.
-///
-/// # Errors
-/// `verify_failed` with the difference; `canceled`.
-pub(super) fn check(
-    container: Container,
-    rendition: Option<&VideoEncode>,
-    lanes: &[Lane],
-    path: &Path,
-    limit: &Limit,
-    notes: &mut Notes<'_>,
-) -> Result<Measured> {
-    let size = rendition.map(|rendition| (rendition.size.width, rendition.size.height));
-    let expected = Expected { container, lanes: lanes.iter().map(|lane| ExpectedLane::of(lane, size)).collect() };
-    let output = Output { parts: vec![path.to_owned()], expected };
-    let mut verified = check_all(&[output], &limit.bounds, &limit.control, notes)?;
-    verified.pop().map(|verified| verified.measured).ok_or_else(|| differs("it cannot be read back"))
-}
-
 impl ExpectedLane {
-    /// What was written along a lane; `size` is that of its pictures, if they were encoded.
-    pub(super) fn of(lane: &Lane, size: Option<(u32, u32)>) -> Self {
+    /// What was written along a lane.
+    pub(super) fn of(lane: &Lane) -> Self {
         Self {
             codec: lane.codec.clone(),
             kind: lane.kind,
             origin: if lane.is_copied { Origin::Copied } else { Origin::Encoded },
             source: lane.source,
-            size: size.filter(|_| lane.kind == StreamKind::Video && !lane.is_copied),
+            size: lane.size,
             packets: lane.packets,
             first: lane.first,
             end: lane.end,
@@ -123,10 +101,11 @@ impl ExpectedLane {
     }
 }
 
-/// Checks every file of a result, and says what each of them measures, in the order given.
+/// Checks every file of a result, and says what each of them measures, in the order given. Streams
+/// that nothing came for are worth a warning only.
 ///
 /// # Errors
-/// As [`check`], naming the file.
+/// `verify_failed` with the difference and, where there are several, the file; `canceled`.
 pub(super) fn check_all(
     outputs: &[Output],
     bounds: &MediaBounds,

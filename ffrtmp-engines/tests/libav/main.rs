@@ -9,6 +9,8 @@ mod containers;
 mod control;
 mod copying;
 mod hostile;
+mod ladders;
 mod shapes;
+mod subtitles;
 mod timing;
 mod workbench;

@@ -59,6 +59,7 @@ use super::fault::failed;
 use super::limit::Limit;
 use super::meter::Meter;
 use super::mux::Lane;
+use super::verify::{self, Expected, ExpectedLane};
 use super::outputs::Sink;
 use super::sys::{AvError, Input, Output, Packet, StreamView, TimeBase};
 
@@ -310,6 +311,13 @@ impl Sink for Packager {
         let others = self.ledger.files().iter().filter(|file| **file != self.manifest);
         std::iter::once(&self.manifest).chain(others).cloned().collect()
     }
+
+    /// Every stream with a muxer, as one file of its segments end to end.
+    fn checks(&self) -> Vec<verify::Output> {
+        let streams = self.streams.iter().zip(&self.lanes);
+        let tracks = streams.filter_map(|(stream, lane)| Some((stream.track()?, &stream.name, lane)));
+        tracks.filter(|(_, _, lane)| lane.packets > 0).map(|(track, name, lane)| self.check(track, name, lane)).collect()
+    }
 }
 
 impl Packager {
@@ -347,6 +355,18 @@ impl Packager {
     /// The directory with everything but the manifest that the job names.
     pub(super) fn directory(&self) -> PathBuf {
         self.place.directory()
+    }
+
+    fn check(&self, track: &Track, name: &str, lane: &Lane) -> verify::Output {
+        let folder = self.place.directory().join(name);
+        let format = self.settings.segments;
+        let (header, container) = match format {
+            Segments::Cmaf => (Some(folder.join(track::HEADER)), Container::Fmp4),
+            Segments::MpegTs => (None, Container::MpegTs),
+        };
+        let segments = (0..track.made().segments.len()).map(|index| folder.join(format.segment_name(index)));
+        let expected = Expected { container, lanes: vec![ExpectedLane::of(lane)] };
+        verify::Output { parts: header.into_iter().chain(segments).collect(), expected }
     }
 
     fn body(&self, lane: &Lane, add: &mut dyn FnMut(&mut Output) -> Result<usize, AvError>) -> Result<Body> {

@@ -1,0 +1,163 @@
+//! Subtitles, covers and attachments through the whole engine: what each container ends up with.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ffrtmp_core::engine::{Control, Engine, MediaBounds, Source, Task};
+use ffrtmp_core::job::{JobReport, Parameters};
+use ffrtmp_core::media::Container;
+use ffrtmp_core::plan::OutputRequest;
+use ffrtmp_core::units::Seconds;
+
+use crate::workbench::{Bench, ENGINE, Listener};
+
+const PICTURES: &str = "-f lavfi -i testsrc2=s=64x48:r=10:d=8";
+const FRENCH: &str = "1\n00:00:00,500 --> 00:00:01,500\n<i>Bonjour</i>\n\n2\n00:00:02,000 --> 00:00:04,000\nUn\n\n\
+                      3\n00:00:05,000 --> 00:00:07,250\nDeux\nlignes\n\n";
+
+/// Runs a task with the defaults of a container.
+fn run(bench: &Bench, input: &Path, container: Container, duration: Option<f64>) -> (JobReport, PathBuf) {
+    let output = bench.path(&format!("out.{container}"));
+    let parameters = Parameters {
+        duration: duration.map(|seconds| Seconds::try_from(seconds).unwrap()),
+        preset: Some("ultrafast".to_owned()),
+        ..Parameters::default()
+    };
+    let task = Task {
+        source: Source::File(input.to_owned()),
+        output: output.clone(),
+        request: OutputRequest { parameters, container: Some(container), ..OutputRequest::default() },
+        bounds: MediaBounds::default(),
+    };
+    (ENGINE.run(&task, &Control::default(), &Listener::default()).unwrap(), output)
+}
+
+/// Lines of `ffprobe`, without the empty ones that programs of a transport stream leave.
+fn facts(path: &Path, entries: &str) -> Vec<String> {
+    let output =
+        Command::new("ffprobe").args(["-v", "error", "-show_entries", entries, "-of", "csv=p=0"]).arg(path).output();
+    let output = output.unwrap();
+    assert!(output.stderr.is_empty(), "{}: {}", path.display(), String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| line.trim_matches(',').to_owned()).filter(|line| !line.is_empty()).collect()
+}
+
+/// What a player shows of a subtitle stream, as SubRip.
+fn shown(path: &Path, stream: usize) -> String {
+    let output = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-i"])
+        .arg(path)
+        .args(["-map", &format!("0:s:{stream}"), "-f", "srt", "-"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A film with two languages of subtitles, a font and a cover.
+fn film(bench: &Bench) -> Option<PathBuf> {
+    fs::write(bench.path("fr.srt"), FRENCH).unwrap();
+    fs::write(bench.path("font.ttf"), [7; 999]).unwrap();
+    bench.ffmpeg("cover.jpg", "-f lavfi -i testsrc2=s=32x32 -frames:v 1")?;
+    bench.ffmpeg("de.ass", "-i fr.srt")?;
+    let streams = "-i fr.srt -i de.ass -map 0 -map 1 -map 2 -c:v libx264 -preset ultrafast -c:s:0 subrip -c:s:1 ass \
+                   -metadata:s:s:0 language=fre -metadata:s:s:0 title=Sous-titres -disposition:s:0 forced \
+                   -metadata:s:s:1 language=ger -disposition:s:1 hearing_impaired";
+    let files = "-attach font.ttf -metadata:s:t:0 mimetype=application/x-truetype-font \
+                 -attach cover.jpg -metadata:s:t:1 mimetype=image/jpeg";
+    bench.ffmpeg("film.mkv", &format!("{PICTURES} {streams} {files}"))
+}
+
+#[test]
+fn every_container_gets_the_subtitles_that_it_can_carry() {
+    let bench = Bench::new();
+    let Some(film) = film(&bench) else { return };
+    let cases = [
+        (Container::Mp4, &["mov_text", "mov_text"][..]),
+        (Container::Fmp4, &["mov_text", "mov_text"]),
+        (Container::Mkv, &["subrip", "ass"]),
+        (Container::Webm, &["webvtt", "webvtt"]),
+        (Container::MpegTs, &[]),
+    ];
+    for (container, codecs) in cases {
+        let (report, output) = run(&bench, &film, container, None);
+        let streams = facts(&output, "stream=codec_type,codec_name");
+        let found: Vec<_> = streams.iter().filter_map(|line| line.strip_suffix(",subtitle")).collect();
+        assert_eq!(found, codecs, "{container}");
+        for stream in 0..codecs.len() {
+            assert_eq!(plain(&shown(&output, stream)), plain(FRENCH), "{container}, stream {stream}");
+        }
+        if codecs.is_empty() {
+            let told = report.warnings.iter().filter(|warning| warning.contains("no text subtitles")).count();
+            assert_eq!(told, 2, "{:?}", report.warnings);
+            continue;
+        }
+        let tags = facts(&output, "stream_tags=language");
+        let wanted = ["fre", "ger"];
+        assert!(wanted.iter().all(|tag| tags.iter().any(|found| found == tag)), "{container}: {tags:?}");
+        let forced = facts(&output, "stream_disposition=forced");
+        assert_eq!(forced.iter().any(|line| line == "1"), container != Container::Webm, "{container}: {forced:?}");
+    }
+}
+
+/// Times and words without the tags of styles, which players of each format add to.
+fn plain(srt: &str) -> String {
+    let mut text = String::new();
+    let mut inside = false;
+    for letter in srt.replace("-->", "to").replace('\r', "").chars() {
+        match letter {
+            '<' => inside = true,
+            '>' => inside = false,
+            _ if !inside => text.push(letter),
+            _ => {}
+        }
+    }
+    text
+}
+
+#[test]
+fn styles_survive_where_the_container_has_them() {
+    let bench = Bench::new();
+    let Some(film) = film(&bench) else { return };
+    for container in [Container::Mp4, Container::Mkv, Container::Webm] {
+        let (_, output) = run(&bench, &film, container, None);
+        for stream in 0..2 {
+            assert!(shown(&output, stream).contains("<i>Bonjour</i>"), "{container}: {}", shown(&output, stream));
+        }
+    }
+}
+
+#[test]
+fn a_cut_ends_the_last_text_and_leaves_out_what_comes_after() {
+    let bench = Bench::new();
+    let Some(film) = film(&bench) else { return };
+    for container in [Container::Mp4, Container::Mkv] {
+        let (report, output) = run(&bench, &film, container, Some(3.0));
+        let text = shown(&output, 0);
+        assert!(text.contains("00:00:02,000 --> 00:00:03,000\nUn") && !text.contains("Deux"), "{container}: {text}");
+        assert!((report.duration_seconds - 3.0).abs() < 0.11, "{container}: {}", report.duration_seconds);
+    }
+}
+
+#[test]
+fn covers_and_fonts_go_along_where_there_is_a_place() {
+    let bench = Bench::new();
+    let Some(film) = film(&bench) else { return };
+    let cover = fs::read(bench.path("cover.jpg")).unwrap();
+    for (container, pictures, files) in
+        [(Container::Mkv, 1, 1), (Container::Mp4, 1, 0), (Container::Webm, 0, 0), (Container::MpegTs, 0, 0)]
+    {
+        let (report, output) = run(&bench, &film, container, None);
+        let covers = facts(&output, "stream_disposition=attached_pic");
+        assert_eq!(covers.iter().filter(|line| *line == "1").count(), pictures, "{container}");
+        let kinds = facts(&output, "stream=codec_type");
+        assert_eq!(kinds.iter().filter(|kind| *kind == "attachment").count(), files, "{container}");
+        let left = report.warnings.iter().filter(|w| w.contains("cover art") || w.contains("an attachment")).count();
+        assert_eq!(left, 2 - pictures - files, "{container}: {:?}", report.warnings);
+        if pictures == 1 {
+            let got = bench.ffmpeg("got.bin", &format!("-i {} -map 0:v:1 -c copy -f image2pipe", output.display()));
+            assert_eq!(fs::read(got.unwrap()).unwrap(), cover, "{container}");
+        }
+    }
+}
