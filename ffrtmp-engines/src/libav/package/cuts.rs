@@ -67,15 +67,6 @@ impl Boundaries {
         self.complete = true;
     }
 
-    /// All of them, after the video is over.
-    pub(super) fn known(&self) -> &[f64] {
-        &self.known
-    }
-
-    pub(super) fn step(&self) -> f64 {
-        self.step
-    }
-
     /// All renditions must have been cut at all boundaries.
     pub(super) fn check(&self, pictures: &Pictures) -> Result<()> {
         match self.known.get(pictures.cuts) {
@@ -171,7 +162,7 @@ mod tests {
 
     /// Boundaries of a video with a key frame every `gop` frames at `rate`.
     fn video(all: &mut Boundaries, rate: f64, gop: usize, seconds: f64) -> Pictures {
-        let mut pictures = Pictures::new(true, all.step());
+        let mut pictures = Pictures::new(true, all.step);
         for frame in 0..(seconds * rate) as usize {
             let time = frame as f64 / rate;
             pictures.place(all, frame % gop == 0, time - 0.08, time, 1.0 / rate).unwrap();
@@ -191,7 +182,7 @@ mod tests {
         ] {
             let mut all = Boundaries::new(step);
             video(&mut all, rate, gop, 5.8);
-            let rounded: Vec<_> = all.known().iter().map(|time| (time * 1e3).round() / 1e3).collect();
+            let rounded: Vec<_> = all.known.iter().map(|time| (time * 1e3).round() / 1e3).collect();
             assert_eq!(rounded, wanted, "{rate} {gop} {step}");
         }
     }
@@ -228,13 +219,13 @@ mod tests {
         let mut all = Boundaries::new(2.0);
         video(&mut all, 24.0, 70, 9.0);
         all.complete();
-        for (cut, boundary) in cuts(&all, 9.0).iter().zip(all.known()) {
+        for (cut, boundary) in cuts(&all, 9.0).iter().zip(&all.known) {
             assert!((cut - boundary).abs() <= 512.5 / 48000.0, "{cut} {boundary}");
         }
-        assert_eq!(cuts(&all, 9.0).len(), all.known().len());
+        assert_eq!(cuts(&all, 9.0).len(), all.known.len());
         // Sound that goes on after the video is cut by time, without a short last piece.
-        assert_eq!(cuts(&all, 13.3).len(), all.known().len() + 2);
-        assert_eq!(cuts(&all, 10.9).len(), all.known().len());
+        assert_eq!(cuts(&all, 13.3).len(), all.known.len() + 2);
+        assert_eq!(cuts(&all, 10.9).len(), all.known.len());
     }
 
     #[test]

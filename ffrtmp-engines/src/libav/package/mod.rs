@@ -59,9 +59,9 @@ use super::fault::failed;
 use super::limit::Limit;
 use super::meter::Meter;
 use super::mux::Lane;
-use super::verify::{self, Expected, ExpectedLane};
 use super::outputs::Sink;
 use super::sys::{AvError, Input, Output, Packet, StreamView, TimeBase};
+use super::verify::{self, Expected, ExpectedLane};
 
 /// Bytes of one track of sound that wait for the video to say where segments begin.
 const MAX_WAITING: usize = 16 << 20;
@@ -316,7 +316,10 @@ impl Sink for Packager {
     fn checks(&self) -> Vec<verify::Output> {
         let streams = self.streams.iter().zip(&self.lanes);
         let tracks = streams.filter_map(|(stream, lane)| Some((stream.track()?, &stream.name, lane)));
-        tracks.filter(|(_, _, lane)| lane.packets > 0).map(|(track, name, lane)| self.check(track, name, lane)).collect()
+        tracks
+            .filter(|(_, _, lane)| lane.packets > 0)
+            .map(|(track, name, lane)| self.check(track, name, lane))
+            .collect()
     }
 }
 

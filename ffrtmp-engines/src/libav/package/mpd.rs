@@ -153,7 +153,8 @@ fn shape(size: (u32, u32), display: (u32, u32)) -> String {
     while small > 0 {
         (large, small) = (small, large % small);
     }
-    if large == 0 { "1:1".to_owned() } else { format!("{}:{}", num / large, den / large) }
+    let ratio = num.checked_div(large).zip(den.checked_div(large));
+    ratio.map_or_else(|| "1:1".to_owned(), |(num, den)| format!("{num}:{den}"))
 }
 
 /// Segments with their times in ticks; equal lengths that follow each other are counted.

@@ -63,7 +63,8 @@ fn settings(manifest: Manifest, segments: Segments) -> Settings {
 /// Packs all streams of the sources, one source after the other.
 fn pack(primary: &Path, settings: Settings, bounds: &MediaBounds, sources: &[PathBuf]) -> Result<Packager> {
     let control = Control::default();
-    let limit = Limit { from: None, seconds: None, bounds: *bounds, control: control.clone(), meter: Arc::new(Meter::new()) };
+    let limit =
+        Limit { from: None, seconds: None, bounds: *bounds, control: control.clone(), meter: Arc::new(Meter::new()) };
     let mut packager = Packager::create(primary, settings, &limit)?;
     let mut lanes = Vec::new();
     let mut inputs = Vec::new();
@@ -395,7 +396,13 @@ fn codecs_and_ranges_are_told() {
     for (name, arguments, (video, audio, range)) in cases {
         let Some(source) = bench.make(name, &arguments) else { return };
         let primary = bench.path(&format!("of-{name}.m3u8"));
-        pack(&primary, settings(Manifest::Both, Segments::Cmaf), &MediaBounds::default(), &[source.clone()]).unwrap();
+        pack(
+            &primary,
+            settings(Manifest::Both, Segments::Cmaf),
+            &MediaBounds::default(),
+            std::slice::from_ref(&source),
+        )
+        .unwrap();
         let master = master(&primary);
         let variant = &master.variants[0];
         let codecs = variant.codecs.as_deref().unwrap();
@@ -427,7 +434,8 @@ fn streams_that_begin_late_stay_late() {
         let Some(source) = bench.make(name, &arguments) else { return };
         for segments in [Segments::Cmaf, Segments::MpegTs] {
             let primary = bench.path(&format!("{name}-{segments}.m3u8"));
-            pack(&primary, settings(Manifest::Hls, segments), &MediaBounds::default(), &[source.clone()]).unwrap();
+            pack(&primary, settings(Manifest::Hls, segments), &MediaBounds::default(), std::slice::from_ref(&source))
+                .unwrap();
             let (seen, heard) = (frames(&primary, "v:0")[0], frames(&primary, "a:0")[0]);
             assert!((heard - seen - delay).abs() < 1024.0 / 48000.0 + 0.003, "{name} {segments}: {seen} {heard}");
         }
@@ -441,7 +449,7 @@ fn sound_alone_is_a_package() {
                  -metadata:s:a:0 language=eng -metadata:s:a:1 language=../../x -b:a 64k";
     let Some(source) = bench.make("in.mkv", sound) else { return };
     let primary = bench.path("radio.m3u8");
-    pack(&primary, settings(Manifest::Both, Segments::Cmaf), &MediaBounds::default(), &[source.clone()]).unwrap();
+    pack(&primary, settings(Manifest::Both, Segments::Cmaf), &MediaBounds::default(), &[source]).unwrap();
     let master = master(&primary);
     assert_eq!(master.variants.len(), 1);
     assert_eq!(master.variants[0].codecs.as_deref(), Some("mp4a.40.2"));

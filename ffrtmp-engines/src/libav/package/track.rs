@@ -9,7 +9,7 @@ use ffrtmp_core::error::{Code, Error, Result};
 use super::folder::{Folder, Ledger, Piece};
 use super::{Segments, boxes, codecs};
 use crate::libav::fault::failed;
-use crate::libav::sys::{AvError, Encoder, Guard, Output, Packet, StreamShape, StreamView, TimeBase};
+use crate::libav::sys::{AvError, Guard, Output, Packet, StreamShape, StreamView, TimeBase};
 
 /// Bytes of a fragment after which it is written, also without a key frame.
 const MAX_FRAGMENT: usize = 8 << 20;
