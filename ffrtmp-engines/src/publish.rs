@@ -1,7 +1,10 @@
 //! Outputs appear whole or not at all.
 //!
 //! An attempt writes to a hidden name beside the target; [`Staged::commit`] makes it durable and
-//! renames it. What the name says about the format does not matter here: the plan decides.
+//! renames it. What the name says about the format does not matter here: the plan decides. An output
+//! of several files is a [`StagedPackage`].
+
+mod package;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
@@ -10,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use ffrtmp_core::error::{Code, Error, Result};
 use tempfile::{Builder, TempPath};
+
+pub use package::StagedPackage;
 
 /// Longest piece of the target's name in the hidden one, in bytes; file systems stop at 255.
 const MAX_NAME: usize = 128;
@@ -29,6 +34,17 @@ pub struct Published {
     pub path: PathBuf,
     /// Its size in bytes.
     pub size_bytes: u64,
+    /// What was published beside it.
+    pub others: Vec<PublishedFile>,
+}
+
+/// A file that came with an output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishedFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub size_bytes: u64,
 }
 
 impl Staged {
@@ -39,15 +55,7 @@ impl Staged {
     /// `output_directory_missing`; `output_not_writable` for a target that is a directory, a device,
     /// a FIFO or a symbolic link to one, or in a directory without write permission; `disk_full`.
     pub fn new(target: &Path) -> Result<Self> {
-        let Some(name) = target.file_name() else {
-            return Err(not_writable(target, "names no file"));
-        };
-        let directory = match target.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-            _ => PathBuf::from("."),
-        };
-        check_directory(&directory)?;
-        check_target(target)?;
+        let (directory, name) = place_of(target)?;
         let temporary = Builder::new()
             .prefix(&hidden_prefix(name))
             .suffix(".part")
@@ -78,8 +86,22 @@ impl Staged {
         check_target(&target)?;
         temporary.persist(&target).map_err(|error| refused(&target, error.error))?;
         File::open(&directory).and_then(|directory| directory.sync_all()).map_err(|error| refused(&target, error))?;
-        Ok(Published { path: target, size_bytes })
+        Ok(Published { path: target, size_bytes, others: Vec::new() })
     }
+}
+
+/// Directory and name of a target that may be written.
+fn place_of(target: &Path) -> Result<(PathBuf, &OsStr)> {
+    let Some(name) = target.file_name() else {
+        return Err(not_writable(target, "names no file"));
+    };
+    let directory = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    check_directory(&directory)?;
+    check_target(target)?;
+    Ok((directory, name))
 }
 
 /// `.NAME.` of the target, cut to a length that every file system takes.
@@ -166,7 +188,7 @@ mod tests {
         fs::write(staged.path(), "new and longer").unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"old");
         let published = staged.commit().unwrap();
-        assert_eq!(published, Published { path: target.clone(), size_bytes: 14 });
+        assert_eq!(published, Published { path: target.clone(), size_bytes: 14, others: Vec::new() });
         assert_eq!(fs::read(&target).unwrap(), b"new and longer");
         assert_eq!(names(directory.path()), ["clip.mp4"]);
     }

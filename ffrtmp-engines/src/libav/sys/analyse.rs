@@ -52,7 +52,8 @@ enum Gap {
     Codec,
     /// Pictures without rate: only packets tell.
     Rate,
-    /// Pictures whose decoding times are not stored and depend on how they are reordered.
+    /// Pictures whose decoding times are not stored, or whose headers say too little about how they
+    /// are reordered or hidden.
     Order,
     /// A still picture, in a codec that nobody tells the size of.
     Cover,
@@ -209,7 +210,10 @@ impl StreamView<'_> {
         if !PLAUSIBLE_RATES.contains(&(f64::from(num) / f64::from(den))) {
             return Some(Gap::Rate);
         }
-        let keeps_order = matches!(self.codec().as_str(), "vp8" | "vp9" | "av1");
-        (!stores_decoding_times && !keeps_order).then_some(Gap::Order)
+        match self.codec().as_str() {
+            "mpeg1video" | "mpeg2video" => Some(Gap::Order),
+            "vp9" | "av1" => None,
+            _ => (!stores_decoding_times).then_some(Gap::Order),
+        }
     }
 }

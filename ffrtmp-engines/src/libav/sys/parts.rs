@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn bytes_are_hashed_once_in_whatever_order_they_are_read() {
-        let bytes: Vec<u8> = (0..700_000_u32).map(|n| (n * n >> 7) as u8).collect();
+        let bytes: Vec<u8> = (0..700_000_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
         let directory = tempfile::tempdir().unwrap();
         let open = |name: &str, bytes: &[u8]| {
             let path = directory.path().join(name);

@@ -37,14 +37,37 @@ impl Preview {
     /// What the first packet tells about a stream.
     pub(super) fn of(stream: StreamView<'_>, packet: &Packet, max_pixels: u64) -> Result<Self, AvError> {
         let mut preview = Self::open(stream, max_pixels)?;
-        if tells_without_pictures(stream.parameters().codec_id) {
+        if stream.parameters().codec_id == ffi::AVCodecID::AV_CODEC_ID_H264 {
             preview.parse(packet);
-            preview.0.get_mut().skip_frame = ffi::AVDiscard::AVDISCARD_ALL;
+            preview.peek(packet);
         }
         if !preview.is_complete() || preview.learns_from_sound() {
             preview.decode(&[packet])?;
         }
         Ok(preview)
+    }
+
+    /// Shows an H.264 decoder the head of the first slice: it says everything then, and making the
+    /// picture is most of the work.
+    fn peek(&mut self, packet: &Packet) {
+        let Some(head) = head_of_slice(self.extradata(), packet.data()) else { return };
+        let context = self.0.get_mut();
+        let (level, concealment) = (context.log_level_offset, context.error_concealment);
+        // That the picture ends early is no news.
+        context.log_level_offset = QUIET;
+        context.error_concealment = 0;
+        // What comes of it is looked at afterwards.
+        let _ = holding(&head).and_then(|cut| self.decode(&[&cut]));
+        let context = self.0.get_mut();
+        context.log_level_offset = level;
+        context.error_concealment = concealment;
+    }
+
+    fn extradata(&self) -> &[u8] {
+        let context = self.0.get();
+        let size = usize::try_from(context.extradata_size).unwrap_or(0);
+        // SAFETY: libav holds that many bytes there, and they live as long as the context.
+        if context.extradata.is_null() { &[] } else { unsafe { std::slice::from_raw_parts(context.extradata, size) } }
     }
 
     /// Whether only sound tells rate and channels: AAC that is doubled, or has joint channels.
@@ -116,7 +139,57 @@ impl Preview {
     }
 }
 
-/// Whether decoders of a codec say everything after the headers, without making a picture.
-fn tells_without_pictures(codec: ffi::AVCodecID) -> bool {
-    matches!(codec, ffi::AVCodecID::AV_CODEC_ID_H264 | ffi::AVCodecID::AV_CODEC_ID_HEVC)
+fn holding(bytes: &[u8]) -> Result<Packet, AvError> {
+    let packet = Packet::new();
+    let size = c_int::try_from(bytes.len()).map_err(|_| AvError::INVALID)?;
+    // SAFETY: the packet is ours and empty; it has that much room, and padding, once it was made.
+    unsafe {
+        check(ffi::av_new_packet(packet.as_ptr(), size))?;
+        ptr::copy_nonoverlapping(bytes.as_ptr(), (*packet.as_ptr()).data, bytes.len());
+    }
+    Ok(packet)
+}
+
+/// Bytes of a slice that hold its header.
+const SLICE_HEAD: usize = 128;
+/// Moves every log line of a decoder beyond what is listened to.
+const QUIET: c_int = 100;
+
+/// The units of an MP4's H.264 packet up to the head of its first slice.
+fn head_of_slice(configuration: &[u8], packet: &[u8]) -> Option<Vec<u8>> {
+    let [1, _, _, _, width, ..] = configuration else { return None };
+    let width = usize::from(width & 3) + 1;
+    let mut rest = packet;
+    loop {
+        let (length, content) = rest.split_at_checked(width)?;
+        let length = length.iter().fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
+        let unit = content.get(..length)?;
+        if matches!(unit.first()? & 31, 1 | 5) {
+            let kept = length.min(SLICE_HEAD);
+            let before = packet.len() - rest.len();
+            let announced = &(kept as u64).to_be_bytes()[8 - width..];
+            return Some([&packet[..before], announced, &unit[..kept]].concat());
+        }
+        rest = &content[length..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_is_cut_behind_the_head_of_its_first_slice() {
+        let configuration = [1, 77, 0, 30, 0xff];
+        let unit = |kind: u8, length: usize| {
+            [(length as u32).to_be_bytes().as_slice(), &[kind], &vec![9; length - 1]].concat()
+        };
+        let packet = [unit(6, 40), unit(0x65, 5000), unit(0x65, 5000)].concat();
+        assert_eq!(head_of_slice(&configuration, &packet), Some([unit(6, 40), unit(0x65, SLICE_HEAD)].concat()));
+        assert_eq!(head_of_slice(&configuration, &unit(0x41, 20)), Some(unit(0x41, 20)));
+        for broken in [&packet[..30], &[], &unit(6, 40), &[255; 60]] {
+            assert_eq!(head_of_slice(&configuration, broken), None);
+        }
+        assert_eq!(head_of_slice(&[0, 0, 0, 1, 0x67], &packet), None);
+    }
 }
