@@ -149,7 +149,9 @@ impl Attempt<'_> {
         }
         let checks: Vec<verify::Output> = written.iter().flat_map(|sink| sink.checks.clone()).collect();
         let verified = verify::check_all(&checks, &self.limit.bounds, &self.limit.control, &mut notes)?;
-        report::describe(self.plan, &written, &verified, &[], made, notes, &self.limit).map(Ok)
+        let mut report = report::describe(self.plan, &written, &verified, &[], made, notes, &self.limit)?;
+        report.chunking = division.map(Division::report);
+        Ok(Ok(report))
     }
 
     /// A file per rendition, or a package.
