@@ -3,7 +3,8 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `mod.rs` | the tap: sees the pictures of a rendition go by and knows which are wanted |
+//! | `mod.rs` | which rendition each still is taken from |
+//! | `tap.rs` | sees the pictures of a rendition go by and knows which are wanted |
 //! | `poster.rs`, `thumbnails.rs`, `sprite.rs` | when each kind wants a picture, and what it makes of it |
 //! | `print.rs` | from a frame to a JPEG |
 //! | `files.rs` | names next to the primary output, and the bytes they may take |
@@ -16,6 +17,7 @@ mod files;
 mod poster;
 mod print;
 mod sprite;
+mod tap;
 mod thumbnails;
 
 #[cfg(test)]
@@ -24,64 +26,64 @@ mod tests;
 use std::path::Path;
 
 use ffrtmp_core::encoding::Stills;
-use ffrtmp_core::engine::Control;
 use ffrtmp_core::error::{Code, Error, Result};
+use ffrtmp_core::plan::VideoEncode;
 use ffrtmp_core::units::Ratio;
 
 use super::limit::Limit;
 use super::sys::Frame;
 pub(super) use files::Made;
 use files::{Allowance, Files};
-use poster::Poster;
-use sprite::Sprite;
-use thumbnails::Thumbnails;
+use tap::Tap;
 
-/// Containers round times to milliseconds: a picture that comes this much late counts as shown.
-const ROUNDING: f64 = 0.000_5;
+/// Takes stills out of the pictures of all renditions.
+#[derive(Default)]
+pub(super) struct Taps(Vec<(Place, Tap)>);
 
-/// Takes stills out of the pictures of one rendition.
-pub(super) struct StillsTap {
-    poster: Option<Poster>,
-    thumbnails: Option<Thumbnails>,
-    sprite: Option<Sprite>,
-    /// Pictures from this time on are not part of the output.
-    cut: f64,
-    /// The latest picture: it is shown until the next one comes.
-    shown: Option<Shown>,
-    files: Files,
-    control: Control,
-}
-
-/// A picture and when its showing began.
-struct Shown {
-    frame: Frame,
-    seconds: f64,
+/// Where a tap is.
+struct Place {
+    rendition: usize,
     aspect: Ratio,
 }
 
-impl StillsTap {
-    /// Taps for renditions with these display widths, the largest first: each still is taken from
-    /// the smallest rendition that need not be enlarged for it. The poster is as large as the
-    /// largest. Gives the number of the rendition with each tap.
+impl Taps {
+    /// Each still is taken from the smallest rendition that need not be enlarged for it; the poster
+    /// is as large as the largest. `renditions` begin with that one. Nothing is written for a plan
+    /// that wants no stills.
     ///
     /// `expected` is the length of the source in seconds, where it tells one. Thumbnails are as
     /// evenly spread without it, at the cost of more pictures taken than kept.
     ///
     /// # Errors
     /// `invalid_field` for more pictures than a sprite may have.
-    pub(super) fn for_renditions(
+    pub(super) fn new(
         stills: &Stills,
+        renditions: &[VideoEncode],
         expected: Option<f64>,
         primary: &Path,
         limit: &Limit,
-        widths: &[u32],
-    ) -> Result<Vec<(usize, Self)>> {
-        let cheapest = |wanted: u32| widths.iter().rposition(|width| *width >= wanted).unwrap_or(0);
+    ) -> Result<Self> {
+        let shapes: Vec<_> = renditions.iter().map(|plan| (plan.size.width, plan.sample_aspect_ratio)).collect();
+        Self::on(stills, &shapes, expected, primary, limit)
+    }
+
+    /// The same for pictures of these widths in pixels of these shapes.
+    fn on(
+        stills: &Stills,
+        shapes: &[(u32, Ratio)],
+        expected: Option<f64>,
+        primary: &Path,
+        limit: &Limit,
+    ) -> Result<Self> {
+        let cheapest = |wanted: u32| {
+            let has_width = |(width, aspect): &(u32, Ratio)| square(*width, *aspect) >= wanted;
+            shapes.iter().rposition(has_width).unwrap_or(0)
+        };
         let thumbnails = cheapest(thumbnails::width(stills.thumbnail_width));
         let sprite = cheapest(sprite::width(stills.sprite_width));
         let allowance = Allowance::new(limit.bounds.max_output_bytes);
         let mut taps = Vec::new();
-        for rendition in 0..widths.len() {
+        for (rendition, (_, aspect)) in shapes.iter().enumerate() {
             let part = Stills {
                 poster: stills.poster.filter(|_| rendition == 0),
                 thumbnails: stills.thumbnails.filter(|_| rendition == thumbnails),
@@ -90,120 +92,44 @@ impl StillsTap {
             };
             if !part.is_empty() {
                 let files = Files::beside(primary, allowance.clone());
-                taps.push((rendition, Self::new(&part, expected, files, limit)?));
+                let tap = Tap::new(&part, expected, files, limit)?;
+                taps.push((Place { rendition, aspect: *aspect }, tap));
             }
         }
-        Ok(taps)
+        Ok(Self(taps))
     }
 
-    fn new(stills: &Stills, expected: Option<f64>, files: Files, limit: &Limit) -> Result<Self> {
-        let cut = limit.seconds.unwrap_or(f64::INFINITY);
-        let expected = expected.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
-        let expected = expected.map(|seconds| seconds.min(cut));
-        let sprite = stills.sprite_interval.map(|interval| Sprite::new(stills, interval, expected));
-        Ok(Self {
-            poster: stills.poster.map(Poster::at),
-            thumbnails: stills.thumbnails.map(|count| Thumbnails::new(count, stills.thumbnail_width, expected)),
-            sprite: sprite.transpose()?,
-            shown: None,
-            cut,
-            files,
-            control: limit.control.clone(),
-        })
-    }
-
-    /// Whether there is anything left to take.
-    pub(super) fn wants(&self) -> bool {
-        self.dues().into_iter().any(|due| due.is_some())
-    }
-
-    /// Sees the next picture, which is in memory, with its time in the output and the shape of its
-    /// pixels. Pictures come in the order in which they are shown; one that does not is left out, and
-    /// so is one after the cut.
+    /// Sees the next picture of a rendition, which is in memory, with its time in the output.
+    /// Pictures come in the order in which they are shown; one that does not is left out, and so is
+    /// one after the cut. It costs nothing where nobody wants it.
     ///
     /// # Errors
     /// `disk_full`, `disk_quota_exceeded` and others of writing, where a sheet became full;
     /// `encode_failed`; `canceled`.
-    pub(super) fn take(&mut self, frame: &Frame, seconds: f64, aspect: Ratio) -> Result<()> {
-        if seconds >= self.cut {
-            return Ok(());
+    pub(super) fn see(&mut self, rendition: usize, frame: &Frame, seconds: f64) -> Result<()> {
+        match self.0.iter_mut().find(|(place, _)| place.rendition == rendition) {
+            Some((place, tap)) if tap.wants() => tap.take(frame, seconds, place.aspect),
+            _ => Ok(()),
         }
-        if let Some(shown) = self.shown.take() {
-            if seconds <= shown.seconds {
-                self.shown = Some(shown);
-                return Ok(());
-            }
-            self.serve(&shown, seconds)?;
-        }
-        self.shown = Some(Shown { frame: frame.reference()?, seconds, aspect });
-        Ok(())
     }
 
-    /// Writes what was not written yet. `end` is when the last picture's showing ends, in seconds.
-    /// Without any picture there are no files.
+    /// Writes what was not written yet and says what there is. `end` is when the last picture's
+    /// showing ends, in seconds. Without any picture there are no files. When this is never called,
+    /// or fails, what was written is removed.
     ///
     /// # Errors
-    /// As [`Self::take`].
-    pub(super) fn finish(mut self, end: f64) -> Result<Vec<Made>> {
-        let Some(shown) = self.shown.take() else { return Ok(Vec::new()) };
-        let end = end.min(self.cut).max(shown.seconds + 2.0 * ROUNDING);
-        self.serve(&shown, end)?;
-        if let Some(poster) = self.poster {
-            poster.finish(&shown, &mut self.files)?;
-        }
-        if let Some(thumbnails) = self.thumbnails {
-            thumbnails.finish(&shown, end, &mut self.files)?;
-        }
-        if let Some(sprite) = self.sprite {
-            sprite.finish(end, &mut self.files)?;
-        }
-        Ok(self.files.made())
-    }
-
-    fn dues(&self) -> [Option<f64>; 3] {
-        [
-            self.poster.as_ref().and_then(Poster::due),
-            self.thumbnails.as_ref().map(Thumbnails::due),
-            self.sprite.as_ref().map(Sprite::due),
-        ]
-    }
-
-    /// Gives a picture to all that want one at a time when it is shown, which is before `until`.
-    fn serve(&mut self, shown: &Shown, until: f64) -> Result<()> {
-        let until = until - ROUNDING;
-        if let Some(poster) = self.poster.as_mut().filter(|poster| poster.due().is_some_and(|due| due < until)) {
-            poster.take(shown, &mut self.files)?;
-        }
-        if let Some(thumbnails) = &mut self.thumbnails {
-            while thumbnails.due() < until {
-                thumbnails.take(shown)?;
-            }
-        }
-        if let Some(sprite) = &mut self.sprite {
-            while sprite.due() < until {
-                self.control.checkpoint()?;
-                sprite.take(shown, &mut self.files)?;
-            }
-        }
-        Ok(())
+    /// As [`Self::see`].
+    pub(super) fn finish(self, end: f64) -> Result<Vec<Made>> {
+        let finished = self.0.into_iter().map(|(_, tap)| tap.finish(end)).collect::<Result<Vec<Files>>>()?;
+        Ok(finished.into_iter().flat_map(Files::made).collect())
     }
 }
 
-impl Shown {
-    /// Size with square pixels: the height stays.
-    fn display(&self) -> Size {
-        let (width, height) = (self.frame.width().max(1) as u32, self.frame.height().max(1) as u32);
-        let Ratio { num, den } = self.aspect;
-        let stretch = if num > 0 && den > 0 { f64::from(num) / f64::from(den) } else { 1.0 };
-        Size { width: (f64::from(width) * stretch).round().clamp(1.0, f64::from(MAX_SIDE)) as u32, height }
-    }
-
-    /// Size at a width, never larger than it is.
-    fn fitted(&self, width: u32) -> Size {
-        let Size { width: full, height } = self.display();
-        let width = width.clamp(1, full);
-        Size { width, height: (f64::from(height) * f64::from(width) / f64::from(full)).round().max(1.0) as u32 }
-    }
+/// Width with square pixels.
+fn square(width: u32, aspect: Ratio) -> u32 {
+    let Ratio { num, den } = aspect;
+    let stretch = if num > 0 && den > 0 { f64::from(num) / f64::from(den) } else { 1.0 };
+    (f64::from(width) * stretch).round().clamp(1.0, f64::from(MAX_SIDE)) as u32
 }
 
 /// Pixels across and down.

@@ -3,9 +3,9 @@
 use ffrtmp_core::error::Result;
 use ffrtmp_core::units::Seconds;
 
-use super::Shown;
 use super::files::Files;
 use super::print::Printer;
+use super::tap::Shown;
 
 /// Wants the picture that is shown at its time, or else the last one.
 pub(super) struct Poster {

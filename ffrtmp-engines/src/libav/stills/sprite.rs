@@ -11,7 +11,8 @@ use ffrtmp_core::units::Seconds;
 
 use super::files::Files;
 use super::print::Printer;
-use super::{MAX_SIDE, Shown, Size, invalid};
+use super::tap::Shown;
+use super::{MAX_SIDE, Size, invalid};
 use crate::libav::fault::failed;
 use crate::libav::sys::{AvError, Canvas, Frame};
 

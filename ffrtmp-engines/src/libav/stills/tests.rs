@@ -41,11 +41,11 @@ impl Bench {
     fn take(&self, stills: &Stills, expected: Option<f64>, end: f64, allowance: Option<u64>) -> Result<Vec<Made>> {
         let primary = self.directory.path().join("my movie.mp4");
         let limit = limit(Some(end), allowance);
-        let (_, mut tap) = StillsTap::for_renditions(stills, expected, &primary, &limit, &[1])?.remove(0);
         let (mut input, _) = probe::open(&self.clip, &MediaBounds::default(), &Control::default()).unwrap();
         let stream = input.streams().find(|stream| stream.is_video()).unwrap();
         let (index, base) = (stream.index(), stream.time_base());
         let (num, den) = stream.sample_aspect_ratio().unwrap_or((1, 1));
+        let mut taps = Taps::on(stills, &[(stream.size().0, Ratio { num, den })], expected, &primary, &limit)?;
         let mut decoder = Decoder::open(stream, 1, MediaBounds::default().max_pixels).unwrap();
         let (mut packet, mut frame) = (Packet::new(), Frame::new());
         loop {
@@ -56,12 +56,10 @@ impl Bench {
             decoder.send(more.then_some(&packet)).unwrap();
             while decoder.receive(&mut frame).is_ok() {
                 let seconds = base.seconds(frame.best_effort_pts().unwrap());
-                if tap.wants() {
-                    tap.take(&frame, seconds, Ratio { num, den })?;
-                }
+                taps.see(0, &frame, seconds)?;
             }
             if !more {
-                return tap.finish(1e9);
+                return taps.finish(1e9);
             }
         }
     }
@@ -153,9 +151,9 @@ fn clock(text: &str) -> Option<f64> {
     text.split(':').try_fold(0.0, |sum, part| Some(sum * 60.0 + part.parse::<f64>().ok()?))
 }
 
-/// The right pictures in the right colours, whatever the source's depth, range and matrix.
+/// Whatever the source's depth, range and matrix.
 #[test]
-fn pictures_are_those_of_their_times() {
+fn colours_are_those_of_the_source() {
     let cases = [
         ("plain.mp4", "-pix_fmt yuv420p -c:v libx264 -preset ultrafast -qp 12"),
         (
@@ -168,45 +166,50 @@ fn pictures_are_those_of_their_times() {
         ("rgb.mkv", "-pix_fmt bgr0 -c:v ffv1"),
     ];
     for (name, encode) in cases {
-        let source = "-f lavfi -i testsrc2=size=638x358:rate=25:duration=6";
-        let Some(bench) = Bench::clip(name, &format!("{source} {encode}")) else { return };
-        let stills = Stills {
-            poster: seconds(2.0),
-            thumbnails: Some(3),
-            thumbnail_width: Some(255),
-            sprite_interval: seconds(2.2),
-            sprite_columns: Some(2),
-            ..Stills::default()
-        };
-        let made = bench.take(&stills, Some(6.0), 6.0, None).unwrap();
-        let endings =
-            ["poster", "thumb_01", "thumb_02", "thumb_03", "sprite"].map(|ending| format!("my movie_{ending}.jpg"));
-        assert_eq!(names(&made), [&endings[..], &["my movie_sprite.vtt".to_owned()]].concat());
-        for made in &made {
-            assert_eq!(std::fs::metadata(&made.path).unwrap().len(), made.bytes);
-        }
-        let poster = whole(&bench.path("poster.jpg"), (638, 358));
-        assert_same(&poster, &bench.reference(2.0, (638, 358)), name);
-        for neighbour in [1.96, 2.04] {
-            let other = difference(&poster, &bench.reference(neighbour, (638, 358)));
-            assert!(difference(&poster, &bench.reference(2.0, (638, 358))) < 0.8 * other, "{name}: {neighbour}");
-        }
-        for (ending, time) in [("thumb_01.jpg", 1.0), ("thumb_02.jpg", 3.0), ("thumb_03.jpg", 5.0)] {
-            assert_same(&whole(&bench.path(ending), (255, 143)), &bench.reference(time, (255, 143)), ending);
-        }
-        let cues = cues(&bench.path("sprite.vtt"));
-        assert_eq!(cues.len(), 3);
-        for (index, (start, end, sheet, [x, y, width, height])) in cues.into_iter().enumerate() {
-            assert_eq!(sheet, "my%20movie_sprite.jpg");
-            assert_eq!(start, (index as f64 * 2200.0).round() / 1000.0);
-            assert_eq!(end, (f64::min(index as f64 * 2200.0 + 2200.0, 6000.0)).round() / 1000.0);
-            assert_eq!([x, y, width, height], [index % 2 * 160, index / 2 * 90, 160, 90]);
-            let tile = part(&bench.path("sprite.jpg"), (x, y), (width, height));
-            assert_same(&tile, &bench.reference(start, (160, 90)), &format!("{name}: picture at {start}"));
-        }
-        let free = part(&bench.path("sprite.jpg"), (160, 90), (160, 90));
-        assert!(means(&free).into_iter().all(|mean| mean < 3.0), "{name}: {:?}", means(&free));
+        let Some(bench) = Bench::clip(name, &format!("{MOVING} {encode}")) else { return };
+        let stills = Stills { poster: seconds(2.0), ..Stills::default() };
+        bench.take(&stills, Some(6.0), 6.0, None).unwrap();
+        assert_same(&whole(&bench.path("poster.jpg"), (638, 358)), &bench.reference(2.0, (638, 358)), name);
     }
+}
+
+/// A test picture in which much moves.
+const MOVING: &str = "-f lavfi -i testsrc2=size=638x358:rate=25:duration=6";
+
+/// Every kind at once, frame by frame.
+#[test]
+fn pictures_are_those_of_their_times() {
+    let encode = "-pix_fmt yuv420p -c:v libx264 -preset ultrafast -qp 12";
+    let Some(bench) = Bench::clip("moving.mp4", &format!("{MOVING} {encode}")) else { return };
+    let stills = Stills {
+        poster: seconds(2.0),
+        thumbnails: Some(3),
+        thumbnail_width: Some(255),
+        sprite_interval: seconds(2.2),
+        sprite_columns: Some(2),
+        ..Stills::default()
+    };
+    let made = bench.take(&stills, Some(6.0), 6.0, None).unwrap();
+    let endings = ["poster.jpg", "thumb_01.jpg", "thumb_02.jpg", "thumb_03.jpg", "sprite.jpg", "sprite.vtt"];
+    assert_eq!(names(&made), endings.map(|ending| format!("my movie_{ending}")));
+    for made in &made {
+        assert_eq!(std::fs::metadata(&made.path).unwrap().len(), made.bytes);
+    }
+    let poster = whole(&bench.path("poster.jpg"), (638, 358));
+    let [before, right, after] = [1.96, 2.0, 2.04].map(|time| difference(&poster, &bench.reference(time, (638, 358))));
+    assert!(right < 0.8 * before.min(after), "{right} off, the neighbours {before} and {after}");
+    for (ending, time) in [("thumb_01.jpg", 1.0), ("thumb_02.jpg", 3.0), ("thumb_03.jpg", 5.0)] {
+        assert_same(&whole(&bench.path(ending), (255, 143)), &bench.reference(time, (255, 143)), ending);
+    }
+    let sprite = "my%20movie_sprite.jpg".to_owned();
+    let parts = [(0.0, 2.2, [0, 0, 160, 90]), (2.2, 4.4, [160, 0, 160, 90]), (4.4, 6.0, [0, 90, 160, 90])];
+    assert_eq!(cues(&bench.path("sprite.vtt")), parts.map(|(start, end, part)| (start, end, sprite.clone(), part)));
+    for (start, _, [x, y, width, height]) in parts {
+        let tile = part(&bench.path("sprite.jpg"), (x, y), (width, height));
+        assert_same(&tile, &bench.reference(start, (width, height)), &format!("picture at {start}"));
+    }
+    let free = part(&bench.path("sprite.jpg"), (160, 90), (160, 90));
+    assert!(means(&free).into_iter().all(|mean| mean < 3.0), "{:?}", means(&free));
 }
 
 /// A clip of 64×48 pixels at ten a second, in which a picture's number is its brightness.
@@ -318,10 +321,13 @@ fn what_is_too_much_is_refused_and_leaves_nothing() {
 fn stills_come_from_the_smallest_rendition_that_has_their_width() {
     let stills =
         Stills { poster: seconds(1.0), thumbnails: Some(3), sprite_interval: seconds(1.0), ..Stills::default() };
+    let on = |stills: &Stills, widths: &[u32]| {
+        let shapes: Vec<_> = widths.iter().map(|width| (*width, Ratio { num: 1, den: 1 })).collect();
+        Taps::on(stills, &shapes, None, Path::new("a.mp4"), &limit(None, None)).unwrap()
+    };
     let taps = |stills: &Stills, widths: &[u32]| {
-        let taps = StillsTap::for_renditions(stills, None, Path::new("a.mp4"), &limit(None, None), widths).unwrap();
-        let kinds = |tap: &StillsTap| (tap.poster.is_some(), tap.thumbnails.is_some(), tap.sprite.is_some());
-        taps.iter().map(|(rendition, tap)| (*rendition, kinds(tap))).collect::<Vec<_>>()
+        let taps = on(stills, widths).0;
+        taps.iter().map(|(place, tap)| (place.rendition, tap.kinds())).collect::<Vec<_>>()
     };
     assert_eq!(taps(&stills, &[1920]), [(0, (true, true, true))]);
     assert_eq!(
@@ -330,7 +336,12 @@ fn stills_come_from_the_smallest_rendition_that_has_their_width() {
     );
     assert_eq!(taps(&stills, &[100, 50]), [(0, (true, true, true))]);
     assert_eq!(taps(&Stills::default(), &[1920]), []);
-    let (_, untouched) =
-        StillsTap::for_renditions(&stills, None, Path::new("a.mp4"), &limit(None, None), &[64]).unwrap().remove(0);
-    assert_eq!(untouched.finish(0.0).unwrap(), []);
+    assert_eq!(on(&stills, &[64]).finish(0.0).unwrap(), [], "no picture, no files");
+}
+
+impl Tap {
+    fn kinds(&self) -> (bool, bool, bool) {
+        let [poster, thumbnails, sprite] = self.dues();
+        (poster.is_some(), thumbnails.is_some(), sprite.is_some())
+    }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use ffrtmp_core::error::Result;
 
+use super::Size;
 use super::files::Files;
 use super::print::Printer;
-use super::{Shown, Size};
+use super::tap::Shown;
 
 /// Where nobody asks for another one.
 const WIDTH: u32 = 320;
