@@ -166,8 +166,9 @@ impl Sink for Muxer {
 const fn settings(container: Container) -> &'static [(&'static str, &'static str)] {
     match container {
         Container::Mp4 => &[("movflags", "+faststart"), ("strict", "experimental")],
+        // Not `cmaf`: it makes offsets negative, and FFmpeg then shows fragments a frame late.
         Container::Fmp4 => &[
-            ("movflags", "+frag_keyframe+empty_moov+default_base_moof+cmaf+global_sidx+delay_moov"),
+            ("movflags", "+frag_keyframe+empty_moov+default_base_moof+global_sidx+delay_moov"),
             ("strict", "experimental"),
         ],
         _ => &[("strict", "experimental")],

@@ -37,8 +37,8 @@ pub(super) fn of_elementary(codec: &str, headers: &[u8], packet: &[u8]) -> Optio
     match codec {
         "h264" if is_record => avc("avc1", headers.get(1..4)?),
         "h264" => units.find(|unit| unit[0] & 0x1f == 7).and_then(|unit| avc("avc1", unit.get(1..4)?)),
-        "hevc" if is_record => hevc("hvc1", headers.get(1..13)?),
-        "hevc" => {
+        "hevc" | "h265" if is_record => hevc("hvc1", headers.get(1..13)?),
+        "hevc" | "h265" => {
             let unit = units.find(|unit| unit[0] >> 1 & 0x3f == 33)?;
             // After two bytes of header and one of its own: the profile, tier and level.
             hevc("hvc1", &unescaped(unit.get(3..)?, 12))

@@ -109,8 +109,8 @@ impl Segments {
     /// Whether players know what to do with a codec in such segments. The muxers take more.
     fn carry(self, codec: &str) -> bool {
         const CMAF: &[&str] =
-            &["h264", "hevc", "vp9", "av1", "aac", "mp3", "opus", "flac", "alac", "ac3", "eac3", "webvtt"];
-        const TRANSPORT: &[&str] = &["h264", "hevc", "aac", "mp3", "ac3", "eac3", "webvtt"];
+            &["h264", "h265", "hevc", "vp9", "av1", "aac", "mp3", "opus", "flac", "alac", "ac3", "eac3", "webvtt"];
+        const TRANSPORT: &[&str] = &["h264", "h265", "hevc", "aac", "mp3", "ac3", "eac3", "webvtt"];
         match self {
             Self::Cmaf => CMAF.contains(&codec),
             Self::MpegTs => TRANSPORT.contains(&codec),

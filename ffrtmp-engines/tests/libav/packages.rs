@@ -1,0 +1,179 @@
+//! Packages for adaptive streaming, as jobs ask for them: read by independent parsers of playlists
+//! and manifests, and decoded from end to end by ffprobe.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ffrtmp_core::engine::{Control, Engine, MediaBounds, Source, Task, Unobserved};
+use ffrtmp_core::error::{Code, Result};
+use ffrtmp_core::job::JobReport;
+use ffrtmp_core::media::Container;
+use ffrtmp_core::plan::OutputRequest;
+use m3u8_rs::{MasterPlaylist, MediaPlaylist};
+use serde_json::json;
+
+use crate::workbench::{Bench, ENGINE, frames, media};
+
+/// Priming and the grid of AAC packets at 44.1 kHz, in seconds.
+const AUDIO_FRAME: f64 = 1024.0 / 44100.0;
+
+fn ask(source: &Path, output: &Path, wishes: serde_json::Value, control: &Control) -> Result<JobReport> {
+    let request = OutputRequest {
+        parameters: serde_json::from_value(wishes).unwrap(),
+        container: Container::from_path(&output.to_string_lossy()),
+        ..OutputRequest::default()
+    };
+    let source = Source::File(source.to_owned());
+    let task = Task { source, output: output.to_owned(), request, bounds: MediaBounds::default() };
+    ENGINE.run(&task, control, &Unobserved)
+}
+
+fn package(source: &Path, output: &Path, wishes: serde_json::Value) -> JobReport {
+    fs::create_dir_all(output.parent().unwrap()).unwrap();
+    let report = ask(source, output, wishes, &Control::default());
+    report.unwrap_or_else(|error| panic!("{}: {error}", output.display()))
+}
+
+fn master(path: &Path) -> MasterPlaylist {
+    m3u8_rs::parse_master_playlist_res(&fs::read(path).unwrap()).unwrap()
+}
+
+fn playlist(path: &Path) -> MediaPlaylist {
+    m3u8_rs::parse_media_playlist_res(&fs::read(path).unwrap()).unwrap()
+}
+
+/// Files below a directory, as paths from there.
+fn files(directory: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![directory.to_owned()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                found.insert(path.strip_prefix(directory).unwrap().to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// What is reached from a multivariant playlist, as paths from its directory.
+fn referred(primary: &Path) -> BTreeSet<PathBuf> {
+    let master = master(primary);
+    let root = primary.parent().unwrap();
+    let lists = master.variants.iter().map(|each| each.uri.clone());
+    let lists = lists.chain(master.alternatives.iter().filter_map(|each| each.uri.clone()));
+    let mut found: BTreeSet<PathBuf> = [PathBuf::from(primary.file_name().unwrap())].into();
+    for uri in lists {
+        let path = root.join(&uri);
+        let list = playlist(&path);
+        let maps = list.segments.iter().filter_map(|segment| Some(segment.map.as_ref()?.uri.clone()));
+        let beside = list.segments.iter().map(|segment| segment.uri.clone()).chain(maps);
+        found.extend(beside.map(|name| Path::new(&uri).with_file_name(name)));
+        found.insert(PathBuf::from(uri));
+    }
+    found
+}
+
+/// First presentation of pictures and of sound, and the numbers of frames.
+fn presented(path: &Path) -> Option<([f64; 2], [usize; 2])> {
+    let (seen, heard) = (frames(path, "v:0")?, frames(path, "a:0")?);
+    Some(([seen[0], heard[0]], [seen.len(), heard.len()]))
+}
+
+#[test]
+fn packages_are_presented_as_their_source() {
+    let bench = Bench::new();
+    let Some(clip) = media("bbb720.mp4") else { return };
+    let Some(([seen, heard], [pictures, sounds])) = presented(&clip) else { return };
+    for (name, kind, codec, sound) in [
+        ("fmp4/film.m3u8", "fmp4", "h264", "aac"),
+        ("ts/film.m3u8", "ts", "h264", "aac"),
+        ("dash/film.mpd", "fmp4", "h264", "aac"),
+        ("hevc/film.m3u8", "fmp4", "h265", "opus"),
+        ("hevc-ts/film.m3u8", "ts", "h265", "aac"),
+        ("vp9/film.mpd", "fmp4", "vp9", "opus"),
+        ("copy/film.m3u8", "fmp4", "copy", "copy"),
+        ("copy-ts/film.m3u8", "ts", "copy", "copy"),
+    ] {
+        let output = bench.path(name);
+        let mut wishes = json!({"codec": codec, "audio_codec": sound, "segment_duration": 2, "segment_type": kind});
+        if codec != "copy" {
+            wishes["resolution"] = json!("320x180");
+        }
+        let report = package(&clip, &output, wishes);
+        let ([our_seen, our_heard], [our_pictures, our_sounds]) = presented(&output).unwrap();
+        assert_eq!(our_pictures, pictures, "{name}");
+        assert_eq!(report.frames as usize, pictures, "{name}");
+        let offset = (our_heard - our_seen) - (heard - seen);
+        assert!(offset.abs() <= AUDIO_FRAME, "{name}: {our_seen} {our_heard}");
+        // Opus packets have 20 ms and AAC's 21.3.
+        let ratio = if sound == "opus" { 1024.0 / 960.0 } else { 1.0 };
+        assert!((our_sounds as f64 - sounds as f64 * ratio).abs() <= 3.0, "{name}: {our_sounds} {sounds}");
+        let root = output.parent().unwrap();
+        let told: BTreeSet<PathBuf> = report.files.iter().map(|file| PathBuf::from(&file.path)).collect();
+        assert_eq!(told, files(root), "{name}: what is there is what is told");
+        for file in &report.files {
+            assert_eq!(file.size_bytes, fs::metadata(root.join(&file.path)).unwrap().len(), "{name}: {}", file.path);
+        }
+        if name.ends_with("m3u8") {
+            assert_eq!(referred(&output), told, "{name}: what is there is what playlists name");
+        }
+    }
+}
+
+#[test]
+fn ladders_switch_at_every_segment() {
+    let bench = Bench::new();
+    let Some(clip) = media("carphone.mp4") else { return };
+    let output = bench.path("film.m3u8");
+    let wishes = json!({
+        "ladder": [{"resolution": "176x144", "bitrate": "300k"}, {"resolution": "88x72", "bitrate": "80k"}],
+        "preset": "veryfast", "segment_duration": 1, "keyframe_interval": 0.5
+    });
+    let report = package(&clip, &output, wishes);
+    assert_eq!(report.frames, 120);
+    let master = master(&output);
+    let moving: Vec<_> = master.variants.iter().filter(|variant| !variant.is_i_frame).collect();
+    assert_eq!(moving.len(), 2);
+    let mut starts = BTreeSet::new();
+    for variant in moving {
+        assert_eq!(variant.frame_rate, Some(29.97));
+        assert!(variant.codecs.as_deref().is_some_and(|codecs| codecs.starts_with("avc1.") && !codecs.contains(',')));
+        let list = playlist(&bench.path(&variant.uri));
+        let lengths: Vec<f64> = list.segments.iter().map(|segment| f64::from(segment.duration)).collect();
+        // The first frame from each second on, 30 frames of 1001/30000 s apart.
+        assert_eq!(lengths.len(), 4, "{lengths:?}");
+        for length in &lengths[..3] {
+            assert!((length - 1.001).abs() < 1e-4, "{lengths:?}");
+        }
+        assert!((lengths.iter().sum::<f64>() - 4.004).abs() < 1e-3, "{lengths:?}");
+        starts.insert(lengths.iter().map(|length| format!("{length:.4}")).collect::<Vec<_>>());
+        // What is measured is what was written.
+        let folder = bench.path(&variant.uri);
+        let sizes =
+            list.segments.iter().map(|segment| fs::metadata(folder.with_file_name(&segment.uri)).unwrap().len());
+        let rates: Vec<f64> = sizes.zip(&lengths).map(|(bytes, seconds)| bytes as f64 * 8.0 / seconds).collect();
+        let peak = rates.iter().copied().fold(0.0, f64::max);
+        assert!((variant.bandwidth as f64 / peak - 1.0).abs() < 0.01, "{} {rates:?}", variant.bandwidth);
+    }
+    assert_eq!(starts.len(), 1, "renditions have the same segments");
+    let keys = master.variants.iter().filter(|variant| variant.is_i_frame);
+    for variant in keys {
+        assert_eq!(playlist(&bench.path(&variant.uri)).segments.len(), 8, "two key frames a second");
+    }
+}
+
+#[test]
+fn a_canceled_package_leaves_nothing() {
+    let bench = Bench::new();
+    let Some(clip) = media("bbb720.mp4") else { return };
+    let control = Control::default();
+    control.cancel();
+    let error = ask(&clip, &bench.path("film.m3u8"), json!({"segment_duration": 2}), &control).unwrap_err();
+    assert_eq!(error.code(), Code::Canceled);
+    assert!(bench.is_empty());
+}
