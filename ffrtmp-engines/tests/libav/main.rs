@@ -10,6 +10,7 @@ mod control;
 mod copying;
 mod hostile;
 mod ladders;
+mod packages;
 mod shapes;
 mod subtitles;
 mod timing;
