@@ -28,6 +28,13 @@ impl<'a> Notes<'a> {
         self.warnings.push(text);
     }
 
+    /// Warns of what may hold for several renditions.
+    pub(super) fn warn_once(&mut self, text: String) {
+        if !self.warnings.contains(&text) {
+            self.warn(text);
+        }
+    }
+
     /// Hands the libraries' own lines to the log.
     pub(super) fn relay(&mut self) {
         for line in Collector::take() {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ffrtmp_core::error::Result;
 use ffrtmp_core::plan::VideoEncode;
 
+use super::hdr::HdrMetadata;
 use super::mux::Lane;
 use super::rungs::Place;
 use super::stage::Delivery;
@@ -210,10 +211,14 @@ impl Place for Outputs {
         plan: &VideoEncode,
         base: TimeBase,
         rate: (i32, i32),
+        hdr: &HdrMetadata,
     ) -> Result<Delivery> {
         let lane = Lane::video(plan.codec.as_str(), (plan.size.width, plan.size.height));
-        let route =
-            self.add(Audience::Rendition(rendition), &lane, &mut |output| output.add_encoded(encoder, base, Some(rate)))?;
+        let route = self.add(Audience::Rendition(rendition), &lane, &mut |output| {
+            let index = output.add_encoded(encoder, base, Some(rate))?;
+            output.set_hdr(index, hdr)?;
+            Ok(index)
+        })?;
         self.lock().pictures.push(route);
         let outputs = self.clone();
         Ok(Box::new(move |packet, base| outputs.write(route, packet, base)))

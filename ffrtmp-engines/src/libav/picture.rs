@@ -5,13 +5,12 @@
 //! rendition is scaled from the one above it, so that each scale reads few pixels. All renditions
 //! have the same colours: what they are is decided here, in [`color`].
 //!
-//! Pushing frames through the graphs is `video.rs`; the notation of the graphs is in [`filters`],
-//! scene cuts in [`cuts`], what only the first decoded picture tells in [`peek`].
+//! Pushing frames through the graphs is `rungs.rs`; the notation of the graphs is in [`filters`],
+//! scene cuts in [`cuts`].
 
 mod color;
 mod cuts;
 mod filters;
-mod peek;
 
 use ffrtmp_core::units::{FrameRate, Ratio, Resolution};
 
@@ -21,7 +20,6 @@ use super::sys::{Color, Frame, StreamView, TimeBase};
 
 pub(super) use cuts::Cuts;
 pub(super) use filters::Filters;
-pub(super) use peek::{First, first};
 
 /// Frame rate of a source that does not say.
 pub(super) const UNKNOWN_RATE: (i32, i32) = (25, 1);
@@ -48,12 +46,12 @@ pub(super) struct Shape {
     pub(super) pixel_format: String,
 }
 
-/// What comes out for one rendition: pictures in memory for its encoder.
+/// Pictures of one rendition as they lie in memory for its encoder.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Rung {
+pub(super) struct Pixels {
     pub(super) size: Resolution,
     pub(super) aspect: Ratio,
-    pub(super) pixel_format: &'static str,
+    pub(super) format: &'static str,
 }
 
 impl Picture {
@@ -73,22 +71,6 @@ impl Picture {
             interlaced: stream.is_interlaced(),
             hdr: stream.hdr(),
         })
-    }
-
-    /// Takes over what the first picture knows better than the container.
-    #[must_use]
-    pub(super) fn with(mut self, first: &First) -> Self {
-        let tag = |own: i32, of_picture: i32, unknown: i32| if own == unknown { of_picture } else { own };
-        self.color = Color {
-            range: tag(self.color.range, first.color.range, 0),
-            primaries: tag(self.color.primaries, first.color.primaries, Color::UNSPECIFIED),
-            transfer: tag(self.color.transfer, first.color.transfer, Color::UNSPECIFIED),
-            matrix: tag(self.color.matrix, first.color.matrix, Color::UNSPECIFIED),
-        };
-        self.hdr.mastering = self.hdr.mastering.or(first.hdr.mastering);
-        self.hdr.light = self.hdr.light.or(first.hdr.light);
-        self.interlaced |= first.interlaced;
-        self
     }
 }
 

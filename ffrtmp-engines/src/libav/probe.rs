@@ -51,7 +51,7 @@ pub(super) fn open_parts(parts: Parts, view: View, bounds: &MediaBounds, control
             View::Raw => Facts::Header,
         },
     };
-    let input = match Input::open(parts, Guard::new(control.clone()), &limits) {
+    let mut input = match Input::open(parts, Guard::new(control.clone()), &limits) {
         Ok(input) => input,
         Err(error) => {
             control.checkpoint()?;
@@ -60,6 +60,9 @@ pub(super) fn open_parts(parts: Parts, view: View, bounds: &MediaBounds, control
     };
     control.checkpoint()?;
     check_bounds(&input, bounds)?;
+    if view == View::Full {
+        input.find_screens(bounds.max_pixels);
+    }
     Ok(input)
 }
 

@@ -361,8 +361,10 @@ impl Attempt<'_> {
                 notes.warn(format!("{damaged} damaged packets of stream {} were skipped", track.source));
             }
         }
-        if tracks.iter().any(|track| matches!(&track.work, Work::Video(track) if track.mastered)) {
-            notes.warn("HDR10 mastering metadata is not carried over".to_owned());
+        for track in tracks {
+            if let Work::Video(track) = &track.work {
+                track.remarks().into_iter().for_each(|remark| notes.warn(remark));
+            }
         }
         if timeline.jumps() > 0 {
             notes.warn(format!("the clock of the source jumped {} times; the jumps were closed", timeline.jumps()));

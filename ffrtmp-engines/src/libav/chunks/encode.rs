@@ -15,6 +15,7 @@ use super::part::{Header, PartWriter, Sealed};
 use super::plan::{Chunk, ChunkPlan, sources};
 use crate::libav::capabilities::Encoders;
 use crate::libav::fault::failed;
+use crate::libav::hdr::HdrMetadata;
 use crate::libav::limit::Limit;
 use crate::libav::meter::Meter;
 use crate::libav::notes::Notes;
@@ -224,7 +225,15 @@ impl<W: Write + Send + 'static> Place for Collector<W> {
         self.global_header
     }
 
-    fn open(&self, _: usize, encoder: &Encoder, _: &VideoEncode, base: TimeBase, _: (i32, i32)) -> Result<Delivery> {
+    fn open(
+        &self,
+        _: usize,
+        encoder: &Encoder,
+        _: &VideoEncode,
+        base: TimeBase,
+        _: (i32, i32),
+        _: &HdrMetadata,
+    ) -> Result<Delivery> {
         let header = Header {
             index: self.index,
             encoder: encoder.name(),

@@ -9,6 +9,7 @@ use ffrtmp_core::plan::VideoEncode;
 
 use super::part::{Coded, Header};
 use crate::libav::fault::failed;
+use crate::libav::hdr::HdrMetadata;
 use crate::libav::rungs::Place;
 use crate::libav::stage::Delivery;
 use crate::libav::sys::{Encoder, Packet, TimeBase};
@@ -51,8 +52,9 @@ impl Place for Relay<'_> {
         plan: &VideoEncode,
         base: TimeBase,
         rate: (i32, i32),
+        hdr: &HdrMetadata,
     ) -> Result<Delivery> {
-        let delivery = self.place.open(rendition, encoder, plan, base, rate)?;
+        let delivery = self.place.open(rendition, encoder, plan, base, rate, hdr)?;
         let (encoder, header) = (encoder.name(), encoder.header().to_vec());
         *self.opened.borrow_mut() = Some(Opened { delivery, base, encoder, header });
         Ok(Box::new(|_, _| Err(Error::new(Code::Internal, "the pictures are encoded in chunks"))))

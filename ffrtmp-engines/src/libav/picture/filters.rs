@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use ffrtmp_core::encoding::Deinterlace;
+use ffrtmp_core::encoding::{Deinterlace, ToneMap};
 use ffrtmp_core::error::{Code, Error, Result};
-use ffrtmp_core::plan::{PicturePlan, VideoEncode};
+use ffrtmp_core::plan::PicturePlan;
 use ffrtmp_core::units::{FrameRate, Resolution};
 
 use super::super::fault::failed;
@@ -13,7 +13,7 @@ use super::super::sys::{
     Color, Frame, Graph, HardwareDevice, TimeBase, bit_depth, chroma_shift, has_alpha, has_filter,
 };
 use super::color::{self, Tone};
-use super::{Picture, Rung, Shape, UNKNOWN_RATE};
+use super::{Picture, Pixels, Shape, UNKNOWN_RATE};
 
 /// How the source is scaled: libav's own choice.
 const SCALER: &str = "bicubic";
@@ -34,6 +34,7 @@ pub(in super::super) struct Filters {
     first: Option<Color>,
     fields: Fields,
     fps: Option<FrameRate>,
+    tone_map: ToneMap,
     tone: Option<Tone>,
     output: Color,
     /// Length of a generated picture in seconds.
@@ -76,6 +77,7 @@ impl Filters {
             first: None,
             fields,
             fps,
+            tone_map: plan.tone_map,
             tone,
             output,
             generated: None,
@@ -117,8 +119,8 @@ impl Filters {
     }
 
     /// What headers and encoders shall say about the screen, if the output keeps high dynamic range.
-    pub(in super::super) fn hdr(&self) -> Option<HdrMetadata> {
-        Some(self.picture.hdr).filter(|hdr| self.tone.is_none() && !hdr.is_empty())
+    pub(in super::super) fn hdr(&self) -> HdrMetadata {
+        if self.tone.is_some() { HdrMetadata::default() } else { self.picture.hdr }
     }
 
     /// Frames per second of the output, as far as the source says.
@@ -138,12 +140,12 @@ impl Filters {
         self.fps.is_some()
     }
 
-    /// Whether a rendition has 10 bits, where its encoder takes them: as asked, else as the source.
-    pub(in super::super) fn wants_ten_bit(&self, plan: &VideoEncode) -> bool {
-        plan.bit_depth.map_or(self.depth() > 8 && self.tone.is_none(), |bits| bits > 8)
+    /// Bits per component that the output can have without inventing any.
+    pub(in super::super) fn depth(&self) -> i32 {
+        if self.tone.is_some() { 8 } else { self.source_depth() }
     }
 
-    fn depth(&self) -> i32 {
+    fn source_depth(&self) -> i32 {
         bit_depth(&self.picture.shape.pixel_format)
     }
 
@@ -176,7 +178,7 @@ impl Filters {
     ///
     /// # Errors
     /// `encode_failed` where the filters do not fit the pictures.
-    pub(in super::super) fn head(&self, rung: &Rung) -> Result<Graph> {
+    pub(in super::super) fn head(&self, pixels: &Pixels) -> Result<Graph> {
         let mut notation = match self.generated {
             Some(seconds) => self.pattern(seconds),
             None => self.source(),
@@ -188,7 +190,7 @@ impl Filters {
         if fewer {
             notation.push_str(&fps);
         }
-        self.scale(&mut notation, rung);
+        self.scale(&mut notation, pixels);
         for filter in self.picture.orientation.filters() {
             let _ = write!(notation, ",{filter}");
         }
@@ -198,7 +200,7 @@ impl Filters {
         if !fewer {
             notation.push_str(&fps);
         }
-        notation.push_str(&tail(rung));
+        notation.push_str(&tail(pixels));
         self.build(&notation, None)
     }
 
@@ -206,13 +208,13 @@ impl Filters {
     ///
     /// # Errors
     /// `encode_failed` where the filters do not fit the pictures.
-    pub(in super::super) fn below(&self, above: &Rung, base: TimeBase, rung: &Rung) -> Result<Graph> {
+    pub(in super::super) fn below(&self, above: &Pixels, base: TimeBase, pixels: &Pixels) -> Result<Graph> {
         let mut notation = self.buffer(above, base);
         let range = if self.output.is_full() { "pc" } else { "tv" };
-        let Resolution { width, height } = rung.size;
+        let Resolution { width, height } = pixels.size;
         let _ = write!(notation, ",scale={width}:{height}:flags={CASCADE}:in_range={range}:out_range={range}");
         notation.push_str(self.field_scaling());
-        notation.push_str(&tail(rung));
+        notation.push_str(&tail(pixels));
         self.build(&notation, None)
     }
 
@@ -220,8 +222,8 @@ impl Filters {
     ///
     /// # Errors
     /// `encode_failed` where the device does not take them.
-    pub(in super::super) fn upload(&self, rung: &Rung, base: TimeBase, device: &HardwareDevice) -> Result<Graph> {
-        let notation = format!("{},hwupload,buffersink@out", self.buffer(rung, base));
+    pub(in super::super) fn upload(&self, pixels: &Pixels, base: TimeBase, device: &HardwareDevice) -> Result<Graph> {
+        let notation = format!("{},hwupload,buffersink@out", self.buffer(pixels, base));
         self.build(&notation, Some(device))
     }
 
@@ -249,11 +251,11 @@ impl Filters {
         format!("testsrc2=size={width}x{height}:rate={num}/{den}:duration={seconds}")
     }
 
-    fn buffer(&self, rung: &Rung, base: TimeBase) -> String {
-        let Rung { size: Resolution { width, height }, aspect, pixel_format } = rung;
+    fn buffer(&self, pixels: &Pixels, base: TimeBase) -> String {
+        let Pixels { size: Resolution { width, height }, aspect, format } = pixels;
         let (num, den) = self.rate();
         format!(
-            "buffer@in=video_size={width}x{height}:pix_fmt={pixel_format}:time_base={}/{}:pixel_aspect={}/{}\
+            "buffer@in=video_size={width}x{height}:pix_fmt={format}:time_base={}/{}:pixel_aspect={}/{}\
              :frame_rate={num}/{den}{}",
             base.num,
             base.den,
@@ -275,8 +277,8 @@ impl Filters {
     }
 
     /// Scales before the turn, where there are fewer pixels to move.
-    fn scale(&self, notation: &mut String, rung: &Rung) {
-        let size = if self.picture.orientation.is_sideways() { rung.size.turned() } else { rung.size };
+    fn scale(&self, notation: &mut String, pixels: &Pixels) {
+        let size = if self.picture.orientation.is_sideways() { pixels.size.turned() } else { pixels.size };
         let format = &self.picture.shape.pixel_format;
         let conversion = match self.tone {
             // The range changes with the dynamic range, in one step.
@@ -286,7 +288,7 @@ impl Filters {
         let Resolution { width, height } = size;
         let _ = write!(notation, ",scale={width}:{height}:flags={SCALER}{conversion}{}", self.field_scaling());
         if self.tone.is_none() {
-            let _ = write!(notation, ",format={}", rung.pixel_format);
+            let _ = write!(notation, ",format={}", pixels.format);
         }
     }
 
@@ -316,18 +318,21 @@ impl Filters {
         if has_alpha(&picture.shape.pixel_format) {
             remarks.push("the transparency of the source is not carried over".to_owned());
         }
+        if self.tone_map != ToneMap::Off && self.tone.is_none() {
+            remarks.push("the source has standard dynamic range, so that no tones were mapped".to_owned());
+        }
         remarks
     }
 
     /// What the pixels of an encoder cannot hold.
-    pub(in super::super) fn losses(&self, rung: &Rung, encoder: &str) -> Vec<String> {
+    pub(in super::super) fn losses(&self, pixels: &Pixels, encoder: &str) -> Vec<String> {
         let mut losses = Vec::new();
         let format = &self.picture.shape.pixel_format;
-        let (from, to) = (self.depth(), bit_depth(rung.pixel_format));
+        let (from, to) = (self.depth(), bit_depth(pixels.format));
         if from > to {
             losses.push(format!("{from} bits per component became {to}, which is what {encoder} takes here"));
         }
-        if let (Some(from), Some(to)) = (chroma_shift(format), chroma_shift(rung.pixel_format))
+        if let (Some(from), Some(to)) = (chroma_shift(format), chroma_shift(pixels.format))
             && (from.0 < to.0 || from.1 < to.1)
         {
             let sampling = if from == (1, 0) { "4:2:2" } else { "finer than 4:2:0" };
@@ -354,7 +359,7 @@ fn properties(color: Color) -> String {
 }
 
 /// Ends every graph in memory: pixel shape, pixel format, sink.
-fn tail(rung: &Rung) -> String {
-    let aspect = rung.aspect;
-    format!(",setsar={}/{},format={},buffersink@out", aspect.num, aspect.den, rung.pixel_format)
+fn tail(pixels: &Pixels) -> String {
+    let aspect = pixels.aspect;
+    format!(",setsar={}/{},format={},buffersink@out", aspect.num, aspect.den, pixels.format)
 }

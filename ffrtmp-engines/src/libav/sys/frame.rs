@@ -224,11 +224,6 @@ impl Frame {
         }
     }
 
-    /// Whether it says what the screen was like on which it was graded (HDR10).
-    pub(crate) fn has_mastering_metadata(&self) -> bool {
-        !self.hdr().is_empty()
-    }
-
     /// Whether its lines are those of two moments.
     #[cfg(feature = "ffmpeg_6_1")]
     pub(crate) fn is_interlaced(&self) -> bool {

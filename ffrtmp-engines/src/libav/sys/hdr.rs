@@ -3,12 +3,17 @@
 //! libav says that these structs may grow at their end; what is read and written here is the part
 //! that every version has.
 
+use std::collections::VecDeque;
 use std::mem::size_of;
 
 use ffmpeg_sys_next as ffi;
 
 use super::super::hdr::{ContentLight, Fraction, HdrMetadata, Mastering};
-use super::{AvError, Frame, Output, StreamView};
+use super::{AvError, Color, Decoder, Frame, Input, Output, Packet, StreamView};
+
+/// Packets of all streams, and their bytes, that are read ahead for the first picture of one.
+const MAX_PACKETS: usize = 400;
+const MAX_BYTES: usize = 16 << 20;
 
 /// Steps of the fractions that are written.
 const CHROMATICITY: i32 = 50_000;
@@ -58,6 +63,48 @@ impl Frame {
     }
 }
 
+impl Input {
+    /// Lets the first pictures of HDR10 streams tell their screen where the container does not:
+    /// encoders and headers must know it before they open. What is read for that comes again.
+    pub(crate) fn find_screens(&mut self, max_pixels: u64) {
+        for index in 0..self.len() {
+            let is_unknown = self
+                .stream(index)
+                .is_some_and(|stream| stream.color().transfer == Color::PQ && stream.hdr().mastering.is_none());
+            if is_unknown && let Some(hdr) = self.first_screen(index, max_pixels) {
+                self.set_screen(index, &hdr);
+            }
+        }
+    }
+
+    /// What the first picture of a stream says; `None` where none can be made.
+    fn first_screen(&mut self, index: usize, max_pixels: u64) -> Option<HdrMetadata> {
+        let mut decoder = Decoder::open(self.stream(index)?, 1, max_pixels).ok()?;
+        let (mut waiting, mut read) = (std::mem::take(&mut self.pending), VecDeque::new());
+        let (mut frame, mut bytes, mut found) = (Frame::new(), 0, None);
+        while found.is_none() && read.len() < MAX_PACKETS && bytes < MAX_BYTES {
+            let packet = waiting.pop_front().or_else(|| {
+                let mut packet = Packet::new();
+                self.read_on(&mut packet).is_ok().then_some(packet)
+            });
+            let Some(packet) = packet else { break };
+            bytes += packet.size();
+            let sent = packet.stream() == index && decoder.send(Some(&packet)).is_ok();
+            found = (sent && decoder.receive(&mut frame).is_ok()).then(|| frame.hdr());
+            read.push_back(packet);
+        }
+        read.append(&mut waiting);
+        self.pending = read;
+        found
+    }
+
+    fn set_screen(&mut self, index: usize, hdr: &HdrMetadata) {
+        let Some(stream) = self.get_stream(index) else { return };
+        // SAFETY: the stream is ours, and nothing borrows it now. What finds no memory stays unknown.
+        let _ = unsafe { add_hdr(stream, hdr) };
+    }
+}
+
 impl Output {
     /// Says in the header what the screen of a stream is like. To be called before the header is
     /// written; containers that have no place for it leave it out.
@@ -65,21 +112,28 @@ impl Output {
     /// # Errors
     /// When there is no such stream, or no memory.
     pub(crate) fn set_hdr(&mut self, index: usize, hdr: &HdrMetadata) -> Result<(), AvError> {
-        use ffi::AVPacketSideDataType::{AV_PKT_DATA_CONTENT_LIGHT_LEVEL, AV_PKT_DATA_MASTERING_DISPLAY_METADATA};
         let stream = self.stream(index).ok_or(AvError::INVALID)?;
-        if let Some(mastering) = &hdr.mastering {
-            let bytes: Vec<u8> = mastering_words(mastering).into_iter().flat_map(i32::to_ne_bytes).collect();
-            // SAFETY: the stream is ours.
-            unsafe { add_side_data(stream, AV_PKT_DATA_MASTERING_DISPLAY_METADATA, &bytes) }?;
-        }
-        if let Some(light) = hdr.light {
-            let words: LightWords = [light.max_cll.into(), light.max_fall.into()];
-            let bytes: Vec<u8> = words.into_iter().flat_map(u32::to_ne_bytes).collect();
-            // SAFETY: the stream is ours.
-            unsafe { add_side_data(stream, AV_PKT_DATA_CONTENT_LIGHT_LEVEL, &bytes) }?;
-        }
-        Ok(())
+        // SAFETY: the stream is ours.
+        unsafe { add_hdr(stream, hdr) }
     }
+}
+
+/// # Safety
+/// The stream is valid, and nobody reads its side data meanwhile.
+unsafe fn add_hdr(stream: *mut ffi::AVStream, hdr: &HdrMetadata) -> Result<(), AvError> {
+    use ffi::AVPacketSideDataType::{AV_PKT_DATA_CONTENT_LIGHT_LEVEL, AV_PKT_DATA_MASTERING_DISPLAY_METADATA};
+    if let Some(mastering) = &hdr.mastering {
+        let bytes: Vec<u8> = mastering_words(mastering).into_iter().flat_map(i32::to_ne_bytes).collect();
+        // SAFETY: as promised by the caller.
+        unsafe { add_side_data(stream, AV_PKT_DATA_MASTERING_DISPLAY_METADATA, &bytes) }?;
+    }
+    if let Some(light) = hdr.light {
+        let words: LightWords = [light.max_cll.into(), light.max_fall.into()];
+        let bytes: Vec<u8> = words.into_iter().flat_map(u32::to_ne_bytes).collect();
+        // SAFETY: as promised by the caller.
+        unsafe { add_side_data(stream, AV_PKT_DATA_CONTENT_LIGHT_LEVEL, &bytes) }?;
+    }
+    Ok(())
 }
 
 fn mastering(bytes: &[u8]) -> Option<Mastering> {
@@ -125,7 +179,7 @@ fn words<const COUNT: usize>(bytes: &[u8]) -> Option<[i32; COUNT]> {
 }
 
 /// # Safety
-/// The stream is one of an output that has no header yet.
+/// The stream is valid, and nobody reads its side data meanwhile.
 #[cfg(not(feature = "ffmpeg_6_1"))]
 #[allow(clippy::unnecessary_cast, reason = "an int before FFmpeg 5")]
 unsafe fn add_side_data(
@@ -145,7 +199,7 @@ unsafe fn add_side_data(
 }
 
 /// # Safety
-/// The stream is one of an output that has no header yet.
+/// The stream is valid, and nobody reads its side data meanwhile.
 #[cfg(feature = "ffmpeg_6_1")]
 unsafe fn add_side_data(
     stream: *mut ffi::AVStream,

@@ -414,11 +414,6 @@ impl StreamView<'_> {
         unsafe { (&raw const self.parameters.field_order).cast::<c_int>().read() > 1 }
     }
 
-    /// Whether it says what the screen was like on which it was graded (HDR10).
-    pub(crate) fn has_mastering_metadata(&self) -> bool {
-        !self.hdr().is_empty()
-    }
-
     /// The nine numbers of the display matrix, if the stream has one.
     pub(crate) fn display_matrix(&self) -> Option<[i32; 9]> {
         let (data, size) = self.side_data(ffi::AVPacketSideDataType::AV_PKT_DATA_DISPLAYMATRIX)?;
