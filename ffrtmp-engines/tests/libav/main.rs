@@ -11,6 +11,7 @@ mod copying;
 mod hostile;
 mod ladders;
 mod packages;
+mod pictures;
 mod shapes;
 mod subtitles;
 mod timing;
