@@ -61,7 +61,7 @@ impl SubtitleTrack {
             base: stream.time_base(),
             most_bytes: if is_pictures { MAX_PICTURE } else { MAX_TEXT },
             work,
-            outlet: Outlet { window, is_pictures, filled: is_timed_text.then_some(0), events: 0, damaged: 0 },
+            outlet: Outlet { window, is_pictures, filled: is_timed_text.then_some(0), damaged: 0 },
             done: false,
         })
     }
@@ -78,11 +78,6 @@ impl SubtitleTrack {
     /// true, so the reader should not wait for it where there is anything else to read.
     pub(super) fn is_done(&self) -> bool {
         self.done
-    }
-
-    /// Events that were delivered.
-    pub(super) fn events(&self) -> u64 {
-        self.outlet.events
     }
 
     /// Packets and texts that could not be read or written, and were skipped.
@@ -107,10 +102,7 @@ impl SubtitleTrack {
             return Ok(());
         }
         match &mut self.work {
-            Work::Copy => {
-                self.outlet.events += 1;
-                self.outlet.deliver(packet, span, deliver)
-            }
+            Work::Copy => self.outlet.deliver(packet, span, deliver),
             Work::Convert(converter) => converter.feed(Some(packet), span.length, &mut self.outlet, deliver),
         }
     }
@@ -208,10 +200,7 @@ impl Converter {
             match self.encoder.encode(event, index) {
                 // Nothing of it is left in this format.
                 Ok(packet) if packet.size() == 0 => {}
-                Ok(mut packet) => {
-                    outlet.events += 1;
-                    outlet.deliver(&mut packet, span, deliver)?;
-                }
+                Ok(mut packet) => outlet.deliver(&mut packet, span, deliver)?,
                 Err(_) => outlet.damaged += 1,
             }
         }
@@ -225,7 +214,6 @@ struct Outlet {
     is_pictures: bool,
     /// Of MPEG-4 timed text, until when something was delivered.
     filled: Option<i64>,
-    events: u64,
     damaged: u64,
 }
 

