@@ -463,3 +463,56 @@ fn scene_cuts_are_key_frames_of_every_rendition() {
     assert_eq!(first.len(), 4, "{first:?}");
     assert_eq!(keys(&rung(&output, "90p")).unwrap(), first);
 }
+
+/// The second half of a recording has another size, another range and another matrix than the first:
+/// the output keeps what it began with, and the pictures look the same.
+#[test]
+fn pictures_that_change_in_mid_stream_fit_the_first() {
+    let bench = Bench::new();
+    let part = |name: &str, size: &str, offset: f64, tags: &str| {
+        // The numbers of one red in both matrices and ranges.
+        let (light, blue, red) = if offset == 0.0 { (63, 102, 240) } else { (76, 85, 255) };
+        let source = format!("-f lavfi -i color=black:s={size}:r=25:d=1");
+        let pixels = format!("-vf format=yuv420p,geq=lum={light}:cb={blue}:cr={red}");
+        bench.ffmpeg(name, &format!("{source} {pixels} -c:v libx264 -bf 0 -qp 1 {tags} -output_ts_offset {offset}"))
+    };
+    let first = part("first.ts", "192x108", 0.0, "-colorspace bt709 -color_range tv");
+    let second = part("second.ts", "320x180", 1.0, "-colorspace smpte170m -color_range pc");
+    let (Some(first), Some(second)) = (first, second) else { return };
+    let joined = bench.path("joined.ts");
+    std::fs::write(&joined, [std::fs::read(first).unwrap(), std::fs::read(second).unwrap()].concat()).unwrap();
+    for rate in [None, Some(FrameRate::whole(50))] {
+        let (report, output) = run(&bench, &joined, "out.mkv", (Container::Mkv, VideoCodec::H264), |pictures| {
+            pictures.fps = rate;
+            pictures.renditions[0].fps = rate;
+        })
+        .unwrap();
+        let count = if rate.is_some() { 100 } else { 50 };
+        assert_eq!(report.frames, count, "{rate:?}");
+        let (stream, _) = facts(&output).unwrap();
+        assert_eq!((stream["color_space"].as_str(), stream["color_range"].as_str()), (Some("bt709"), Some("tv")));
+        for (place, format, wanted) in [
+            ("0.2", "y", 63),
+            ("1.6", "y", 63),
+            ("0.2", "u", 102),
+            ("1.6", "u", 102),
+            ("0.2", "v", 240),
+            ("1.6", "v", 240),
+        ] {
+            let samples = raw(&output, &format!("select=gte(t\\,{place}),extractplanes={format}"), "gray").unwrap();
+            let middle = samples[samples.len() / 2];
+            assert!(middle.abs_diff(wanted) <= 3, "{format} at {place}: {middle} instead of {wanted}, {rate:?}");
+        }
+    }
+}
+
+/// An odd row and column are cut off; nothing else moves.
+#[test]
+fn odd_sizes_lose_a_row_and_no_sharpness() {
+    let bench = Bench::new();
+    let odd = "-f lavfi -i testsrc2=s=161x91:r=25:d=0.2 -c:v ffv1 -pix_fmt yuv420p";
+    let Some(input) = bench.ffmpeg("in.mkv", odd) else { return };
+    let (_, output) = run(&bench, &input, "out.mp4", MP4, |_| {}).unwrap();
+    let likeness = ssim(&output, "null", &input, "crop=160:90:0:0").unwrap();
+    assert!(likeness > 0.99, "{likeness}");
+}

@@ -286,10 +286,22 @@ impl Filters {
             None => color::conversion(self.picture.color, format, self.output),
         };
         let Resolution { width, height } = size;
+        if self.is_odd_of(size) {
+            let _ = write!(notation, ",crop={width}:{height}:0:0");
+        }
         let _ = write!(notation, ",scale={width}:{height}:flags={SCALER}{conversion}{}", self.field_scaling());
         if self.tone.is_none() {
             let _ = write!(notation, ",format={}", pixels.format);
         }
+    }
+
+    /// Whether this is the size of the source less an odd row or column: that is cut off, the others
+    /// stay as they are.
+    fn is_odd_of(&self, size: Resolution) -> bool {
+        let Shape { width, height, .. } = self.picture.shape;
+        let (width, height) = (i64::from(width), i64::from(height));
+        let own = (i64::from(size.width), i64::from(size.height));
+        own != (width, height) && own == (width & !1, height & !1)
     }
 
     /// Lines of two moments are scaled apart from each other.
