@@ -101,7 +101,7 @@ fn element(head: &[u8]) -> Option<(u32, u64, u64)> {
 /// A transport stream is whole packets.
 fn packets(file: &File, length: u64) -> Result<()> {
     let ends = [0, length.saturating_sub(TS_PACKET)];
-    let mut is_whole = length % TS_PACKET == 0;
+    let mut is_whole = length.is_multiple_of(TS_PACKET);
     for position in ends {
         let mut head = [0; 1];
         is_whole &= head_at(file, position, &mut head)? == 1 && head[0] == TS_SYNC;
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_transport_stream_is_whole_packets() {
-        let mut packet = vec![0; 188];
+        let mut packet = [0; 188];
         packet[0] = TS_SYNC;
         checked(Container::MpegTs, &packet.repeat(3)).unwrap();
         checked(Container::MpegTs, &packet.repeat(3)[..500]).unwrap_err();
