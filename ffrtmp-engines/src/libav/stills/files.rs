@@ -11,13 +11,6 @@ use ffrtmp_core::error::{Code, Error, Result};
 
 use crate::libav::fault::file_failed;
 
-/// A file that was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::libav) struct Made {
-    pub(in crate::libav) path: PathBuf,
-    pub(in crate::libav) bytes: u64,
-}
-
 /// Bytes that may still be written, shared by all who write.
 #[derive(Clone, Debug)]
 pub(super) struct Allowance(Option<Arc<AtomicU64>>);
@@ -42,7 +35,7 @@ pub(super) struct Files {
     directory: PathBuf,
     stem: OsString,
     allowance: Allowance,
-    made: Vec<Made>,
+    made: Vec<PathBuf>,
 }
 
 impl Files {
@@ -65,23 +58,22 @@ impl Files {
 
     /// Makes a new file.
     pub(super) fn write(&mut self, ending: &str, content: &[u8]) -> Result<()> {
-        let bytes = content.len() as u64;
-        self.allowance.spend(bytes)?;
+        self.allowance.spend(content.len() as u64)?;
         let path = self.directory.join(self.name(ending));
         let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(file_failed)?;
-        self.made.push(Made { path, bytes });
+        self.made.push(path);
         file.write_all(content).map_err(file_failed)
     }
 
-    /// Keeps them.
-    pub(super) fn made(mut self) -> Vec<Made> {
+    /// Keeps them, and says where they are.
+    pub(super) fn keep(mut self) -> Vec<PathBuf> {
         std::mem::take(&mut self.made)
     }
 }
 
 impl Drop for Files {
     fn drop(&mut self) {
-        for Made { path, .. } in self.made.drain(..) {
+        for path in self.made.drain(..) {
             if let Err(error) = std::fs::remove_file(&path) {
                 tracing::warn!(path = %path.display(), %error, "a still of a failed attempt could not be removed");
             }

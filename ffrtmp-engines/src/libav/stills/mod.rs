@@ -23,7 +23,8 @@ mod thumbnails;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ffrtmp_core::encoding::Stills;
 use ffrtmp_core::error::{Code, Error, Result};
@@ -32,13 +33,13 @@ use ffrtmp_core::units::Ratio;
 
 use super::limit::Limit;
 use super::sys::Frame;
-pub(super) use files::Made;
 use files::{Allowance, Files};
 use tap::Tap;
 
-/// Takes stills out of the pictures of all renditions.
-#[derive(Default)]
-pub(super) struct Taps(Vec<(Place, Tap)>);
+/// Takes stills out of the pictures of all renditions; clones are the same taps. Before they are
+/// opened, and where no still is wanted, they let everything pass.
+#[derive(Clone, Default)]
+pub(super) struct Taps(Arc<Mutex<Vec<(Place, Tap)>>>);
 
 /// Where a tap is.
 struct Place {
@@ -47,7 +48,7 @@ struct Place {
 }
 
 impl Taps {
-    /// Each still is taken from the smallest rendition that need not be enlarged for it; the poster
+    /// Opens them. Each still is taken from the smallest rendition that need not be enlarged for it; the poster
     /// is as large as the largest. `renditions` begin with that one. Nothing is written for a plan
     /// that wants no stills.
     ///
@@ -56,25 +57,27 @@ impl Taps {
     ///
     /// # Errors
     /// `invalid_field` for more pictures than a sprite may have.
-    pub(super) fn new(
+    pub(super) fn open(
+        &self,
         stills: &Stills,
         renditions: &[VideoEncode],
         expected: Option<f64>,
         primary: &Path,
         limit: &Limit,
-    ) -> Result<Self> {
+    ) -> Result<()> {
         let shapes: Vec<_> = renditions.iter().map(|plan| (plan.size.width, plan.sample_aspect_ratio)).collect();
-        Self::on(stills, &shapes, expected, primary, limit)
+        self.open_on(stills, &shapes, expected, primary, limit)
     }
 
     /// The same for pictures of these widths in pixels of these shapes.
-    fn on(
+    fn open_on(
+        &self,
         stills: &Stills,
         shapes: &[(u32, Ratio)],
         expected: Option<f64>,
         primary: &Path,
         limit: &Limit,
-    ) -> Result<Self> {
+    ) -> Result<()> {
         let cheapest = |wanted: u32| {
             let has_width = |(width, aspect): &(u32, Ratio)| square(*width, *aspect) >= wanted;
             shapes.iter().rposition(has_width).unwrap_or(0)
@@ -96,7 +99,8 @@ impl Taps {
                 taps.push((Place { rendition, aspect: *aspect }, tap));
             }
         }
-        Ok(Self(taps))
+        *self.lock() = taps;
+        Ok(())
     }
 
     /// Sees the next picture of a rendition, which is in memory, with its time in the output.
@@ -106,8 +110,8 @@ impl Taps {
     /// # Errors
     /// `disk_full`, `disk_quota_exceeded` and others of writing, where a sheet became full;
     /// `encode_failed`; `canceled`.
-    pub(super) fn see(&mut self, rendition: usize, frame: &Frame, seconds: f64) -> Result<()> {
-        match self.0.iter_mut().find(|(place, _)| place.rendition == rendition) {
+    pub(super) fn see(&self, rendition: usize, frame: &Frame, seconds: f64) -> Result<()> {
+        match self.lock().iter_mut().find(|(place, _)| place.rendition == rendition) {
             Some((place, tap)) if tap.wants() => tap.take(frame, seconds, place.aspect),
             _ => Ok(()),
         }
@@ -119,9 +123,14 @@ impl Taps {
     ///
     /// # Errors
     /// As [`Self::see`].
-    pub(super) fn finish(self, end: f64) -> Result<Vec<Made>> {
-        let finished = self.0.into_iter().map(|(_, tap)| tap.finish(end)).collect::<Result<Vec<Files>>>()?;
-        Ok(finished.into_iter().flat_map(Files::made).collect())
+    pub(super) fn finish(&self, end: f64) -> Result<Vec<PathBuf>> {
+        let taps = std::mem::take(&mut *self.lock());
+        let finished = taps.into_iter().map(|(_, tap)| tap.finish(end)).collect::<Result<Vec<Files>>>()?;
+        Ok(finished.into_iter().flat_map(Files::keep).collect())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(Place, Tap)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
