@@ -160,6 +160,7 @@ impl Attempt<'_> {
         let renditions = self.plan.renditions();
         if let Some(settings) = package::Settings::of(self.plan) {
             let packager = Packager::create(self.output, settings, &self.limit)?;
+            self.remains.add_directory(packager.directory());
             return Ok(Outputs::new(vec![Box::new(packager)], vec![0; renditions.len()]));
         }
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();

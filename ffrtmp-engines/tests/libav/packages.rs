@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use ffrtmp_core::engine::{Control, Engine, MediaBounds, Source, Task, Unobserved};
 use ffrtmp_core::error::{Code, Result};
@@ -176,4 +177,87 @@ fn a_canceled_package_leaves_nothing() {
     let error = ask(&clip, &bench.path("film.m3u8"), json!({"segment_duration": 2}), &control).unwrap_err();
     assert_eq!(error.code(), Code::Canceled);
     assert!(bench.is_empty());
+}
+
+#[test]
+fn everything_of_a_film_is_in_its_package() {
+    let bench = Bench::new();
+    let text = "1\n00:00:00,500 --> 00:00:01,000\nfirst\n\n2\n00:00:01,500 --> 00:00:04,500\n<i>long</i> & last\n";
+    fs::write(bench.path("in.srt"), text).unwrap();
+    fs::write(
+        bench.path("in.txt"),
+        ";FFMETADATA1\ntitle=A <film>\n[CHAPTER]\nTIMEBASE=1/1\nSTART=0\nEND=3\ntitle=one\n",
+    )
+    .unwrap();
+    let Some(cover) = bench.ffmpeg("cover.jpg", "-f lavfi -i testsrc2=s=64x64:d=0.04 -frames:v 1") else { return };
+    let arguments = "-f lavfi -i testsrc2=s=320x180:r=25:d=6 -f lavfi -i sine=440:r=48000:d=6 \
+                     -f lavfi -i sine=880:r=44100:d=6 -i in.srt -i in.txt -map 0 -map 1 -map 2 -map 3 -map_metadata 4 \
+                     -c:v libx264 -preset ultrafast -c:a aac -c:s srt -attach cover.jpg -metadata:s:t mimetype=image/jpeg \
+                     -metadata:s:a:0 language=eng -metadata:s:a:0 title=Stereo -metadata:s:a:1 language=spa \
+                     -metadata:s:s:0 language=eng";
+    assert!(cover.is_file());
+    let Some(source) = bench.ffmpeg("in.mkv", arguments) else { return };
+    let wishes = json!({
+        "ladder": [{"resolution": "320x180", "bitrate": "300k"}, {"resolution": "160x90", "bitrate": "100k"}],
+        "preset": "ultrafast", "segment_duration": 2
+    });
+    let output = bench.path("hls/a film.m3u8");
+    let report = package(&source, &output, wishes.clone());
+    let master = master(&output);
+    let alternatives: Vec<_> =
+        master.alternatives.iter().map(|each| (each.name.as_str(), each.language.as_deref())).collect();
+    assert_eq!(alternatives, [("Stereo", Some("en")), ("es", Some("es")), ("en", Some("en"))], "{:?}", report.warnings);
+    assert!(master.variants.iter().filter(|each| !each.is_i_frame).all(|each| each.subtitles.is_some()));
+    let subtitles = master.alternatives[2].uri.clone().unwrap();
+    assert!(subtitles.starts_with("a%20film/"), "{subtitles}");
+    let folder = output.with_file_name(subtitles.replace("%20", " "));
+    let shown = |name: &str| fs::read_to_string(folder.with_file_name(name)).unwrap();
+    // The container begins with the priming of the sound, so its pictures and texts come 23 ms later.
+    let cue = "00:00:01.523 --> 00:00:04.523\n<i>long</i> & last\n";
+    assert!(shown("seg_00001.vtt").contains(cue), "{}", shown("seg_00001.vtt"));
+    assert!(shown("seg_00003.vtt").contains("last") && !shown("seg_00003.vtt").contains("first"));
+
+    let output = bench.path("dash/film.mpd");
+    package(&source, &output, wishes);
+    let mpd = dash_mpd_core::parse(&fs::read_to_string(&output).unwrap()).unwrap();
+    let sets = &mpd.periods[0].adaptations;
+    let kinds: Vec<_> = sets.iter().map(|set| (set.contentType.as_deref(), set.lang.as_deref())).collect();
+    assert_eq!(
+        kinds,
+        [(Some("video"), None), (Some("audio"), Some("en")), (Some("audio"), Some("es")), (Some("text"), Some("en"))]
+    );
+    assert_eq!(sets[0].representations.len(), 2);
+    let title = mpd.ProgramInformation[0].Title.as_ref().and_then(|title| title.content.as_deref());
+    assert_eq!(title, Some("A <film>"));
+    // FFmpeg wants to be told that a manifest may name files of text.
+    let decoded = Command::new("ffprobe")
+        .args(["-v", "error", "-allowed_extensions", "ALL", "-count_frames", "-show_entries", "stream=nb_read_frames"])
+        .args(["-of", "csv=p=0", "-select_streams", "v"])
+        .arg(&output)
+        .output()
+        .unwrap();
+    let counts = String::from_utf8_lossy(&decoded.stdout);
+    let counts: Vec<_> = counts.lines().filter(|line| !line.is_empty()).collect();
+    assert!(counts.len() >= 2 && counts.iter().all(|count| *count == "150"), "{counts:?}");
+}
+
+#[test]
+fn a_fragmented_file_starts_where_its_source_does() {
+    let bench = Bench::new();
+    let Some(clip) = media("bbb720.mp4") else { return };
+    let output = bench.path("film.mp4");
+    for codec in ["h264", "copy"] {
+        package(
+            &clip,
+            &output,
+            json!({"container": "fmp4", "codec": codec, "audio_codec": codec.replace("h264", "aac")}),
+        );
+        let Some((theirs, counts)) = presented(&clip) else { return };
+        let (ours, our_counts) = presented(&output).unwrap();
+        assert!(ours[0].abs() < 0.001 && (ours[1] - theirs[1]).abs() <= AUDIO_FRAME, "{codec}: {ours:?} {theirs:?}");
+        assert!(our_counts[0] == counts[0] && our_counts[1].abs_diff(counts[1]) <= 2, "{codec}: {our_counts:?}");
+        let bytes = fs::read(&output).unwrap();
+        let index = bytes.windows(4).position(|window| window == b"sidx").unwrap();
+        assert!(index < bytes.windows(4).position(|window| window == b"moof").unwrap());
+    }
 }
