@@ -9,7 +9,7 @@ use ffrtmp_core::job::{JobReport, Parameters};
 use ffrtmp_core::media::Container;
 use ffrtmp_core::plan::{OutputRequest, Plan};
 use ffrtmp_core::scenario::Scenario;
-use ffrtmp_engines::publish::Staged;
+use ffrtmp_engines::publish::Staging;
 
 /// A transcode that can be planned, run, watched and stopped.
 ///
@@ -105,8 +105,10 @@ impl Transcode {
     pub fn run_observed(&self, observer: &dyn Observer) -> Result<JobReport> {
         let engine = self.chosen_engine()?;
         self.refuse_same_file()?;
-        let staged = Staged::new(&self.output)?;
-        let report = engine.run(&self.task(staged.path().to_path_buf())?, &self.control, observer)?;
+        let mut task = self.task(PathBuf::new())?;
+        let staged = Staging::new(&self.output, &task.request)?;
+        task.output = staged.path();
+        let report = engine.run(&task, &self.control, observer)?;
         staged.commit()?;
         Ok(JobReport { output_uri: Some(self.output.display().to_string()), ..report })
     }

@@ -259,6 +259,49 @@ pub struct Parameters {
     pub chunks: Option<Chunking>,
 }
 
+impl Parameters {
+    /// These wishes, and those of `base` where nothing is wished here.
+    #[must_use]
+    pub fn over(self, base: Self) -> Self {
+        Self {
+            duration: self.duration.or(base.duration),
+            bitrate: self.bitrate.or(base.bitrate),
+            codec: self.codec.or(base.codec),
+            preset: self.preset.or(base.preset),
+            resolution: self.resolution.or(base.resolution),
+            fps: self.fps.or(base.fps),
+            crf: self.crf.or(base.crf),
+            encoder: self.encoder.or(base.encoder),
+            hardware: self.hardware.or(base.hardware),
+            max_bitrate: self.max_bitrate.or(base.max_bitrate),
+            buffer_size: self.buffer_size.or(base.buffer_size),
+            rate_mode: self.rate_mode.or(base.rate_mode),
+            two_pass: self.two_pass.or(base.two_pass),
+            keyframe_interval: self.keyframe_interval.or(base.keyframe_interval),
+            scene_cut: self.scene_cut.or(base.scene_cut),
+            bit_depth: self.bit_depth.or(base.bit_depth),
+            deinterlace: self.deinterlace.or(base.deinterlace),
+            tone_map: self.tone_map.or(base.tone_map),
+            timing: self.timing.or(base.timing),
+            encoder_options: if self.encoder_options.is_empty() { base.encoder_options } else { self.encoder_options },
+            audio_codec: self.audio_codec.or(base.audio_codec),
+            audio_bitrate: self.audio_bitrate.or(base.audio_bitrate),
+            audio_channels: self.audio_channels.or(base.audio_channels),
+            audio_sample_rate: self.audio_sample_rate.or(base.audio_sample_rate),
+            subtitle_codec: self.subtitle_codec.or(base.subtitle_codec),
+            video_stream: self.video_stream.or(base.video_stream),
+            audio_streams: self.audio_streams.or(base.audio_streams),
+            subtitle_streams: self.subtitle_streams.or(base.subtitle_streams),
+            container: self.container.or(base.container),
+            ladder: self.ladder.or(base.ladder),
+            segment_duration: self.segment_duration.or(base.segment_duration),
+            segment_type: self.segment_type.or(base.segment_type),
+            stills: if self.stills.is_empty() { base.stills } else { self.stills },
+            chunks: self.chunks.or(base.chunks),
+        }
+    }
+}
+
 /// Limits of one attempt. What is absent takes the defaults of [`crate::policy::limits`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -12,6 +12,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use ffrtmp_core::error::{Code, Error, Result};
+use ffrtmp_core::plan::OutputRequest;
 use tempfile::{Builder, TempPath};
 
 pub use package::StagedPackage;
@@ -45,6 +46,58 @@ pub struct PublishedFile {
     pub path: PathBuf,
     /// Its size in bytes.
     pub size_bytes: u64,
+}
+
+/// A place for the output of a job: one file, or several that belong together.
+#[derive(Debug)]
+pub enum Staging {
+    /// One file.
+    File(Staged),
+    /// A directory with the primary file and what lies beside it.
+    Package(StagedPackage),
+}
+
+impl Staging {
+    /// A place for what is asked for.
+    ///
+    /// # Errors
+    /// As [`Staged::new`].
+    pub fn new(target: &Path, request: &OutputRequest) -> Result<Self> {
+        if request.may_be_package() {
+            StagedPackage::new(target).map(Self::Package)
+        } else {
+            Staged::new(target).map(Self::File)
+        }
+    }
+
+    /// Where to write the primary file.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Self::File(staged) => staged.path().to_owned(),
+            Self::Package(staged) => staged.path(),
+        }
+    }
+
+    /// The hidden file or directory that is left if this process is killed.
+    #[must_use]
+    pub fn hidden(&self) -> PathBuf {
+        match self {
+            Self::File(staged) => staged.path().to_owned(),
+            Self::Package(staged) => staged.directory().to_owned(),
+        }
+    }
+
+    /// Makes everything durable and visible, the primary file last.
+    ///
+    /// # Errors
+    /// As [`Staged::commit`] and [`StagedPackage::commit`].
+    pub fn commit(self) -> Result<Published> {
+        match self {
+            Self::File(staged) => staged.commit(),
+            Self::Package(staged) => staged.commit(),
+        }
+    }
 }
 
 impl Staged {

@@ -17,7 +17,7 @@ use ffrtmp_core::policy::limits;
 use ffrtmp_core::protocol::{
     AttemptStatus, DirectiveKind, ErrorText, FinishRequest, LogLine, LogText, ResultStatus, StartRequest,
 };
-use ffrtmp_engines::publish::Staged;
+use ffrtmp_engines::publish::Staging;
 
 use super::workdir::AttemptDir;
 use super::{Shared, download};
@@ -157,9 +157,9 @@ async fn work(shared: &Arc<Shared>, job: &Job, attempt: &Arc<Attempt>) -> Result
             .field("output")
             .hint("name another file"));
     }
-    let staged = Staged::new(&target)?;
-    dir.note_output(staged.path())?;
-    let task = Task { source, output: staged.path().to_path_buf(), request, bounds: bounds(job, staged_bytes) };
+    let staged = Staging::new(&target, &request)?;
+    dir.note_output(&staged.hidden())?;
+    let task = Task { source, output: staged.path(), request, bounds: bounds(job, staged_bytes) };
     let report = run_limited(limit.saturating_sub(begun.elapsed()), attempt, engine, task).await?;
     confirm(shared, attempt).await?;
     let published = tokio::task::spawn_blocking(move || staged.commit()).await.map_err(lost_thread)??;

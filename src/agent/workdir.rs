@@ -97,7 +97,7 @@ impl WorkDir {
             let entry = entry.map_err(|error| broken(&attempts, error))?;
             let dir = AttemptDir(entry.path());
             if let Some(staged) = dir.noted_output() {
-                match fs::remove_file(&staged) {
+                match remove_hidden(&staged) {
                     Ok(()) => {
                         tracing::info!(path = %staged.display(), "removed the unfinished output of a lost attempt");
                     }
@@ -110,6 +110,11 @@ impl WorkDir {
         }
         Ok(())
     }
+}
+
+/// Removes a hidden file, or the hidden directory of an output of several files.
+fn remove_hidden(staged: &Path) -> std::io::Result<()> {
+    if fs::symlink_metadata(staged)?.is_dir() { fs::remove_dir_all(staged) } else { fs::remove_file(staged) }
 }
 
 /// The directory of one attempt.
@@ -139,7 +144,7 @@ impl AttemptDir {
         let path = PathBuf::from(std::ffi::OsString::from_vec(bytes));
         // Only ever a name of our own making.
         let name = path.file_name()?.to_str()?;
-        (name.starts_with('.') && name.ends_with(".part")).then_some(path)
+        (name.starts_with('.') && (name.ends_with(".part") || name.ends_with(".parts"))).then_some(path)
     }
 }
 

@@ -17,6 +17,7 @@ use super::notes::Notes;
 use super::picture::{Cuts, Filters, Pixels};
 use super::session::Tools;
 use super::stage::{Delivery, Setup, Stage};
+use super::stills::Taps;
 use super::sys::{Encoder, Frame, Graph, HardwareDevice, Pulled, TimeBase, VideoFormat};
 
 /// Where the packets of the encoders go.
@@ -43,6 +44,7 @@ pub(super) struct Rungs {
     rungs: Vec<Rung>,
     /// Finds scene cuts, where a rendition wants to know them.
     cuts: Option<Cuts>,
+    stills: Taps,
 }
 
 struct Rung {
@@ -78,7 +80,8 @@ impl Rungs {
             names.push(name);
         }
         let wants_cuts = plan.renditions.iter().any(|plan| matches!(plan.gop, Gop::FixedAndCuts(_)));
-        Ok((Self { filters, rungs, cuts: wants_cuts.then(Cuts::default) }, names))
+        let (cuts, stills) = (wants_cuts.then(Cuts::default), tools.stills.clone());
+        Ok((Self { filters, rungs, cuts, stills }, names))
     }
 
     pub(super) fn filters(&self) -> &Filters {
@@ -177,6 +180,9 @@ impl Rungs {
             self.drain_marked(index + 1, Some(cut), limit)?;
         }
         let Rung { upload, stage, frame, base, .. } = &mut self.rungs[index];
+        if let Some(pts) = frame.pts() {
+            self.stills.see(index, frame, base.seconds(pts))?;
+        }
         match upload {
             None => stage.push(frame, *base, cut),
             Some(upload) => to_device(upload, frame).and_then(|()| stage.push(frame, *base, cut)),

@@ -1,6 +1,6 @@
 //! One attempt from the opened source to the verified output.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ffrtmp_core::engine::{Control, MediaBounds, Observer, Source};
@@ -18,12 +18,13 @@ use super::meter::Meter;
 use super::mux::{Lane, Muxer};
 use super::names;
 use super::notes::Notes;
-use super::outputs::{Audience, Outputs, Sink};
+use super::outputs::{Audience, Outputs, Sink, Written};
 use super::package::{self, Packager};
 use super::probe;
 use super::reaper::Reaper;
 use super::remains::Remains;
 use super::report;
+use super::stills::Taps;
 use super::sys::{AvError, Input, Packet, TimeBase, Usage};
 use super::timeline::Timeline;
 use super::tracks::{Track, Tracks, Work};
@@ -38,6 +39,7 @@ pub(super) struct Tools<'a> {
     /// How full the decoder's buffer is when encoding begins, as a share; `None` leaves it to the
     /// encoder.
     pub(super) fullness: Option<f64>,
+    pub(super) stills: Taps,
 }
 
 /// Where an attempt reads from.
@@ -84,7 +86,13 @@ pub(super) fn transcode(order: &Order<'_>, source: Opened) -> Result<JobReport> 
         control: order.control.clone(),
         meter: Arc::clone(&meter),
     };
-    let tools = Tools { encoders: order.encoders, reaper: Arc::clone(order.reaper), limit: limit.clone(), fullness: None };
+    let tools = Tools {
+        encoders: order.encoders,
+        reaper: Arc::clone(order.reaper),
+        limit: limit.clone(),
+        fullness: None,
+        stills: Taps::default(),
+    };
     let attempt = Attempt { tools, plan: order.plan, output: order.output, limit, remains: order.remains };
     let report = meter.watch(order.observer, || attempt.divided(order, source));
     // What fails because it was told to stop has not failed.
@@ -143,15 +151,30 @@ impl Attempt<'_> {
         outputs.finish()?;
         let written = outputs.written();
         outputs.close();
+        let stills = self.finish_stills(&written, &mut notes)?;
         let moved: u64 = written.iter().flat_map(|sink| &sink.lanes).map(|lane| lane.moved).sum();
         if moved > 0 {
             notes.warn(format!("{moved} timestamps out of order were repaired"));
         }
         let checks: Vec<verify::Output> = written.iter().flat_map(|sink| sink.checks.clone()).collect();
         let verified = verify::check_all(&checks, &self.limit.bounds, &self.limit.control, &mut notes)?;
-        let mut report = report::describe(self.plan, &written, &verified, &[], made, notes, &self.limit)?;
+        let mut report = report::describe(self.plan, &written, &verified, &stills, made, notes, &self.limit)?;
         report.chunking = division.map(Division::report);
         Ok(Ok(report))
+    }
+
+    fn open_stills(&self, expected: Option<f64>) -> Result<()> {
+        self.tools.stills.open(&self.plan.stills, self.plan.renditions(), expected, self.output, &self.limit)
+    }
+
+    fn finish_stills(&self, written: &[Written], notes: &mut Notes<'_>) -> Result<Vec<PathBuf>> {
+        let video = written.iter().flat_map(|sink| &sink.lanes).find(|lane| lane.is_video());
+        let stills = self.tools.stills.finish(video.map_or(0.0, |lane| lane.end))?;
+        stills.iter().for_each(|still| self.remains.add(still));
+        if stills.is_empty() && !self.plan.stills.is_empty() {
+            notes.warn("there are no stills: no picture was encoded that they could be taken from".to_owned());
+        }
+        Ok(stills)
     }
 
     /// A file per rendition, or a package.
@@ -176,6 +199,7 @@ impl Attempt<'_> {
     fn generate(&self, length: f64, outputs: &Outputs, notes: &mut Notes<'_>) -> Result<Made> {
         let length = self.limit.seconds.map_or(length, |cut| cut.min(length));
         self.limit.meter.expect(length);
+        self.open_stills(Some(length))?;
         let mut encoders = Vec::new();
         let mut picture = match &self.plan.video {
             None => None,
@@ -264,6 +288,7 @@ impl Attempt<'_> {
             }
         }
         let declared = declared_seconds(&input, &selected, timeline.shift());
+        self.open_stills(declared)?;
         if let Some(seconds) = [declared, self.limit.seconds].into_iter().flatten().reduce(f64::min) {
             self.limit.meter.expect(seconds);
         }

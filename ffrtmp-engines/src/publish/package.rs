@@ -57,6 +57,12 @@ impl StagedPackage {
         }
     }
 
+    /// The hidden directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.staging.path()
+    }
+
     /// Where to write the primary file. Everything else goes beside it, at the top or in directories.
     #[must_use]
     pub fn path(&self) -> PathBuf {

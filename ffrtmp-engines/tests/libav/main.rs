@@ -15,6 +15,7 @@ mod packages;
 mod pictures;
 mod pinned;
 mod shapes;
+mod stills;
 mod subtitles;
 mod timing;
 mod workbench;

@@ -4,12 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use ffrtmp::core::id::JobKey;
-use ffrtmp::core::job::{Classification, EngineChoice, JobState, Parameters, Priority, Queue, ResourceLimits};
-use ffrtmp::core::media::{AudioCodec, Target, VideoCodec};
+use ffrtmp::core::job::{Classification, EngineChoice, JobState, Priority, Queue, ResourceLimits};
 use ffrtmp::core::scenario::Scenario;
-use ffrtmp::core::units::{Bitrate, Crf, FrameRate, PictureSize, Seconds};
 
 use super::values::{Named, label, parse, positive, whole_seconds};
+use super::wishes::Wishes;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Jobs {
@@ -102,56 +101,6 @@ pub(crate) struct Submit {
     /// Show what the scenario resolves to and submit nothing
     #[arg(long, conflicts_with = "wait")]
     pub(crate) dry_run: bool,
-}
-
-/// Encoding wishes, the same for a submitted job and a local transcode.
-#[derive(Clone, Debug, Default, Args)]
-pub(crate) struct Wishes {
-    /// Seconds of output: cuts a longer input
-    #[arg(long, value_name = "SECONDS", value_parser = parse::<Seconds>, allow_negative_numbers = true)]
-    pub(crate) duration: Option<Seconds>,
-    /// Average video bit rate, such as 5M or 800k
-    #[arg(long, value_name = "RATE", value_parser = parse::<Bitrate>, allow_negative_numbers = true)]
-    pub(crate) bitrate: Option<Bitrate>,
-    /// Video codec: h264, h265, vp8, vp9, av1, or copy to pass the stream through
-    #[arg(long, value_parser = parse::<Target<VideoCodec>>)]
-    pub(crate) codec: Option<Target<VideoCodec>>,
-    /// Encoder preset: ultrafast … veryslow, or a number
-    #[arg(long)]
-    pub(crate) preset: Option<String>,
-    /// Picture size: a name such as 720p, or WIDTHxHEIGHT
-    #[arg(long, value_name = "SIZE", value_parser = parse::<PictureSize>, allow_negative_numbers = true)]
-    pub(crate) resolution: Option<PictureSize>,
-    /// Frames per second, such as 30, 29.97 or 30000/1001
-    #[arg(long, value_name = "RATE", value_parser = parse::<FrameRate>, allow_negative_numbers = true)]
-    pub(crate) fps: Option<FrameRate>,
-    /// Constant quality instead of a bit rate: 0 (best) to 63
-    #[arg(long, value_name = "QUALITY", value_parser = parse::<Crf>, allow_negative_numbers = true)]
-    pub(crate) crf: Option<Crf>,
-    /// Audio codec: aac, opus, or copy to pass the streams through
-    #[arg(long, value_name = "CODEC", value_parser = parse::<Target<AudioCodec>>)]
-    pub(crate) audio_codec: Option<Target<AudioCodec>>,
-    /// Audio bit rate per stereo track, such as 128k
-    #[arg(long, value_name = "RATE", value_parser = parse::<Bitrate>, allow_negative_numbers = true)]
-    pub(crate) audio_bitrate: Option<Bitrate>,
-}
-
-impl Wishes {
-    /// The same as the API knows them.
-    pub(crate) fn parameters(&self) -> Parameters {
-        Parameters {
-            duration: self.duration,
-            bitrate: self.bitrate,
-            codec: self.codec,
-            preset: self.preset.clone(),
-            resolution: self.resolution,
-            fps: self.fps,
-            crf: self.crf,
-            audio_codec: self.audio_codec,
-            audio_bitrate: self.audio_bitrate,
-            container: None,
-        }
-    }
 }
 
 impl Submit {

@@ -7,15 +7,15 @@ use clap_complete::Shell;
 use ffrtmp::core::scenario::Scenario;
 use ffrtmp::governor::Environment;
 
-use super::jobs::Wishes;
 use super::values::{Named, parse};
+use super::wishes::Wishes;
 
 #[derive(Debug, Args)]
 pub(crate) struct Transcode {
     /// File to read
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
-    /// File to write; its extension names the container: mp4, mkv, webm, ts
+    /// File to write; its extension names the container: mp4, mkv, webm, ts, m3u8, mpd, mp3, flac, opus
     #[arg(value_name = "OUT")]
     pub(crate) target: PathBuf,
     /// What to make, such as 720p30-h264; without one the source's size and rate are kept

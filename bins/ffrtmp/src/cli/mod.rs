@@ -5,6 +5,7 @@ pub(crate) mod local;
 pub(crate) mod nodes;
 mod refusal;
 mod values;
+mod wishes;
 
 #[cfg(test)]
 mod seeds;

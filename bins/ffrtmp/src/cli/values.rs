@@ -94,6 +94,15 @@ pub(crate) fn label(text: &str) -> Result<(String, String)> {
     }
 }
 
+/// An option with its value.
+pub(crate) fn pair(text: &str) -> Result<(String, String)> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() && !value.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(Error::new(Code::InvalidField, format!("{text:?} is not an option with a value"))
+            .hint("give KEY=VALUE, such as tune=film")),
+    }
+}
+
 /// A positive whole number that fits.
 pub(crate) fn positive<T: TryFrom<u64>>(text: &str) -> Result<T> {
     let number = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok()).flatten();

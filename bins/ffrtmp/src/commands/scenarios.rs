@@ -25,7 +25,7 @@ pub(super) fn run(console: &Console) -> Done {
     for (scenario, plan) in &examples {
         let class = scenario.classification().map_or("production".to_owned(), |class| class.to_string());
         let queue = if scenario.is_live_hint() { "live" } else { "default" };
-        table.add_row([scenario.as_str(), queue, &class, &describe::plan::video(plan.video.as_ref())]);
+        table.add_row([scenario.as_str(), queue, &class, &describe::plan::video(plan.video.as_ref()).join("; ")]);
     }
     console.table(&table)
 }

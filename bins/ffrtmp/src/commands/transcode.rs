@@ -7,7 +7,7 @@ use ffrtmp::core::job::JobReport;
 use ffrtmp::core::media::Container;
 use ffrtmp::core::plan::OutputRequest;
 use ffrtmp::core::{Code, Error, Result};
-use ffrtmp::engines::publish::Staged;
+use ffrtmp::engines::publish::Staging;
 use serde_json::json;
 
 use crate::cli::local::Transcode;
@@ -19,11 +19,11 @@ use crate::stop::Done;
 
 pub(super) fn run(command: &Transcode, console: &Console) -> Done {
     let source = crate::local::source(&command.input, "IN")?;
-    let container = target(&command.input, &command.target)?;
+    let container = target(&command.input, &command.target, command.wishes.container)?;
     let engine = crate::local::engine()?;
     let request = OutputRequest {
         scenario: command.scenario.clone().unwrap_or_default(),
-        parameters: command.wishes.parameters(),
+        parameters: command.wishes.parameters()?,
         container: Some(container),
     };
     let task = Task { source, output: command.target.clone(), request, bounds: MediaBounds::default() };
@@ -39,7 +39,7 @@ pub(super) fn run(command: &Transcode, console: &Console) -> Done {
 }
 
 /// Looks at the place of the output before any work is done for it.
-fn target(input: &Path, output: &Path) -> Result<Container> {
+fn target(input: &Path, output: &Path, wish: Option<Container>) -> Result<Container> {
     let shown = output.display();
     let refuse = |code, message: String, hint: &str| Err(Error::new(code, message).field("OUT").hint(hint));
     if output.is_dir() {
@@ -64,11 +64,11 @@ fn target(input: &Path, output: &Path) -> Result<Container> {
             "give another file; a source is never overwritten",
         );
     }
-    let name = output.to_string_lossy();
-    Container::from_path(&name).map_or_else(
-        || refuse(Code::InvalidField, format!("{shown} names no container"), "use the extension mp4, mkv, webm or ts"),
-        Ok,
-    )
+    let hint = "use the extension mp4, mkv, webm, ts, m3u8, mpd, mp3, flac or opus, or give --container";
+    match Container::from_path(&output.to_string_lossy()).or(wish) {
+        None => refuse(Code::InvalidField, format!("{shown} names no container"), hint),
+        Some(container) => Ok(container),
+    }
 }
 
 fn directory(file: &Path) -> PathBuf {
@@ -105,8 +105,8 @@ fn attempt(
     let control = Control::default();
     // First of all: a signal that comes before it would leave the staged file behind.
     super::signals::cancel_on_signal(&control)?;
-    let staged = Staged::new(&command.target)?;
-    task.output = staged.path().to_owned();
+    let staged = Staging::new(&command.target, &task.request)?;
+    task.output = staged.path();
     let shown = Shown::on(Board::new(console, command.progress).gauge(name(&task.source)));
     let ran = engine.run(&task, &control, &shown);
     let warnings = shown.clear();

@@ -47,8 +47,8 @@ pub(super) struct Picture {
 pub struct Entry {
     /// Presentation of the key frame, in ticks of the stream.
     pub pts: i64,
-    /// Its place in decoding order, in ticks of the stream.
-    pub dts: i64,
+    /// Its place in decoding order, in ticks of the stream, where the container says it.
+    pub dts: Option<i64>,
 }
 
 /// A run of pictures.

@@ -1,9 +1,10 @@
 //! One chunk: from its key frame in the source to a sealed file of packets.
 
 use std::cell::RefCell;
+use std::cmp::Ordering;
 use std::io::Write;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ffrtmp_core::engine::{Control, MediaBounds, Unobserved};
@@ -24,6 +25,7 @@ use crate::libav::reaper::Reaper;
 use crate::libav::rungs::Place;
 use crate::libav::session::Tools;
 use crate::libav::stage::Delivery;
+use crate::libav::stills::Taps;
 use crate::libav::sys::{AvError, Encoder, Input, Packet, TimeBase};
 use crate::libav::timeline::Timeline;
 use crate::libav::video::VideoTrack;
@@ -54,7 +56,7 @@ impl Tally {
     }
 
     fn add(&self) {
-        let encoded = self.encoded.fetch_add(1, Ordering::Relaxed) + 1;
+        let encoded = self.encoded.fetch_add(1, Relaxed) + 1;
         self.meter.add_frame();
         self.meter.reach(self.seconds * (encoded as f64 / self.pictures.max(1) as f64).min(1.0));
     }
@@ -94,6 +96,7 @@ impl Bench<'_> {
             reaper: Arc::clone(self.reaper),
             limit: limit.clone(),
             fullness: chunk.fullness,
+            stills: Taps::default(),
         };
         let (picture, collector) = (self.plan.picture()?, Collector::new(self, chunk, sink));
         let stream = input.stream(self.plan.stream).ok_or_else(gone)?;
@@ -149,21 +152,19 @@ impl Bench<'_> {
     /// Reads up to the key frame of a chunk; false if it is not there.
     fn go_to(&self, input: &mut Input, chunk: &Chunk, packet: &mut Packet) -> Result<bool> {
         // An index counts by presentation or by decoding; the beginning is always there.
-        for time in [chunk.entry.pts, chunk.entry.dts, i64::MIN + 1] {
+        for time in [chunk.entry.pts, chunk.entry.dts.unwrap_or(chunk.entry.pts), i64::MIN + 1] {
             if let Err(error) = input.seek(self.plan.stream, time) {
                 tracing::debug!(%error, time, "seeking failed");
                 continue;
             }
             while self.read(input, packet)? {
-                if packet.stream() != self.plan.stream {
+                if packet.stream() != self.plan.stream || !packet.is_key() {
                     continue;
                 }
-                let dts = packet.dts().or(packet.pts()).unwrap_or(i64::MIN);
-                if dts == chunk.entry.dts && packet.pts() == Some(chunk.entry.pts) {
-                    return Ok(true);
-                }
-                if dts > chunk.entry.dts {
-                    break;
+                match packet.pts().map(|pts| pts.cmp(&chunk.entry.pts)) {
+                    Some(Ordering::Equal) => return Ok(true),
+                    Some(Ordering::Greater) => break,
+                    _ => {}
                 }
             }
         }

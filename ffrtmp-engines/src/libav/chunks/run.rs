@@ -24,6 +24,7 @@ use crate::libav::limit::Limit;
 use crate::libav::probe;
 use crate::libav::reaper::Reaper;
 use crate::libav::session::Tools;
+use crate::libav::stills::Taps;
 use crate::libav::sys::log::Collector as Lines;
 use crate::libav::sys::{Input, TimeBase};
 use crate::libav::timeline::Timeline;
@@ -105,6 +106,7 @@ impl Division {
             reaper: Arc::clone(&tools.reaper),
             limit: Limit { bounds, ..tools.limit.clone() },
             fullness: None,
+            stills: Taps::default(),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::libav::sys::{AvError, Input, Packet, StreamView, TimeBase};
 
 /// Pictures of a source; what is known of each of them stays in memory.
 const MOST: usize = 4_000_000;
-/// Pictures may be decoded this much before they are shown, in seconds.
+/// Pictures may be decoded this much after a later key frame, in seconds.
 const REORDERING: f64 = 5.0;
 /// Containers with an index to go by, and a time on every picture.
 const CONTAINERS: &[&str] = &["mp4", "mov", "matroska", "webm"];
@@ -90,8 +90,9 @@ impl Reading {
         Self { base: stream.time_base(), lengths, last_dts: None, pictures: Vec::new(), entries: Vec::new() }
     }
 
+    /// Up to the last key frame.
     fn decoded_until(&self) -> f64 {
-        self.last_dts.map_or(f64::NEG_INFINITY, |dts| self.base.seconds(dts))
+        self.entries.last().map_or(f64::NEG_INFINITY, |entry| self.base.seconds(entry.pts))
     }
 
     /// Takes a packet in decoding order.
@@ -99,18 +100,21 @@ impl Reading {
         if packet.is_corrupt() {
             return Err("a part of the source is missing".to_owned());
         }
-        let (Some(pts), Some(dts)) = (packet.pts(), packet.dts().or(packet.pts())) else {
-            return Err("not every picture has a time".to_owned());
-        };
-        if self.last_dts.replace(dts).is_some_and(|last| last >= dts) {
+        let Some(pts) = packet.pts() else { return Err("not every picture has a time".to_owned()) };
+        let dts = packet.dts();
+        if dts.zip(self.last_dts).is_some_and(|(dts, last)| last >= dts) {
             return Err("the times of the source go back".to_owned());
         }
+        self.last_dts = dts.or(self.last_dts);
         let is_entry = packet.is_key() && self.lengths.is_none_or(|length| has_unit(packet.data(), length, IDR));
         if self.entries.is_empty() && !is_entry {
             return Err("the source does not begin with a key frame".to_owned());
         }
         let key = is_entry.then(|| u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
         if is_entry {
+            if self.entries.last().is_some_and(|last| last.pts >= pts) {
+                return Err("the key frames of the source are out of order".to_owned());
+            }
             self.entries.push(Entry { pts, dts });
         }
         if packet.is_hidden() {

@@ -1,13 +1,13 @@
 //! Compares what a reader saw with what was asked for.
 
 use ffrtmp::core::media::{AudioCodec, VideoCodec};
-use ffrtmp::core::plan::{AudioPlan, Plan, VideoPlan};
+use ffrtmp::core::plan::{AudioEncode, AudioPlan, AudioWork, Plan};
 
 use super::reader::Seen;
 
 /// What differs, in words; nothing if all is well.
 pub(super) fn differences(seen: &Seen, source: &Seen, plan: &Plan) -> Vec<String> {
-    let Some(VideoPlan::Encode(video)) = &plan.video else { return vec!["no video was planned".to_owned()] };
+    let Some(video) = plan.renditions().first() else { return vec!["no video was planned".to_owned()] };
     let mut off = Vec::new();
     let mut compare = |what: &str, is: String, should: String| {
         if is != should {
@@ -40,11 +40,11 @@ pub(super) fn differences(seen: &Seen, source: &Seen, plan: &Plan) -> Vec<String
 }
 
 fn audio(source: &Seen, plan: &Plan) -> Vec<String> {
-    match plan.audio {
-        None => Vec::new(),
-        Some(AudioPlan::Copy) => source.audio.clone(),
-        Some(AudioPlan::Encode { codec, .. }) => vec![audio_name(codec).to_owned(); source.audio.len()],
-    }
+    let name = |(plan, own): (&AudioPlan, &String)| match plan.work {
+        AudioWork::Copy => own.clone(),
+        AudioWork::Encode(AudioEncode { codec, .. }) => audio_name(codec).to_owned(),
+    };
+    plan.audio.iter().zip(&source.audio).map(name).collect()
 }
 
 /// The name that libav has for the codec.

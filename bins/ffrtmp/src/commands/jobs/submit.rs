@@ -20,8 +20,8 @@ const BATCH: usize = 1000;
 
 pub(super) fn run(command: &Submit, globals: &Globals, console: &Console) -> Done {
     let requests = match &command.file {
-        Some(path) => Requests::Many(file::read(path)?.into_iter().map(|request| over(command, request)).collect()),
-        None => Requests::One(Box::new(over(command, JobRequest::default()))),
+        Some(path) => Requests::Many(file::read(path)?.into_iter().map(|request| over(command, request)).collect::<Result<_>>()?),
+        None => Requests::One(Box::new(over(command, JobRequest::default())?)),
     };
     if command.dry_run {
         return resolve::dry_run(requests.as_slice(), console);
@@ -89,22 +89,11 @@ async fn submit_batches(client: &MasterClient, requests: &[JobRequest]) -> Resul
 }
 
 /// Flags win over what a file says.
-fn over(command: &Submit, request: JobRequest) -> JobRequest {
+fn over(command: &Submit, request: JobRequest) -> Result<JobRequest> {
     let JobRequest { parameters, resource_limits, .. } = &request;
     let mut labels = request.labels.clone();
-    let (wishes, limits) = (command.wishes.parameters(), command.limits());
-    let parameters = ffrtmp::core::job::Parameters {
-        duration: wishes.duration.or(parameters.duration),
-        bitrate: wishes.bitrate.or(parameters.bitrate),
-        codec: wishes.codec.or(parameters.codec),
-        preset: wishes.preset.or_else(|| parameters.preset.clone()),
-        resolution: wishes.resolution.or(parameters.resolution),
-        fps: wishes.fps.or(parameters.fps),
-        crf: wishes.crf.or(parameters.crf),
-        audio_codec: wishes.audio_codec.or(parameters.audio_codec),
-        audio_bitrate: wishes.audio_bitrate.or(parameters.audio_bitrate),
-        container: parameters.container,
-    };
+    let (wishes, limits) = (command.wishes.parameters()?, command.limits());
+    let parameters = wishes.over(parameters.clone());
     let resource_limits = ffrtmp::core::job::ResourceLimits {
         max_cpu_percent: limits.max_cpu_percent.or(resource_limits.max_cpu_percent),
         max_memory_mb: limits.max_memory_mb.or(resource_limits.max_memory_mb),
@@ -112,7 +101,7 @@ fn over(command: &Submit, request: JobRequest) -> JobRequest {
         timeout_sec: limits.timeout_sec.or(resource_limits.timeout_sec),
     };
     labels.extend(command.labels.iter().cloned());
-    JobRequest {
+    Ok(JobRequest {
         scenario: command.scenario.as_ref().map_or(request.scenario, |scenario| scenario.as_str().to_owned()),
         input: command.input.as_deref().map(absolute).or(request.input),
         output: command.out.as_deref().map(absolute).or(request.output),
@@ -126,7 +115,7 @@ fn over(command: &Submit, request: JobRequest) -> JobRequest {
         max_retries: command.max_retries.or(request.max_retries),
         depends_on: request.depends_on,
         labels,
-    }
+    })
 }
 
 /// A relative path counts from where the command was typed, not from where the agent runs.
