@@ -169,6 +169,19 @@ fn ladders_switch_at_every_segment() {
 }
 
 #[test]
+fn a_package_is_the_same_each_time() {
+    let bench = Bench::new();
+    let Some(clip) = media("bbb720.mp4") else { return };
+    // Encoders with threads and a buffer model do not repeat themselves.
+    let wishes = json!({"codec": "copy", "audio_codec": "aac", "segment_duration": 1});
+    let [once, again] = ["once", "again"].map(|name| {
+        let report = package(&clip, &bench.path(&format!("{name}/film.m3u8")), wishes.clone());
+        report.files
+    });
+    assert_eq!(once, again, "the same bytes under the same names");
+}
+
+#[test]
 fn a_canceled_package_leaves_nothing() {
     let bench = Bench::new();
     let Some(clip) = media("bbb720.mp4") else { return };

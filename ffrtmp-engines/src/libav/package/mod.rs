@@ -308,8 +308,11 @@ impl Sink for Packager {
 
     /// The manifest, and everything in the package's directory.
     fn files(&self) -> Vec<PathBuf> {
-        let others = self.ledger.files().iter().filter(|file| **file != self.manifest);
-        std::iter::once(&self.manifest).chain(others).cloned().collect()
+        let mut others: Vec<_> = self.ledger.files().iter().filter(|file| **file != self.manifest).cloned().collect();
+        // They were begun in the order in which threads came by.
+        others.sort();
+        others.insert(0, self.manifest.clone());
+        others
     }
 
     /// Every stream with a muxer, as one file of its segments end to end.

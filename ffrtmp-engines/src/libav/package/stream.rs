@@ -115,10 +115,18 @@ impl Stream {
     }
 }
 
-/// Segments of subtitles: those of the first video, else of the first sound.
+/// Segments of subtitles: those of the first video, else of the first sound, from zero on and to the
+/// end of all.
 pub(super) fn text_spans(renditions: &[Rendition]) -> Vec<Span> {
     let leader = renditions.iter().find(|rendition| rendition.is_video()).or(renditions.first());
-    leader.map(|leader| leader.segments.clone()).unwrap_or_default()
+    let mut spans = leader.map(|leader| leader.segments.clone()).unwrap_or_default();
+    if let Some(first) = spans.first_mut() {
+        first.start = first.start.min(0.0);
+    }
+    if let Some(last) = spans.last_mut() {
+        last.end = renditions.iter().map(Rendition::end).fold(last.end, f64::max);
+    }
+    spans
 }
 
 pub(super) fn write_text(
