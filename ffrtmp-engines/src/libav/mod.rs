@@ -7,7 +7,9 @@
 //! | `probe.rs` | opens foreign media within bounds and describes it |
 //! | `session.rs` | one attempt: opens the tracks, pumps packets, judges the source |
 //! | `timeline.rs` | the source's clock |
-//! | `video.rs`, `stage.rs` | decode and filter pictures; encode them with their times |
+//! | `video.rs`, `picture.rs` | decode pictures; the filters that make every rendition of them |
+//! | `rungs.rs`, `stage.rs` | from rendition to rendition; encode each with its times |
+//! | `hdr.rs` | the screen of high dynamic range, in the notations of the encoders |
 //! | `audio.rs`, `copy.rs` | sound; streams that pass through |
 //! | `chunks/` | the pictures divided, side by side here or on several machines |
 //! | `encoders.rs`, `capabilities.rs` | what a plan means to each encoder; which of them work here |

@@ -28,7 +28,7 @@ impl<'a> Notes<'a> {
         self.warnings.push(text);
     }
 
-    /// Warns of what may hold for several renditions.
+    /// Warns of what may be found more than once.
     pub(super) fn warn_once(&mut self, text: String) {
         if !self.warnings.contains(&text) {
             self.warn(text);

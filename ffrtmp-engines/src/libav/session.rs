@@ -389,7 +389,7 @@ impl Attempt<'_> {
         }
         for track in tracks {
             if let Work::Video(track) = &track.work {
-                track.remarks().into_iter().for_each(|remark| notes.warn(remark));
+                track.remarks().into_iter().for_each(|remark| notes.warn_once(remark));
             }
         }
         if timeline.jumps() > 0 {

@@ -47,6 +47,8 @@ impl VideoTrack {
         let base = picture.base;
         let filters = Filters::new(picture, plan, tools.limit.bounds.threads)?;
         let (rungs, names) = Rungs::open(filters, plan, tools, place, notes)?;
+        // What only later pictures tell is remarked when they are through.
+        rungs.filters().remarks().into_iter().for_each(|remark| notes.warn_once(remark));
         let nominal = frame_time(stream).rescale(1, base).max(1);
         let (frame, next) = (Frame::new(), None);
         Ok((Self { decoder, rungs, base, nominal, next, frame, damaged: 0, decoded: 0 }, names))

@@ -303,6 +303,9 @@ fn hdr10_and_hlg_are_kept_through_h265_and_av1() {
             let (_, again) = run(&bench, &output, &format!("again.{container}"), (container, codec), |_| {}).unwrap();
             assert_eq!(screen(&facts(&again).unwrap().0), stream, "{what}: again");
         }
+        // A transport stream says nothing itself; its pictures do.
+        let (_, output) = run(&bench, &input, "out.ts", (Container::MpegTs, VideoCodec::H265), |_| {}).unwrap();
+        assert_eq!(screen(&facts(&output).unwrap().1).2, (transfer == "smpte2084").then_some(1000), "{transfer}");
         let (report, _) = run(&bench, &input, "flat.mp4", MP4, |_| {}).unwrap();
         assert!(report.warnings.iter().any(|warning| warning.contains("tone_map")), "{:?}", report.warnings);
     }
@@ -329,6 +332,19 @@ fn tones_are_mapped_as_ffmpeg_maps_them() {
             let likeness = ssim(&output, "null", &input, &chain).unwrap();
             assert!(likeness > 0.99, "{what}: {likeness}");
         }
+    }
+    // Ten bits on request, and the same tones in every rendition.
+    let Some(input) = hdr10(&bench, "in.mp4", "smpte2084") else { return };
+    let (_, output) = run(&bench, &input, "deep.mp4", (Container::Mp4, VideoCodec::H265), |pictures| {
+        pictures.tone_map = ToneMap::Hable;
+        pictures.renditions[0].bit_depth = Some(10);
+        ladder(pictures, &[(160, 90)]);
+    })
+    .unwrap();
+    for path in [rung(&output, "90p"), output] {
+        let (stream, frame) = facts(&path).unwrap();
+        assert_eq!((stream["pix_fmt"].as_str(), color_tags(&stream)), (Some("yuv420p10le"), ["bt709"; 3]));
+        assert_eq!((screen(&stream), screen(&frame)), ((None, None, None), (None, None, None)));
     }
     let Some(plain) = bench.ffmpeg("plain.mp4", "-f lavfi -i testsrc2=s=64x64:r=25:d=0.2 -c:v libx264") else {
         return;
