@@ -7,7 +7,8 @@
 //! | `stream.rs`, `track.rs` | one stream; its muxer and segments |
 //! | `text.rs` | subtitles as WebVTT |
 //! | `boxes.rs`, `codecs.rs` | what has to be read and mended in the bytes of muxers |
-//! | `rendition.rs`, `playlist.rs`, `mpd.rs` | what manifests say, and how |
+//! | `manifests.rs`, `rendition.rs` | what manifests say |
+//! | `playlist.rs`, `mpd.rs` | how HLS and DASH say it |
 //! | `folder.rs`, `names.rs` | files and their names |
 //!
 //! Every stream has a muxer of its own that writes into memory, a fragment at a time; the files are
@@ -27,6 +28,7 @@ mod boxes;
 mod codecs;
 mod cuts;
 mod folder;
+mod manifests;
 mod mpd;
 mod names;
 mod playlist;
@@ -38,7 +40,6 @@ mod text;
 mod track;
 
 use std::collections::VecDeque;
-use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,8 +52,8 @@ use ffrtmp_core::plan::{Plan, SegmentPlan};
 
 use self::cuts::{Boundaries, Cut, Follower, Pictures, Rest};
 use self::folder::{Folder, Ledger, Place};
-use self::rendition::{Content, Label, Rendition, Span};
-use self::stream::{Body, Stream, text_spans, write_text};
+use self::rendition::Label;
+use self::stream::{Body, Stream};
 use self::text::Cues;
 use self::track::{Target, Track};
 use super::fault::failed;
@@ -65,8 +66,6 @@ use super::verify::{self, Expected, ExpectedLane};
 
 /// Bytes of one track of sound that wait for the video to say where segments begin.
 const MAX_WAITING: usize = 16 << 20;
-/// Name of the second manifest, in the package's directory.
-const SECOND: &str = "manifest.mpd";
 
 /// Which manifests a package has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -433,70 +432,5 @@ impl Packager {
         let (Body::Pictures { track, .. } | Body::Sound { track, .. }) = body else { return Ok(()) };
         let end = track.base().ticks(self.lanes[lane].end);
         track.finish(end, &mut Target { folder, ledger: &mut self.ledger })
-    }
-
-    fn write_manifests(&mut self) -> Result<()> {
-        let renditions = self.renditions()?;
-        let target = playlist::common_target(&renditions);
-        let (manifest, format) = (self.settings.manifest, self.settings.segments);
-        if manifest != Manifest::Dash {
-            for rendition in &renditions {
-                self.write_playlists(rendition, target)?;
-            }
-        }
-        let directory = self.place.reference();
-        let text = match manifest {
-            Manifest::Dash => mpd::manifest(&renditions, self.title.as_deref(), &format!("{directory}/"), target),
-            Manifest::Hls | Manifest::Both => playlist::multivariant(&renditions, format, &directory, target),
-        };
-        if manifest == Manifest::Both {
-            let second = mpd::manifest(&renditions, self.title.as_deref(), "", target);
-            self.root.replace(OsStr::new(SECOND), &second, &mut self.ledger)?;
-        }
-        self.place.publish(&text, &mut self.ledger)
-    }
-
-    fn write_playlists(&mut self, rendition: &Rendition, target: u64) -> Result<()> {
-        let format = self.settings.segments;
-        let streams = &self.streams;
-        let stream = streams.iter().find(|stream| stream.name == rendition.name);
-        let Some(folder) = stream.and_then(|stream| stream.folder.as_ref()) else { return Ok(()) };
-        if !rendition.keys().is_empty() {
-            let keys = playlist::keys(rendition, format);
-            folder.write(playlist::KEYS, keys.as_bytes(), &mut self.ledger)?;
-        }
-        let own = if matches!(rendition.content, Content::Text) {
-            rendition::target_duration(&rendition.segments)
-        } else {
-            target
-        };
-        folder.write(playlist::PLAYLIST, playlist::media(rendition, format, own).as_bytes(), &mut self.ledger)
-    }
-
-    /// What manifests say about each stream that has something; writes the files of subtitles.
-    fn renditions(&mut self) -> Result<Vec<Rendition>> {
-        let mut renditions = Vec::new();
-        for (stream, lane) in self.streams.iter().zip(&self.lanes).filter(|(_, lane)| lane.packets > 0) {
-            if let Some(track) = stream.track() {
-                renditions.push(stream.rendition(track, lane));
-            }
-        }
-        let spans = text_spans(&renditions);
-        for (stream, _) in self.streams.iter_mut().zip(&self.lanes).filter(|(_, lane)| lane.packets > 0) {
-            let Body::Text { cues } = &stream.body else { continue };
-            let folder = stream.folder.insert(self.root.make(&stream.name)?);
-            let spans =
-                if spans.is_empty() { vec![Span { start: 0.0, end: cues.end(), bytes: 0 }] } else { spans.clone() };
-            renditions.push(write_text(
-                stream.label.clone(),
-                &stream.name,
-                cues,
-                spans,
-                folder,
-                &self.settings,
-                &mut self.ledger,
-            )?);
-        }
-        Ok(renditions)
     }
 }
