@@ -110,7 +110,9 @@ impl Filters {
             hdr: HdrMetadata::default(),
         };
         let filters = Self::new(picture, plan, threads)?;
-        Ok(Self { fps: None, generated: Some(seconds), ..filters })
+        // Nothing is done to it: it is made as it is wanted.
+        let fields = Fields { wish: Deinterlace::Off, able: false };
+        Ok(Self { fps: None, fields, generated: Some(seconds), ..filters })
     }
 
     /// Colour tags of every rendition.
@@ -181,25 +183,8 @@ impl Filters {
     pub(in super::super) fn head(&self, pixels: &Pixels) -> Result<Graph> {
         let mut notation = match self.generated {
             Some(seconds) => self.pattern(seconds),
-            None => self.source(),
+            None => self.decoded(pixels),
         };
-        self.deinterlace(&mut notation);
-        let fps = self.fps.map(|rate| format!(",fps=fps={}/{}", rate.num, rate.den)).unwrap_or_default();
-        // Frames that are left out need no work, frames that are repeated need it once.
-        let fewer = matches!((self.fps, self.picture.rate), (Some(to), Some(from)) if to.as_f64() <= from.as_f64());
-        if fewer {
-            notation.push_str(&fps);
-        }
-        self.scale(&mut notation, pixels);
-        for filter in self.picture.orientation.filters() {
-            let _ = write!(notation, ",{filter}");
-        }
-        if let Some(tone) = &self.tone {
-            let _ = write!(notation, ",{}", tone.filters());
-        }
-        if !fewer {
-            notation.push_str(&fps);
-        }
         notation.push_str(&tail(pixels));
         self.build(&notation, None)
     }
@@ -230,6 +215,28 @@ impl Filters {
     fn build(&self, notation: &str, device: Option<&HardwareDevice>) -> Result<Graph> {
         Graph::new(notation, self.threads, device)
             .map_err(|error| failed(Code::EncodeFailed, "the filters do not fit this video", error))
+    }
+
+    fn decoded(&self, pixels: &Pixels) -> String {
+        let mut notation = self.source();
+        self.deinterlace(&mut notation);
+        let fps = self.fps.map(|rate| format!(",fps=fps={}/{}", rate.num, rate.den)).unwrap_or_default();
+        // Frames that are left out need no work, frames that are repeated need it once.
+        let fewer = matches!((self.fps, self.picture.rate), (Some(to), Some(from)) if to.as_f64() <= from.as_f64());
+        if fewer {
+            notation.push_str(&fps);
+        }
+        self.scale(&mut notation, pixels);
+        for filter in self.picture.orientation.filters() {
+            let _ = write!(notation, ",{filter}");
+        }
+        if let Some(tone) = &self.tone {
+            let _ = write!(notation, ",{}", tone.filters());
+        }
+        if !fewer {
+            notation.push_str(&fps);
+        }
+        notation
     }
 
     fn source(&self) -> String {
