@@ -299,10 +299,10 @@ impl FromStr for FrameRate {
         let text = text.trim();
         let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse::<u32>().ok()).flatten();
         if let Some((num, den)) = text.split_once('/') {
-            return Self::new(digits(num).ok_or_else(wrong)?, digits(den).ok_or_else(wrong)?);
+            return Self::new(digits(num).ok_or_else(wrong)?, digits(den).ok_or_else(wrong)?).map_err(|_| wrong());
         }
         if let Some(fps) = digits(text) {
-            return Self::new(fps, 1);
+            return Self::new(fps, 1).map_err(|_| wrong());
         }
         let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         let fps: f64 = plain.then(|| text.parse().ok()).flatten().ok_or_else(wrong)?;

@@ -53,6 +53,12 @@ fn no_runner(what: &str) -> Error {
 /// permission, `input_invalid` for an empty one.
 pub(crate) fn source(path: &Path, field: &str) -> Result<Source> {
     let shown = path.display();
+    if is_url(path) && !path.exists() {
+        let error = Error::new(Code::UnsupportedScheme, format!("{shown} is a URL, and this command reads files"));
+        return Err(error
+            .field(field)
+            .hint(format!("let an agent fetch it: ffrtmp jobs submit --scenario transcode --input {shown}")));
+    }
     let facts = std::fs::metadata(path).map_err(|error| {
         let absent = matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory);
         let (code, what, cure) = match absent {
@@ -76,6 +82,13 @@ pub(crate) fn source(path: &Path, field: &str) -> Result<Source> {
         return Err(Error::new(Code::InputInvalid, format!("{shown} is empty")).field(field).hint(hint));
     }
     Ok(Source::File(path.to_owned()))
+}
+
+/// Whether this names a place by a scheme.
+pub(crate) fn is_url(path: &Path) -> bool {
+    path.to_string_lossy().split_once("://").is_some_and(|(scheme, _)| {
+        !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    })
 }
 
 /// Describes a file; errors name the field that it came from.

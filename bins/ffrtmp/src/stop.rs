@@ -16,6 +16,16 @@ pub(crate) enum Stop {
 /// What a command returns.
 pub(crate) type Done<T = ()> = Result<T, Stop>;
 
+impl Stop {
+    /// The same end with its error said differently.
+    pub(crate) fn about(self, say: impl FnOnce(Error) -> Error) -> Self {
+        match self {
+            Self::Failed(error) => Self::Failed(say(error)),
+            Self::ReaderGone => Self::ReaderGone,
+        }
+    }
+}
+
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         Self::Failed(error)

@@ -28,10 +28,9 @@ pub fn parse(body: Value) -> Result<JobRequest> {
     let mut inner = job.object("parameters")?;
     let outer_limits = limits(job.object("resource_limits")?)?;
     let inner_limits = limits(inner.object("resource_limits")?)?;
+    let scenario = job.text("scenario")?;
     let request = JobRequest {
-        scenario: job.text("scenario")?.ok_or_else(|| {
-            invalid("scenario", "is missing", "give one such as 720p30-h264; `ffrtmp scenarios` prints the grammar")
-        })?,
+        scenario: scenario.as_deref().unwrap_or_default().to_owned(),
         input: job.text("input")?,
         output: job.text("output")?,
         confidence: job.text("confidence")?,
@@ -45,8 +44,16 @@ pub fn parse(body: Value) -> Result<JobRequest> {
         depends_on: job.list("depends_on")?,
         labels: job.labels("labels")?,
     };
+    // First of all a misspelt name, which may be why the scenario is missing.
     job.nothing_left()?;
-    Ok(request)
+    match scenario {
+        Some(_) => Ok(request),
+        None => Err(invalid(
+            "scenario",
+            "is missing",
+            "give one such as 720p30-h264; `ffrtmp scenarios` prints the grammar",
+        )),
+    }
 }
 
 fn parameters(mut fields: Fields) -> Result<Parameters> {

@@ -2,6 +2,7 @@
 
 pub(crate) mod jobs;
 pub(crate) mod local;
+pub(crate) mod names;
 pub(crate) mod nodes;
 mod refusal;
 mod values;

@@ -3,8 +3,8 @@
 use clap::Args;
 use ffrtmp::core::Result;
 use ffrtmp::core::encoding::{
-    Channels, Chunking, Deinterlace, EncoderOptions, Hardware, Ladder, RateMode, SegmentKind, Selection, Stills, Timing,
-    ToneMap, VideoEncoder,
+    Channels, Chunking, Deinterlace, EncoderOptions, Hardware, Ladder, RateMode, SegmentKind, Selection, Stills,
+    Timing, ToneMap, VideoEncoder,
 };
 use ffrtmp::core::job::Parameters;
 use ffrtmp::core::media::{AudioCodec, Container, SubtitleCodec, Target, VideoCodec};

@@ -11,13 +11,18 @@ use ffrtmp::engines::publish::Staging;
 use serde_json::json;
 
 use crate::cli::local::Transcode;
+use crate::cli::names;
 use crate::console::Console;
 use crate::describe;
-use crate::describe::quantity::{bit_rate, bytes, span};
+use crate::describe::quantity::{bytes, span};
 use crate::progress::{Board, Shown};
 use crate::stop::Done;
 
 pub(super) fn run(command: &Transcode, console: &Console) -> Done {
+    work(command, console).map_err(|stop| stop.about(|error| names::in_flags(error, names::TRANSCODE)))
+}
+
+fn work(command: &Transcode, console: &Console) -> Done {
     let source = crate::local::source(&command.input, "IN")?;
     let container = target(&command.input, &command.target, command.wishes.container)?;
     let engine = crate::local::engine()?;
@@ -42,6 +47,10 @@ pub(super) fn run(command: &Transcode, console: &Console) -> Done {
 fn target(input: &Path, output: &Path, wish: Option<Container>) -> Result<Container> {
     let shown = output.display();
     let refuse = |code, message: String, hint: &str| Err(Error::new(code, message).field("OUT").hint(hint));
+    if crate::local::is_url(output) {
+        let hint = "give a path; `ffrtmp jobs submit --out URL` lets an agent write to other places";
+        return refuse(Code::UnsupportedScheme, format!("{shown} is a URL"), hint);
+    }
     if output.is_dir() {
         return refuse(Code::OutputNotWritable, format!("{shown} is a directory"), "give a file path in it");
     }
@@ -140,19 +149,29 @@ fn summary(output: &Path, report: &JobReport, console: &Console) -> Done {
     if console.is_json() {
         return console.json(report);
     }
+    console.line(format_args!("{}: {}", output.display(), made(report).join(", ")))?;
+    for (name, value) in describe::job::outputs(report) {
+        console.line(format_args!("  {name}: {value}"))?;
+    }
+    Ok(())
+}
+
+/// What was made and what it took.
+fn made(report: &JobReport) -> Vec<String> {
     let picture: Vec<_> = report.video_codec.iter().chain(&report.resolution).map(String::as_str).collect();
-    console.line(format_args!(
-        "{}: {} {}, {}, {}, {} frames in {} ({:.1} fps, {:.2}x), CPU {}, peak memory {}",
-        output.display(),
-        picture.join(" "),
-        span(report.duration_seconds),
-        bytes(report.size_bytes),
-        bit_rate(report.bit_rate),
-        report.frames,
-        span(report.wall_seconds),
-        report.fps,
-        report.speed,
-        span(report.cpu_seconds),
-        bytes(report.peak_memory_bytes),
-    ))
+    let mut parts = Vec::new();
+    if !picture.is_empty() {
+        parts.push(picture.join(" "));
+    }
+    parts.extend([span(report.duration_seconds), describe::job::size(report)]);
+    let took = span(report.wall_seconds);
+    parts.push(match report.frames {
+        0 => format!("in {took} ({:.2}x)", report.speed),
+        frames => format!("{frames} frames in {took} ({:.1} fps, {:.2}x)", report.fps, report.speed),
+    });
+    parts.extend([
+        format!("CPU {}", span(report.cpu_seconds)),
+        format!("peak memory {}", bytes(report.peak_memory_bytes)),
+    ]);
+    parts
 }

@@ -1,7 +1,11 @@
 //! A job, and lists of them.
 
+use std::collections::BTreeMap;
+
 use comfy_table::{Cell, Table};
-use ffrtmp::core::job::{EnergySource, Job, JobReport, JobView, StateTransition};
+use ffrtmp::core::job::{
+    ChunkReport, EnergySource, Job, JobReport, JobView, OutputFile, RenditionReport, StateTransition,
+};
 
 use super::quantity::{age, bit_rate, bytes, short, span};
 use crate::console::{Console, one_line};
@@ -47,6 +51,11 @@ pub(crate) fn facts(job: &Job, console: &Console) -> Table {
     table
 }
 
+/// Everything about a job that has ended, except what went wrong.
+pub(crate) fn outcome(job: &Job, console: &Console) -> Table {
+    facts(&Job { error: None, ..job.clone() }, console)
+}
+
 fn standing(job: &Job) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("progress", format!("{:.1}%", job.progress)),
@@ -87,8 +96,9 @@ pub(crate) fn measured(report: &JobReport) -> Vec<(&'static str, String)> {
     if !picture.is_empty() {
         facts.push(("video", one_line(&picture.join(" "))));
     }
-    facts.push(("size", format!("{}, {}", bytes(report.size_bytes), bit_rate(report.bit_rate))));
-    facts.push(("length", format!("{}, {} frames", span(report.duration_seconds), report.frames)));
+    facts.push(("size", size(report)));
+    let frames = if report.frames == 0 { String::new() } else { format!(", {} frames", report.frames) };
+    facts.push(("length", format!("{}{frames}", span(report.duration_seconds))));
     facts.push((
         "took",
         format!(
@@ -108,9 +118,60 @@ pub(crate) fn measured(report: &JobReport) -> Vec<(&'static str, String)> {
         };
         facts.push(("energy", format!("{:.1} J ({how})", energy.0)));
     }
+    facts.extend(outputs(report));
     facts.extend(report.hash.as_deref().map(|hash| ("hash", one_line(hash))));
     facts.extend(report.warnings.iter().map(|warning| ("warning", one_line(warning))));
     facts
+}
+
+/// Size and rate of an output; of all its files where there are several.
+pub(crate) fn size(report: &JobReport) -> String {
+    match report.files.len() {
+        0 | 1 => format!("{}, {}", bytes(report.size_bytes), bit_rate(report.bit_rate)),
+        count => format!("{} in {count} files", bytes(report.files.iter().map(|file| file.size_bytes).sum())),
+    }
+}
+
+/// What was made of the pictures and which files came out, as facts.
+pub(crate) fn outputs(report: &JobReport) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    facts.extend(report.renditions.iter().map(|rendition| ("rendition", one_line(&self::rendition(rendition)))));
+    facts.extend(report.chunking.as_ref().map(|chunking| ("chunks", one_line(&chunks(chunking)))));
+    facts.extend(files(&report.files).into_iter().map(|line| ("files", one_line(&line))));
+    facts
+}
+
+fn rendition(rendition: &RenditionReport) -> String {
+    let RenditionReport { name, resolution, video_encoder, frames, bit_rate: rate } = rendition;
+    format!("{name}: {resolution}, {video_encoder}, {frames} frames, {}", bit_rate(*rate))
+}
+
+fn chunks(report: &ChunkReport) -> String {
+    match report.chunks {
+        0 | 1 => format!("none: {}", report.reason),
+        chunks => format!("{chunks} by {} encoders: {}", report.workers, report.reason),
+    }
+}
+
+/// Files by name, and those of a directory by their number.
+fn files(files: &[OutputFile]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut directories = BTreeMap::<&str, (usize, u64)>::new();
+    for file in files {
+        match file.path.rsplit_once('/') {
+            None => lines.push(format!("{} ({})", file.path, bytes(file.size_bytes))),
+            Some((directory, _)) => {
+                let (count, size) = directories.entry(directory).or_default();
+                *count += 1;
+                *size += file.size_bytes;
+            }
+        }
+    }
+    lines.extend(directories.into_iter().map(|(directory, (count, size))| {
+        let plural = if count == 1 { "" } else { "s" };
+        format!("{directory}/: {count} file{plural} ({})", bytes(size))
+    }));
+    lines
 }
 
 /// One row per change of state.

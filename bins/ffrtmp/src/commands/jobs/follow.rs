@@ -11,7 +11,6 @@ use ffrtmp::transport::http::MasterClient;
 use futures::StreamExt as _;
 use serde_json::json;
 
-use super::describe_one;
 use crate::commands::signals::Signals;
 use crate::console::Console;
 use crate::describe::quantity::short;
@@ -65,7 +64,8 @@ fn show(ended: &[JobView], console: &Console) -> Done {
     match (console.is_json(), ended) {
         (true, [view]) => console.json_line(view),
         (true, views) => console.json_line(&json!({ "jobs": views, "count": views.len() })),
-        (false, [view]) => describe_one(view, console),
+        // What went wrong is said once, by the command's own error.
+        (false, [view]) => console.table(&crate::describe::job::outcome(&view.job, console)),
         (false, views) => console.table(&crate::describe::job::list(views, console)),
     }
 }
@@ -152,7 +152,7 @@ fn last_change(job: &Job) -> Timestamp {
 }
 
 fn stand(job: &Job) -> String {
-    let why = job.error.as_ref().filter(|_| job.state != JobState::Completed).map(|error| error.message.clone());
+    let why = job.error.as_ref().filter(|_| !job.state.is_final()).map(|error| error.message.clone());
     let why = why.or_else(|| job.waiting_reason.clone());
     let place = job.node_name.as_ref().filter(|_| job.state.is_active()).map(|name| format!("on {name}"));
     [Some(job.state.to_string()), place, why].into_iter().flatten().collect::<Vec<_>>().join(" ")
@@ -161,7 +161,8 @@ fn stand(job: &Job) -> String {
 fn moved(event: &JobEvent) -> String {
     let place = event.node_name.as_ref().filter(|_| event.state.is_active()).map(|name| format!("on {name}"));
     let again = (event.attempt > 1).then(|| format!("attempt {}", event.attempt));
-    let why = event.reason.clone().filter(|_| !event.state.is_active());
+    let told_later = matches!(event.state, JobState::Failed | JobState::Rejected);
+    let why = event.reason.clone().filter(|_| !event.state.is_active() && !told_later);
     [Some(event.state.to_string()), place, again, why].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::{file, follow, resolve};
 use crate::cli::Globals;
 use crate::cli::jobs::Submit;
+use crate::cli::names;
 use crate::commands::converse;
 use crate::console::Console;
 use crate::stop::Done;
@@ -19,8 +20,19 @@ use crate::stop::Done;
 const BATCH: usize = 1000;
 
 pub(super) fn run(command: &Submit, globals: &Globals, console: &Console) -> Done {
+    let done = work(command, globals, console);
+    match command.file {
+        // Fields of a file are named as they stand there.
+        Some(_) => done,
+        None => done.map_err(|stop| stop.about(|error| names::in_flags(error, names::SUBMIT))),
+    }
+}
+
+fn work(command: &Submit, globals: &Globals, console: &Console) -> Done {
     let requests = match &command.file {
-        Some(path) => Requests::Many(file::read(path)?.into_iter().map(|request| over(command, request)).collect::<Result<_>>()?),
+        Some(path) => {
+            Requests::Many(file::read(path)?.into_iter().map(|request| over(command, request)).collect::<Result<_>>()?)
+        }
         None => Requests::One(Box::new(over(command, JobRequest::default())?)),
     };
     if command.dry_run {
@@ -92,7 +104,8 @@ async fn submit_batches(client: &MasterClient, requests: &[JobRequest]) -> Resul
 fn over(command: &Submit, request: JobRequest) -> Result<JobRequest> {
     let JobRequest { parameters, resource_limits, .. } = &request;
     let mut labels = request.labels.clone();
-    let (wishes, limits) = (command.wishes.parameters()?, command.limits());
+    let wishes = command.wishes.parameters().map_err(|error| names::in_flags(error, names::SUBMIT))?;
+    let limits = command.limits();
     let parameters = wishes.over(parameters.clone());
     let resource_limits = ffrtmp::core::job::ResourceLimits {
         max_cpu_percent: limits.max_cpu_percent.or(resource_limits.max_cpu_percent),
