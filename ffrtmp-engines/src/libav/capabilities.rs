@@ -28,11 +28,13 @@ const RATE: (i32, i32) = (30, 1);
 
 /// Whether a test encode passed, or what it failed with.
 type Outcome = std::result::Result<(), String>;
+/// A test encode that happens once.
+type Test = Arc<OnceLock<Outcome>>;
 
 /// The encoders that passed a test encode, each tried once per bit depth when first asked for.
 #[derive(Debug, Default)]
 pub(super) struct Encoders {
-    tested: Mutex<HashMap<(VideoEncoder, u8), Arc<OnceLock<Outcome>>>>,
+    tested: Mutex<HashMap<(VideoEncoder, u8), Test>>,
     lists: [OnceLock<Vec<String>>; VideoCodec::ALL.len()],
     all: OnceLock<EngineCapabilities>,
 }
@@ -137,7 +139,7 @@ impl Encoders {
         outcome.get_or_init(|| test_encode(encoder, depth)).clone()
     }
 
-    fn test_of(&self, encoder: VideoEncoder, depth: u8) -> Arc<OnceLock<Outcome>> {
+    fn test_of(&self, encoder: VideoEncoder, depth: u8) -> Test {
         let mut tested = self.tested.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(tested.entry((encoder, depth)).or_default())
     }

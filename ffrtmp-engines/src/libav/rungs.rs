@@ -9,7 +9,7 @@ use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::plan::{Gop, PicturePlan, VideoEncode};
 
 use super::chunks;
-use super::encoders::{self, Family, Pass};
+use super::encoders::{self, Family, KeyFrames, Pass};
 use super::fault::failed;
 use super::hdr::HdrMetadata;
 use super::limit::Limit;
@@ -213,9 +213,12 @@ struct Opening<'a> {
 impl Opening<'_> {
     /// Tries the encoders in their order; what fails is noted and the next one takes over.
     fn open(&self, notes: &mut Notes<'_>) -> Result<(Rung, String)> {
-        let codec = self.plan.codec;
-        let mut last = Error::new(Code::CodecUnavailable, format!("no encoder for {codec} works here")).field("codec");
-        for name in self.tools.encoders.for_codec(codec) {
+        let choice = self.tools.encoders.choose(self.plan, self.filters.depth())?;
+        if let Some(reason) = choice.reason() {
+            notes.info(&format!("encoders passed over: {reason}"));
+        }
+        let mut last = Error::new(Code::CodecUnavailable, "no encoder opened").field("parameters.codec");
+        for name in &choice.encoders {
             let (rate, threads, hdr) = (self.filters.rate(), self.tools.limit.bounds.threads, self.filters.hdr());
             let mut settings = encoders::settings(name, self.plan, rate, threads, Pass::Single, &hdr)?;
             settings.extend(self.tools.fullness.and_then(|share| chunks::fullness(self.plan, share)));
@@ -258,7 +261,7 @@ impl Opening<'_> {
         let setup = Setup {
             base,
             nominal: TimeBase::new(den, num).rescale(1, base).max(1),
-            gop: plan.gop,
+            gop: ordered(encoders::key_frames(name, plan, (num, den)), plan.gop),
             leads: *index == 0,
             limit: tools.limit.clone(),
             reaper: Arc::clone(&tools.reaper),
@@ -272,6 +275,14 @@ impl Opening<'_> {
         let depth = encoders::depth(encoder, self.plan, self.filters.depth())?;
         let format = Family::of(encoder).pixel_format(depth > 8);
         Ok(Pixels { size: self.plan.size, aspect: self.plan.sample_aspect_ratio, format })
+    }
+}
+
+/// The key frames that the sender orders; those that the encoder counts itself would come twice.
+fn ordered(who: KeyFrames, gop: Gop) -> Gop {
+    match who {
+        KeyFrames::Sender => gop,
+        KeyFrames::Encoder | KeyFrames::Count(_) => Gop::Free,
     }
 }
 

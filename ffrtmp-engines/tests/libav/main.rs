@@ -9,6 +9,7 @@ mod clips;
 mod containers;
 mod control;
 mod copying;
+mod encoders;
 mod hostile;
 mod ladders;
 mod packages;

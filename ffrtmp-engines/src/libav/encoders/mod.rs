@@ -86,11 +86,6 @@ impl Family {
             Self::Vpx8 | Self::Vpx9 | Self::Nvenc | Self::Qsv | Self::Vaapi => "",
         }
     }
-
-    /// Whether it writes HDR metadata into the coded video; elsewhere only containers carry it.
-    pub(super) const fn carries_hdr(self) -> bool {
-        matches!(self, Self::X264 | Self::X265 | Self::Svt | Self::Nvenc)
-    }
 }
 
 /// Which look at the pictures this is.
@@ -211,5 +206,7 @@ fn refused(parameter: &str, message: String, able: impl Fn(VideoEncoder) -> bool
     if able.is_empty() { error } else { error.hint(format!("{} can; or leave it out", able.join(", "))) }
 }
 
+#[cfg(test)]
+mod encodes;
 #[cfg(test)]
 mod tests;

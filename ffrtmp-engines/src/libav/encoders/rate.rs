@@ -31,8 +31,9 @@ impl Family {
         !matches!(self, Self::Svt | Self::Rav1e)
     }
 
+    /// rav1e would, but libav hands out nothing of what its first pass measured.
     const fn looks_twice(self) -> bool {
-        matches!(self, Self::X264 | Self::X265 | Self::Vpx8 | Self::Vpx9 | Self::Aom | Self::Rav1e)
+        matches!(self, Self::X264 | Self::X265 | Self::Vpx8 | Self::Vpx9 | Self::Aom)
     }
 }
 

@@ -125,7 +125,10 @@ impl Settings<'_> {
         // A real-time encoder measures nothing, so two passes are never real-time.
         let good = pass != Pass::Single || speed <= VPX_GOOD;
         self.set("deadline", if good { "good" } else { "realtime" });
-        self.set("cpu-used", if good { speed.min(VPX_GOOD) } else { speed });
+        let speed = i32::from(if good { speed.min(VPX_GOOD) } else { speed });
+        // In real time VP8 takes a positive speed as leave to go by the clock, and makes other
+        // bytes each time.
+        self.set("cpu-used", if self.family == Family::Vpx8 && !good { -speed } else { speed });
         if self.family == Family::Vpx8 {
             // Invisible packets of their own would have no frame to take their time from.
             self.set("auto-alt-ref", 0);

@@ -6,7 +6,7 @@ use ffrtmp_core::units::{Bitrate, Crf, Ratio, Resolution, Seconds};
 
 use super::*;
 
-fn plan(encoder: &str) -> VideoEncode {
+pub(super) fn plan(encoder: &str) -> VideoEncode {
     let encoder: VideoEncoder = encoder.parse().unwrap();
     VideoEncode {
         name: "720p".to_owned(),
@@ -65,7 +65,7 @@ fn assert_has(settings: &BTreeMap<String, String>, expected: &str, case: &str) {
                 assert!(list.split(':').any(|own| own == value.replace('~', "=")), "{case}: {pair} in {list}");
             }
             (None, Some((key, value))) => {
-                assert_eq!(settings.get(key).map(String::as_str), Some(value), "{case}: {key}")
+                assert_eq!(settings.get(key).map(String::as_str), Some(value), "{case}: {key}");
             }
             (None, None) => unreachable!("{pair}"),
         }
@@ -81,6 +81,7 @@ fn words_and_numbers_mean_the_same_everywhere() {
         ("libvpx-vp9", "medium", "cpu-used=4 deadline=good lag-in-frames=25 auto-alt-ref=1 row-mt=1 tile-columns=2"),
         ("libvpx-vp9", "3", "cpu-used=3"),
         ("libvpx", "fast", "cpu-used=5 deadline=good auto-alt-ref=0"),
+        ("libvpx", "ultrafast", "cpu-used=-8 deadline=realtime"),
         ("libsvtav1", "12", "preset=12"),
         ("libaom-av1", "ultrafast", "usage=realtime cpu-used=8 row-mt=1"),
         ("libaom-av1", "veryfast", "usage=good cpu-used=6 tile-columns=1"),
@@ -140,7 +141,8 @@ fn what_an_encoder_has_not_is_refused_with_those_that_have_it() {
         ("librav1e", quality(cap), none, "max_bitrate", "libsvtav1"),
         ("libaom-av1", quality(cap), none, "max_bitrate", "libvpx-vp9"),
         ("libsvtav1", average(1200, false), none, "max_bitrate", "libx264"),
-        ("libsvtav1", average(1500, true), none, "two_pass", "librav1e"),
+        ("libsvtav1", average(1500, true), none, "two_pass", "libaom-av1"),
+        ("librav1e", average(1500, true), none, "two_pass", "libvpx-vp9"),
         ("h264_nvenc", average(1500, true), none, "two_pass", "libx264"),
         ("librav1e", constant(), none, "rate_mode", "libvpx-vp9"),
         ("libx264", quality(None), option(|o| o.film_grain = Some(8)), "encoder_options.film_grain", "libsvtav1"),
@@ -247,7 +249,7 @@ fn passes_keep_what_they_measured_where_the_encoder_looks() {
             vec![("x265-params", r"log-level=none:pass=2:stats=/tmp/a\:\ b\'c/stats:open-gop=0"), ("flags", "+cgop")],
         ),
         ("libvpx-vp9", Pass::First(path), vec![("flags", "+pass1+cgop"), ("deadline", "good")]),
-        ("librav1e", Pass::Second(path), vec![("flags", "+pass2+cgop")]),
+        ("libaom-av1", Pass::Second(path), vec![("flags", "+pass2+cgop"), ("usage", "good")]),
     ] {
         let plan = VideoEncode { rate: average(1500, true), preset: Some("ultrafast".to_owned()), ..plan(encoder) };
         let settings = try_set(encoder, &plan, 0, pass).unwrap();
