@@ -312,7 +312,7 @@ impl Plan {
             duration: request.parameters.duration,
         };
         if let Some(info) = source {
-            streams::besides(request, info, &mut plan);
+            streams::besides(request, info, &mut plan)?;
         }
         Ok(plan)
     }

@@ -1,13 +1,10 @@
 //! Which streams of the source go along.
 
-use super::subtitles::{Treatment, treatment};
+use super::subtitles::{Treatment, is_text, requested};
 use super::{LeftOut, OutputRequest, Plan, SubtitlePlan, VideoPlan};
 use crate::encoding::{Pick, Selection};
 use crate::error::{Code, Error, Result};
 use crate::media::{Container, MediaInfo, StreamInfo, StreamKind, SubtitleCodec, Target};
-
-/// Subtitles that are pictures: no text codec can take them.
-const PICTURES: &[&str] = &["dvb_subtitle", "hdmv_pgs_subtitle", "dvd_subtitle", "xsub"];
 
 /// What there is to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +48,12 @@ pub(super) fn audio(request: &OutputRequest, source: Option<&MediaInfo>) -> Resu
 }
 
 /// Decides about everything that is neither the picture nor the sound.
-pub(super) fn besides(request: &OutputRequest, info: &MediaInfo, plan: &mut Plan) {
+///
+/// # Errors
+/// `invalid_field` for subtitles that the source has not.
+pub(super) fn besides(request: &OutputRequest, info: &MediaInfo, plan: &mut Plan) -> Result<()> {
     let wish = request.parameters.subtitle_streams.clone().unwrap_or_default();
+    named(info, &wish, "subtitle_streams", |stream| stream.kind == StreamKind::Subtitle)?;
     for stream in &info.streams {
         if is_used(plan, stream.index) {
             continue;
@@ -64,6 +65,8 @@ pub(super) fn besides(request: &OutputRequest, info: &MediaInfo, plan: &mut Plan
             StreamKind::Video if stream.video.as_ref().is_some_and(|video| video.cover_art) => {
                 cover(plan.container, stream).map(|()| plan.cover_art.push(stream.index))
             }
+            // The titles of an MP4's chapters, which go along as chapters.
+            StreamKind::Data if info.chapters > 0 && stream.codec == "bin_data" => Ok(()),
             StreamKind::Attachment if plan.container == Container::Mkv => {
                 plan.attachments.push(stream.index);
                 Ok(())
@@ -74,6 +77,7 @@ pub(super) fn besides(request: &OutputRequest, info: &MediaInfo, plan: &mut Plan
             plan.left_out.push(LeftOut { stream: stream.index, reason: format!("{reason} ({})", stream.codec) });
         }
     }
+    Ok(())
 }
 
 fn is_used(plan: &Plan, index: usize) -> bool {
@@ -91,26 +95,20 @@ fn subtitle(
     stream: &StreamInfo,
     container: Container,
 ) -> Result<Target<SubtitleCodec>, String> {
-    let wanted = wish.names(stream.index, stream.language.as_deref()).unwrap_or(*wish != Selection::None);
+    let by_default = match wish {
+        Selection::None => false,
+        Selection::Default => is_text(&stream.codec),
+        _ => true,
+    };
+    let wanted = wish.names(stream.index, stream.language.as_deref()).unwrap_or(by_default);
     if !wanted {
-        return Err("subtitles that were not asked for".to_owned());
+        let what = if is_text(&stream.codec) { "subtitles" } else { "subtitles that are pictures" };
+        return Err(format!("{what}, which were not asked for"));
     }
-    match (request.parameters.subtitle_codec, treatment(&stream.codec, container)) {
-        (_, Treatment::LeaveOut(reason)) => Err(format!("subtitles: {reason}")),
-        (Some(Target::Copy), Treatment::Convert(codec)) => {
-            Err(format!("subtitles: {container} cannot carry them as they are, only as {codec}"))
-        }
-        (Some(Target::Encode(codec)), Treatment::Convert(_)) => Ok(Target::Encode(codec)),
-        (Some(Target::Encode(codec)), Treatment::Copy)
-            if stream.codec.parse().is_ok_and(|own: SubtitleCodec| own == codec) =>
-        {
-            Ok(Target::Copy)
-        }
-        (Some(Target::Encode(codec)), Treatment::Copy) if !PICTURES.contains(&stream.codec.as_str()) => {
-            Ok(Target::Encode(codec))
-        }
-        (_, Treatment::Copy) => Ok(Target::Copy),
-        (_, Treatment::Convert(codec)) => Ok(Target::Encode(codec)),
+    match requested(&stream.codec, container, request.parameters.subtitle_codec) {
+        Treatment::Copy => Ok(Target::Copy),
+        Treatment::Convert(codec) => Ok(Target::Encode(codec)),
+        Treatment::LeaveOut(reason) => Err(format!("subtitles: {reason}")),
     }
 }
 

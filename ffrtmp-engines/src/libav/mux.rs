@@ -48,6 +48,8 @@ pub(super) struct Lane {
     /// Length of the longest packet, in seconds.
     pub(super) longest: f64,
     last_dts: Option<i64>,
+    /// Whether the container refuses two packets at one time, even of text.
+    pub(super) is_strict: bool,
     /// Times that had to be moved to stay in order.
     pub(super) moved: u64,
 }
@@ -84,7 +86,8 @@ impl Sink for Muxer {
     fn add(&mut self, lane: Lane, add: &mut dyn FnMut(&mut Output) -> Result<usize, AvError>) -> Result<usize> {
         let added = add(&mut self.output);
         let index = added.map_err(|error| failed(Code::EncodeFailed, "the muxer takes no such stream", error))?;
-        self.lanes.push(lane);
+        let is_strict = matches!(self.container, Container::Mp4 | Container::Fmp4);
+        self.lanes.push(Lane { is_strict, ..lane });
         Ok(index)
     }
 
@@ -212,6 +215,7 @@ impl Lane {
             end: 0.0,
             longest: 0.0,
             last_dts: None,
+            is_strict: false,
             moved: 0,
         }
     }
@@ -231,7 +235,9 @@ impl Lane {
         let dts = packet.dts().or(packet.pts()).unwrap_or_else(|| self.last_dts.map_or(0, |last| last + 1));
         let wanted = packet.pts().unwrap_or(dts);
         let dts = dts.min(wanted);
-        let ordered = self.last_dts.map_or(dts, |last| dts.max(last + 1));
+        // Texts may begin together.
+        let step = if self.kind == StreamKind::Subtitle && !self.is_strict { 0 } else { 1 };
+        let ordered = self.last_dts.map_or(dts, |last| dts.max(last + step));
         let pts = wanted.max(ordered);
         if self.is_copied && self.is_video() && base.seconds(pts - wanted) > ROUNDING {
             return Err(disordered(base.seconds(wanted)));

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ffrtmp_core::error::Result;
+use ffrtmp_core::media::StreamKind;
 use ffrtmp_core::plan::VideoEncode;
 
 use super::hdr::HdrMetadata;
@@ -187,6 +188,13 @@ impl Outputs {
                 checks: sink.checks(),
             })
             .collect()
+    }
+
+    /// Where pictures and sound end, in seconds.
+    pub(super) fn reached(&self) -> f64 {
+        let shared = self.lock();
+        let lanes = shared.sinks.iter().flat_map(|sink| sink.lanes());
+        lanes.filter(|lane| matches!(lane.kind, StreamKind::Video | StreamKind::Audio)).map(|lane| lane.end).fold(0.0, f64::max)
     }
 
     /// Lets go of every file.

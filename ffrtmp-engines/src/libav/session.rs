@@ -27,7 +27,7 @@ use super::report;
 use super::stills::Taps;
 use super::sys::{AvError, Input, Packet, TimeBase, Usage};
 use super::timeline::Timeline;
-use super::tracks::{Track, Tracks, Work};
+use super::tracks::{self, Track, Tracks, Work};
 use super::verify;
 use super::video::PatternTrack;
 
@@ -293,6 +293,9 @@ impl Attempt<'_> {
             self.limit.meter.expect(seconds);
         }
         outputs.start()?;
+        for (route, mut packet) in pictures {
+            outputs.write(route, &mut packet, TimeBase::MICROS)?;
+        }
         let all = &mut tracks.all;
         let mut whole = |feed: Option<&mut Feed<'_>>, notes: &mut Notes<'_>| {
             self.pump(&mut input, all, &mut timeline, outputs, feed, notes)?;
@@ -325,7 +328,7 @@ impl Attempt<'_> {
         notes: &mut Notes<'_>,
     ) -> Result<()> {
         let mut packet = Packet::new();
-        while !tracks.iter().all(Track::is_done) {
+        while !tracks::are_done(tracks) {
             self.limit.control.checkpoint()?;
             match input.read(&mut packet) {
                 Ok(()) => {}
@@ -397,7 +400,7 @@ impl Attempt<'_> {
             // Lengths were told on a clock that did not hold.
             return Ok(());
         }
-        let end = outputs.written().iter().flat_map(|sink| &sink.lanes).map(|lane| lane.end).fold(0.0, f64::max);
+        let end = outputs.reached();
         let missing = declared.map_or(0.0, |declared| declared - end);
         if self.limit.seconds.is_none() && missing > 0.5 {
             let what = format!("the input says it lasts {:.2} s but ends after {end:.2} s", declared.unwrap_or(0.0));

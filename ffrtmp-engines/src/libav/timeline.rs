@@ -15,6 +15,8 @@ const LEAD: i64 = 500_000;
 #[derive(Debug)]
 pub(super) struct Timeline {
     may_jump: bool,
+    /// Streams, by number, whose pauses say nothing about the clock.
+    sparse: Vec<bool>,
     epochs: Epochs,
 }
 
@@ -22,7 +24,8 @@ impl Timeline {
     pub(super) fn new(input: &Input, selected: &[usize]) -> Self {
         let start = selected.iter().filter_map(|index| stream_start(input, *index)).min();
         let shift = -start.or(input.start()).unwrap_or(0);
-        Self { may_jump: input.may_jump(), epochs: Epochs::new(shift, input.len()) }
+        let sparse = input.streams().map(|stream| stream.is_subtitle()).collect();
+        Self { may_jump: input.may_jump(), sparse, epochs: Epochs::new(shift, input.len()) }
     }
 
     /// What is added to the times before any jump, in microseconds.
@@ -41,7 +44,11 @@ impl Timeline {
         if self.may_jump {
             let micros = |ticks| base.rescale(ticks, TimeBase::MICROS);
             let times = packet.dts().map(|dts| (micros(dts), micros(packet.pts().unwrap_or(dts))));
-            shift = self.epochs.shift_for(packet.stream(), times, micros(packet.duration()));
+            let is_sparse = self.sparse.get(packet.stream()) == Some(&true);
+            shift = match times {
+                Some((_, pts)) if is_sparse => self.epochs.shift_near(pts),
+                _ => self.epochs.shift_for(packet.stream(), times, micros(packet.duration())),
+            };
         }
         let shift = TimeBase::MICROS.rescale(shift, base);
         let moved = |ticks: Option<i64>| ticks.map(|ticks| ticks.saturating_add(shift));
@@ -96,6 +103,14 @@ impl Epochs {
         let end = if place.epoch.is_some() { place.end.max(after(pts)) } else { after(pts) };
         self.streams[stream] = Place { epoch: Some(epoch), expected: after(dts), end };
         shift
+    }
+
+    /// What to add to the time of a sparse stream: it belongs to the epoch in which it is nearest to
+    /// where the other streams are.
+    fn shift_near(&self, pts: i64) -> i64 {
+        let reached = self.streams.iter().filter(|place| place.epoch.is_some()).map(|place| place.expected).max();
+        let off = |shift: &i64| pts.saturating_add(*shift).saturating_sub(reached.unwrap_or(0)).unsigned_abs();
+        self.shifts.iter().rev().copied().min_by_key(off).unwrap_or(0)
     }
 
     /// The epoch that a time belongs to: the one in which it is nearest to what was expected, or a
@@ -177,6 +192,17 @@ mod tests {
         let times = [(0, 0), (0, 9 * SECOND), (0, 9 * SECOND - 20_000), (0, 9 * SECOND + 40_000)];
         assert_eq!(placed(&mut epochs, &times), times.map(|(_, dts)| dts));
         assert_eq!(epochs.shifts.len(), 1);
+    }
+
+    #[test]
+    fn text_pauses_and_follows_the_others_over_a_jump() {
+        let mut epochs = Epochs::new(-SECOND, 2);
+        placed(&mut epochs, &[(0, SECOND), (0, 61 * SECOND)]);
+        assert_eq!(epochs.shift_near(55 * SECOND), epochs.shifts[epochs.shifts.len() - 1]);
+        let before = epochs.shifts.len();
+        placed(&mut epochs, &[(0, 0), (0, 40_000)]);
+        assert_eq!(epochs.shifts.len(), before + 1);
+        assert_eq!(epochs.shift_near(500_000), epochs.shifts[before]);
     }
 
     #[test]

@@ -129,6 +129,13 @@ impl Tracks {
     }
 }
 
+/// Whether nothing more need be read. Text is sparse: nobody waits for more of it than lies before
+/// the end of pictures and sound, where there are any.
+pub(super) fn are_done(tracks: &[Track]) -> bool {
+    let mut dense = tracks.iter().filter(|track| !matches!(track.work, Work::Subtitle(..))).peekable();
+    if dense.peek().is_some() { dense.all(Track::is_done) } else { tracks.iter().all(Track::is_done) }
+}
+
 fn open_audio(
     input: &Input,
     plan: &AudioPlan,
@@ -186,7 +193,7 @@ impl Track {
         }
     }
 
-    /// Whether nothing ends before it: text is sparse, and waiting for it would read everything.
+    /// Whether the wanted length is reached.
     pub(super) fn is_done(&self) -> bool {
         match &self.work {
             Work::Copy(track) => track.is_done(),
