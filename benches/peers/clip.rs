@@ -62,6 +62,12 @@ impl Clips {
         })
     }
 
+    /// [`Clips::full_hd`] without its sound.
+    pub(crate) fn full_hd_silent(&self) -> Result<PathBuf> {
+        let source = self.full_hd()?;
+        self.made("fullhd-silent.mp4", |out| ffmpeg(&["-i", text(&source)?, "-an", "-c", "copy", text(out)?]))
+    }
+
     /// One second of 360p with sound, several pieces of [`Clips::hd`].
     pub(crate) fn seconds(&self, count: usize) -> Result<Vec<PathBuf>> {
         let source = self.hd()?;

@@ -96,7 +96,7 @@ fn ssim(output: &Path, source: &Path, (width, height): (u64, u64)) -> Result<f64
         format!("[0:v:0]{count}[a];[1:v:0]scale={width}:{height}:flags=bicubic,{count}[b];[a][b]ssim=stats_file=-");
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-nostdin", "-i"]).arg(output).arg("-i").arg(source);
-    command.args(["-lavfi", &graph, "-fps_mode", "passthrough", "-enc_time_base", "1/25", "-f", "null", "-"]);
+    command.args(["-lavfi", &graph, "-fps_mode", "passthrough", "-enc_time_base", "1/25", "-an", "-f", "null", "-"]);
     let lines = sys::run(&mut command)?.1;
     let values: Vec<f64> = lines.lines().filter_map(all_planes).collect();
     if values.is_empty() {

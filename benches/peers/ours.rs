@@ -5,7 +5,8 @@
 //! library in a process that runs already take the wall time that the child measured itself.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -105,6 +106,10 @@ fn repeatedly(input: &Path, outputs: &[PathBuf], parameters: &Parameters) -> cra
     Ok(begun.elapsed())
 }
 
+/// First byte of every packet of a transport stream, and one that it cannot begin with.
+const TS_SYNC: u8 = 0x47;
+const FAILED: u8 = 0;
+
 /// A pipe that is read from the start, as a player would; what comes after the first byte is
 /// stopped, and reading a pipe back fails by nature, so how the run ends does not matter.
 fn to_first_byte(input: &Path, pipe: &Path, parameters: &Parameters) -> crate::Result<Duration> {
@@ -112,21 +117,31 @@ fn to_first_byte(input: &Path, pipe: &Path, parameters: &Parameters) -> crate::R
     rustix::fs::mkfifoat(rustix::fs::CWD, pipe, rustix::fs::Mode::RWXU)?;
     // Opened for both, so that neither side waits for the other to open.
     let mut reader = File::options().read(true).write(true).open(pipe)?;
+    let mut writer = File::options().write(true).custom_flags(libc::O_NONBLOCK).open(pipe)?;
     let engine = LibavEngine::new()?;
     let task = Task::new(Source::File(input.to_owned()), pipe.to_owned(), Scenario::default());
     let task =
         Task { request: ffrtmp::core::plan::OutputRequest { parameters: parameters.clone(), ..task.request }, ..task };
     let control = Control::default();
     let begun = Instant::now();
-    let ended = std::thread::scope(|scope| {
-        let run = scope.spawn(|| engine.run(&task, &control, &Unobserved));
-        let read = reader.read(&mut [0]);
-        let taken = begun.elapsed();
+    let mut first = [FAILED];
+    let (taken, ended) = std::thread::scope(|scope| {
+        let run = scope.spawn(|| {
+            let ended = engine.run(&task, &control, &Unobserved);
+            // Wakes the reader of a run that ended before it wrote; a full pipe needs no waking.
+            let woken = writer.write(&[FAILED]);
+            (ended, woken)
+        });
+        let read = reader.read(&mut first);
+        let taken = read.map(|_| begun.elapsed());
         control.cancel();
-        let _ = run.join();
-        read.map(|_| taken)
+        (taken, run.join())
     });
-    Ok(ended?)
+    match ended {
+        Ok((Err(error), _)) if first == [FAILED] => Err(error.into()),
+        Ok(_) if first == [TS_SYNC] => Ok(taken?),
+        _ => Err("no transport stream came".into()),
+    }
 }
 
 fn cluster(inputs: &[PathBuf], dir: &Path, parameters: &Parameters) -> crate::Result<Duration> {

@@ -49,12 +49,16 @@ pub(crate) struct Bound {
 pub(crate) enum Measure {
     Wall,
     Peak,
+    /// Our CPU time beyond that of the contender [`WITHOUT`].
+    ExtraCpu,
     /// Bits at equal SSIM.
     Bits,
 }
 
 /// Our side in every row.
 pub(crate) const OURS: &str = "ours";
+/// Our side less what a row asks for besides.
+pub(crate) const WITHOUT: &str = "ours, without";
 
 /// What came out of a row.
 pub(crate) struct Outcome {
@@ -151,6 +155,7 @@ impl Verdict {
             (None, _) => Vec::new(),
             (Some(ours), Measure::Wall) => by_pair(ours, peers, |ours, theirs| ratio(ours.wall, theirs.wall)),
             (Some(ours), Measure::Peak) => by_pair(ours, peers, |ours, theirs| ours.peak as f64 / theirs.peak as f64),
+            (Some(ours), Measure::ExtraCpu) => extra(ours, named(WITHOUT), peers),
             (Some(ours), Measure::Bits) => peers
                 .filter_map(|peer| Some((peer.name.clone(), ours.curve.as_ref()?.bits_over(peer.curve.as_ref()?)?)))
                 .collect(),
@@ -175,6 +180,13 @@ fn by_pair<'a>(
             (peer.name.clone(), median(ratios.collect()))
         })
         .collect()
+}
+
+fn extra<'a>(ours: &Runner, without: Option<&Runner>, peers: impl Iterator<Item = &'a Runner>) -> Vec<(String, f64)> {
+    let Some(without) = without else { return Vec::new() };
+    let pairs = ours.samples.iter().zip(&without.samples);
+    let extra = median(pairs.map(|(with, without)| with.cpu.as_secs_f64() - without.cpu.as_secs_f64()).collect());
+    peers.map(|peer| (peer.name.clone(), extra / peer.median(|usage| usage.cpu.as_secs_f64()))).collect()
 }
 
 fn ratio(ours: std::time::Duration, theirs: std::time::Duration) -> f64 {

@@ -90,6 +90,7 @@ fn verdict(verdict: &Verdict) -> Value {
     let measure = match verdict.bound.measure {
         Measure::Wall => "wall",
         Measure::Peak => "peak_memory",
+        Measure::ExtraCpu => "extra_cpu",
         Measure::Bits => "bits_at_equal_ssim",
     };
     let ratios = verdict.ratios.iter().map(|(name, ratio)| (name.clone(), Value::from(*ratio)));

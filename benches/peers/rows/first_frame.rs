@@ -9,7 +9,7 @@ use super::names;
 use crate::race::{Bound, Contender, Measure, OURS, Row};
 use crate::{Ground, Result, ours, sys};
 
-const X264: [&str; 8] = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-an", "-flush_packets"];
+const X264: [&str; 8] = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-an", "-flush_packets"];
 
 /// One frame only: what it costs to begin.
 pub(super) fn single(ground: &Ground) -> Result<Row> {
@@ -29,7 +29,7 @@ pub(super) fn whole(ground: &Ground) -> Result<Row> {
 fn row(ground: &Ground, more: &'static [&'static str], mut parameters: Value, warm: usize) -> Result<Row> {
     let input = ground.clips.silent()?;
     for (key, value) in
-        [("codec", json!("h264")), ("preset", json!("veryfast")), ("crf", json!(18)), ("container", json!("mpegts"))]
+        [("codec", json!("h264")), ("preset", json!("veryfast")), ("crf", json!(23)), ("container", json!("mpegts"))]
     {
         parameters[key] = value;
     }

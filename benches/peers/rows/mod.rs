@@ -3,7 +3,9 @@
 mod encode;
 mod first_frame;
 mod jobs;
+mod ladder;
 mod remux;
+mod stills;
 
 use std::path::Path;
 use std::process::Command;
@@ -23,8 +25,10 @@ pub(crate) struct Entry {
 pub(crate) const ALL: &[Entry] = &[
     Entry { name: "jobs", title: "40 jobs of one second, 360p, 2 at a time, through store and agent", make: jobs::row },
     Entry { name: "remux", title: "MP4 to MP4, 200 times through the library", make: remux::row },
+    Entry { name: "ladder", title: "ladder 1080/720/480/360, x264 veryfast", make: ladder::row },
     Entry { name: "x264", title: "x264 medium 720p, all cores", make: encode::x264 },
     Entry { name: "vp9", title: "VP9 480p, cpu-used 4", make: encode::vp9 },
+    Entry { name: "stills", title: "sprite sheet and 10 thumbnails beside a transcode, extra CPU", make: stills::row },
     Entry { name: "memory", title: "peak memory, 1080p H.264 medium", make: encode::memory },
     Entry { name: "first", title: "time to the first encoded frame of a local file", make: first_frame::single },
     Entry { name: "first-cold", title: "the same, first call of a process", make: first_frame::cold },
