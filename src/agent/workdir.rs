@@ -114,6 +114,12 @@ impl WorkDir {
 
 /// Removes a hidden file, or the hidden directory of an output of several files.
 fn remove_hidden(staged: &Path) -> std::io::Result<()> {
+    // The measurements of an encode in two passes lie beside it.
+    let mut passes = staged.as_os_str().to_owned();
+    passes.push(".passes");
+    if fs::symlink_metadata(&passes).is_ok_and(|metadata| metadata.is_dir()) {
+        fs::remove_dir_all(&passes)?;
+    }
     if fs::symlink_metadata(staged)?.is_dir() { fs::remove_dir_all(staged) } else { fs::remove_file(staged) }
 }
 

@@ -5,32 +5,22 @@
 
 use std::fmt::Write as _;
 
+use ffrtmp_core::encoding::Channels;
 use ffrtmp_core::engine::MediaBounds;
 use ffrtmp_core::error::{Code, Error, Result};
-use ffrtmp_core::media::AudioCodec;
 use ffrtmp_core::plan::AudioEncode;
 
-use super::encoders::audio_encoder;
+use super::encoders::{Sound, audio_encoder, audio_formats, same_speakers};
 use super::fault::failed;
 use super::limit::Limit;
 use super::notes::Notes;
 use super::outputs::{Outputs, Route};
 use super::sys::{AudioFormat, AvError, Decoder, Encoder, Frame, Graph, Packet, Pulled, StreamView, TimeBase};
 
-/// Rates that AAC has.
-const AAC_RATES: &[u32] = &[96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350];
-/// The only rate at which Opus really works.
-const OPUS_RATE: u32 = 48000;
-/// Layouts with a place in each codec, by number of channels.
-const AAC_LAYOUTS: &[&str] = &["mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1"];
-/// Further layouts for which AAC writes a table of channels, and that come back out of it as they
-/// were.
-const AAC_TABLED: &[&str] = &["2.1", "3.0(back)", "quad", "quad(side)", "6.0(front)"];
-/// Layouts that differ only in whether two speakers are called back or side.
-const TWINS: &[(&str, &str)] = &[("quad(side)", "quad"), ("5.0(side)", "5.0"), ("5.1(side)", "5.1")];
+/// Layouts of sources that do not name theirs, by number of channels.
+const USUAL_LAYOUTS: &[&str] = &["mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1"];
 /// No sound is sampled more often.
 const MAX_RATE: u32 = 6_144_000;
-const OPUS_LAYOUTS: &[&str] = &["mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1"];
 
 /// Decodes, converts and encodes the packets of one stream.
 pub(super) struct AudioTrack {
@@ -247,70 +237,37 @@ fn open_encoder(
     outputs: &Outputs,
     notes: &mut Notes<'_>,
 ) -> Result<Stage> {
-    let AudioEncode { codec, bitrate, .. } = *plan;
+    let codec = plan.codec;
     let name = audio_encoder(codec);
+    let sound = Sound {
+        sample_rate: shape.sample_rate,
+        sample_format: shape.sample_format.clone(),
+        channels,
+        layout: own.map(str::to_owned),
+    };
     let mut refused = None;
-    for layout in layouts(codec, &shape.layout, channels) {
-        let count = if layout == "stereo" { 2 } else { u64::from(channels.min(8)) };
-        let per_channel = (bitrate.bps() / 2).min(256_000);
-        let format = AudioFormat {
-            sample_rate: sample_rate(codec, shape.sample_rate),
-            sample_format: if codec == AudioCodec::Aac { "fltp" } else { "flt" },
-            layout: layout.to_owned(),
-            bit_rate: (per_channel * count).max(6_000),
-        };
+    for format in audio_formats(plan, &sound) {
         match Encoder::audio(name, &format, outputs.wants_global_header()) {
             Ok(encoder) => {
-                if own.is_some_and(|own| !is_same(own, layout)) || channels > 8 {
+                let layout = &format.layout;
+                let is_wanted = plan.channels != Channels::Source || own.is_none_or(|own| same_speakers(own, layout));
+                if !is_wanted || channels > 8 {
                     notes.warn(format!("{channels} channels ({}) became {layout} for {codec}", shape.layout));
                 }
-                let route =
-                    outputs.add_sound(&encoder, codec.as_str())?;
+                let route = outputs.add_sound(&encoder, codec.as_str())?;
                 return Stage::new(encoder, route, format);
             }
             Err(error) => refused = Some(error),
         }
     }
-    Err(failed(
-        Code::CodecUnavailable,
-        format!("no encoder for {codec} works here"),
-        refused.unwrap_or(AvError::INVALID),
-    )
-    .field("audio_codec"))
-}
-
-/// Layouts to try for a source, the best one first.
-fn layouts(codec: AudioCodec, own: &str, channels: u16) -> Vec<&str> {
-    let (known, more) = if codec == AudioCodec::Aac { (AAC_LAYOUTS, AAC_TABLED) } else { (OPUS_LAYOUTS, &[][..]) };
-    let by_count = known[usize::from(channels.clamp(1, 8)) - 1];
-    let own = (known.contains(&own) || more.contains(&own)).then_some(own);
-    let mut layouts: Vec<&str> = own.into_iter().chain([by_count, "7.1", "stereo"]).collect();
-    layouts.dedup();
-    if channels < 8 {
-        layouts.retain(|layout| *layout != "7.1" || channels == 7);
-    }
-    layouts
-}
-
-/// Whether the same speakers play.
-fn is_same(one: &str, other: &str) -> bool {
-    one == other || TWINS.contains(&(one, other)) || TWINS.contains(&(other, one))
+    let error = refused.unwrap_or(AvError::INVALID);
+    Err(failed(Code::CodecUnavailable, format!("no encoder for {codec} works here"), error).field("audio_codec"))
 }
 
 fn default_layout(channels: u16) -> String {
     match channels {
-        1..=8 => AAC_LAYOUTS[usize::from(channels) - 1].to_owned(),
+        1..=8 => USUAL_LAYOUTS[usize::from(channels) - 1].to_owned(),
         more => format!("{more}c"),
-    }
-}
-
-fn sample_rate(codec: AudioCodec, source: u32) -> u32 {
-    match codec {
-        AudioCodec::Opus => OPUS_RATE,
-        AudioCodec::Mp3 | AudioCodec::Flac => source.clamp(8000, 48000),
-        AudioCodec::Aac if AAC_RATES.contains(&source) => source,
-        AudioCodec::Aac if source > 48000 => 48000,
-        AudioCodec::Aac => AAC_RATES.iter().copied().rev().find(|rate| *rate >= source).unwrap_or(44100),
     }
 }
 

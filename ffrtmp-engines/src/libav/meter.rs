@@ -18,6 +18,9 @@ pub(super) struct Meter {
     frames: AtomicU64,
     micros: AtomicU64,
     bytes: AtomicU64,
+    /// Looks at the pictures that there are, and that are over.
+    looks: AtomicU64,
+    looked: AtomicU64,
     ended: Mutex<bool>,
     changed: Condvar,
 }
@@ -30,6 +33,8 @@ impl Meter {
             frames: AtomicU64::new(0),
             micros: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            looks: AtomicU64::new(1),
+            looked: AtomicU64::new(0),
             ended: Mutex::new(false),
             changed: Condvar::new(),
         }
@@ -65,6 +70,18 @@ impl Meter {
         self.expected.load(Ordering::Relaxed) as f64 / 1e6
     }
 
+    /// Everything will be looked at twice; this is the first time.
+    pub(super) fn begin_first_look(&self) {
+        self.looks.store(2, Ordering::Relaxed);
+    }
+
+    /// What counts begins now.
+    pub(super) fn end_first_look(&self) {
+        self.looked.store(1, Ordering::Relaxed);
+        self.frames.store(0, Ordering::Relaxed);
+        self.micros.store(0, Ordering::Relaxed);
+    }
+
     pub(super) fn add_frame(&self) {
         self.frames.fetch_add(1, Ordering::Relaxed);
     }
@@ -85,8 +102,9 @@ impl Meter {
     fn progress(&self) -> Progress {
         let out_seconds = self.micros.load(Ordering::Relaxed) as f64 / 1e6;
         let expected = self.expected();
+        let [looks, looked] = [&self.looks, &self.looked].map(|count| count.load(Ordering::Relaxed) as f64);
         Progress {
-            percent: (expected > 0.0).then(|| (out_seconds / expected * 100.0).clamp(0.0, 100.0)),
+            percent: (expected > 0.0).then(|| (looked + (out_seconds / expected).clamp(0.0, 1.0)) / looks * 100.0),
             frames: self.frames.load(Ordering::Relaxed),
             out_seconds,
             speed: out_seconds / self.elapsed().as_secs_f64().max(1e-3),

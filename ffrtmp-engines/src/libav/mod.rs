@@ -14,6 +14,7 @@
 //! | `chunks/` | the pictures divided, side by side here or on several machines |
 //! | `encoders.rs`, `capabilities.rs` | what a plan means to each encoder; which of them work here |
 //! | `mux.rs`, `verify.rs`, `report.rs` | write, read back, describe |
+//! | `passes.rs` | two passes |
 //! | `meter.rs`, `notes.rs`, `fault.rs` | progress, warnings, errors |
 //! | `reaper.rs` | encoders that outlive a cancel |
 //! | `sys/` | owning types around the C libraries; the only unsafe code |
@@ -36,6 +37,7 @@ mod names;
 mod notes;
 mod outputs;
 mod package;
+mod passes;
 mod picture;
 mod probe;
 mod queue;

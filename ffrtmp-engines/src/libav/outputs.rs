@@ -194,7 +194,10 @@ impl Outputs {
     pub(super) fn reached(&self) -> f64 {
         let shared = self.lock();
         let lanes = shared.sinks.iter().flat_map(|sink| sink.lanes());
-        lanes.filter(|lane| matches!(lane.kind, StreamKind::Video | StreamKind::Audio)).map(|lane| lane.end).fold(0.0, f64::max)
+        lanes
+            .filter(|lane| matches!(lane.kind, StreamKind::Video | StreamKind::Audio))
+            .map(|lane| lane.end)
+            .fold(0.0, f64::max)
     }
 
     /// Lets go of every file.

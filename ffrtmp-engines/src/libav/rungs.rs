@@ -220,9 +220,13 @@ impl Opening<'_> {
         let mut last = Error::new(Code::CodecUnavailable, "no encoder opened").field("parameters.codec");
         for name in &choice.encoders {
             let (rate, threads, hdr) = (self.filters.rate(), self.tools.limit.bounds.threads, self.filters.hdr());
-            let mut settings = encoders::settings(name, self.plan, rate, threads, Pass::Single, &hdr)?;
+            let file = self.tools.passes.map(|passes| passes.file(self.index)).unwrap_or_default();
+            let pass = self.tools.passes.map_or(Pass::Single, |passes| passes.of(self.plan, &file));
+            let mut settings = encoders::settings(name, self.plan, rate, threads, pass, &hdr)?;
             settings.extend(self.tools.fullness.and_then(|share| chunks::fullness(self.plan, share)));
-            match self.open_one(name, &settings) {
+            let text =
+                self.tools.passes.filter(|_| matches!(pass, Pass::Second(_))).map(|passes| passes.text(self.index));
+            match self.open_one(name, &settings, text.as_deref()) {
                 Ok(rung) => return Ok((rung, name.clone())),
                 Err(error) => {
                     notes.warn(format!("the encoder {name} did not open, trying the next one: {error}"));
@@ -233,7 +237,8 @@ impl Opening<'_> {
         Err(last)
     }
 
-    fn open_one(&self, name: &str, settings: &[(String, String)]) -> Result<Rung> {
+    /// `measured` is what the first of two passes said.
+    fn open_one(&self, name: &str, settings: &[(String, String)], measured: Option<&str>) -> Result<Rung> {
         let Self { index, plan, tools, place, filters, above } = self;
         let pixels = self.pixels(name)?;
         let graph = match above {
@@ -255,8 +260,13 @@ impl Opening<'_> {
             color: filters.color(),
         };
         let frames_of = upload.as_ref().unwrap_or(&graph);
-        let encoder = Encoder::video(name, &format, settings, place.wants_global_header(), frames_of)
-            .map_err(|error| failed(Code::EncodeFailed, format!("{name} refused the settings"), error))?;
+        let global_header = place.wants_global_header();
+        let encoder = match measured {
+            Some(text) => Encoder::second_pass(name, &format, settings, global_header, frames_of, text),
+            None => Encoder::video(name, &format, settings, global_header, frames_of),
+        };
+        let encoder =
+            encoder.map_err(|error| failed(Code::EncodeFailed, format!("{name} refused the settings"), error))?;
         let base = fine(graph.time_base());
         let setup = Setup {
             base,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ffrtmp_core::engine::{Control, MediaBounds, Observer, Source};
+use ffrtmp_core::engine::{Control, MediaBounds, Observer, Source, Unobserved};
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::job::{ChunkReport, JobReport};
 use ffrtmp_core::plan::{AudioWork, Plan, VideoPlan};
@@ -20,12 +20,13 @@ use super::names;
 use super::notes::Notes;
 use super::outputs::{Audience, Outputs, Sink, Written};
 use super::package::{self, Packager};
+use super::passes::{Nowhere, Passes};
 use super::probe;
 use super::reaper::Reaper;
 use super::remains::Remains;
 use super::report;
 use super::stills::Taps;
-use super::sys::{AvError, Input, Packet, TimeBase, Usage};
+use super::sys::{AvError, Encoder, Input, Packet, TimeBase, Usage};
 use super::timeline::Timeline;
 use super::tracks::{self, Track, Tracks, Work};
 use super::verify;
@@ -40,6 +41,8 @@ pub(super) struct Tools<'a> {
     /// encoder.
     pub(super) fullness: Option<f64>,
     pub(super) stills: Taps,
+    /// Measurements, where pictures are looked at twice.
+    pub(super) passes: Option<&'a Passes>,
 }
 
 /// Where an attempt reads from.
@@ -86,19 +89,43 @@ pub(super) fn transcode(order: &Order<'_>, source: Opened) -> Result<JobReport> 
         control: order.control.clone(),
         meter: Arc::clone(&meter),
     };
-    let tools = Tools {
-        encoders: order.encoders,
-        reaper: Arc::clone(order.reaper),
-        limit: limit.clone(),
-        fullness: None,
-        stills: Taps::default(),
-    };
-    let attempt = Attempt { tools, plan: order.plan, output: order.output, limit, remains: order.remains };
-    let report = meter.watch(order.observer, || attempt.divided(order, source));
+    let report = meter.watch(order.observer, || {
+        let passes = measure(order, &limit)?;
+        order.attempt(&limit, passes.as_ref()).divided(order, source)
+    });
     // What fails because it was told to stop has not failed.
     let mut report = report.map_err(|error| order.control.checkpoint().err().unwrap_or(error))?;
     report::add_usage(&mut report, &meter, before);
     Ok(report)
+}
+
+/// Looks at everything once before encoding, where the plan wants that.
+fn measure(order: &Order<'_>, limit: &Limit) -> Result<Option<Passes>> {
+    if !Passes::are_wanted(order.plan) {
+        return Ok(None);
+    }
+    limit.meter.begin_first_look();
+    let mut passes = Passes::beside(order.output)?;
+    let mut notes = Notes::new(&Unobserved);
+    let (source, _) = Opened::source(order.source, order.bounds, order.control)?;
+    let encoders = order.attempt(limit, Some(&passes)).look(source, &mut notes)?;
+    passes.measured(&encoders);
+    limit.meter.end_first_look();
+    Ok(Some(passes))
+}
+
+impl<'a> Order<'a> {
+    fn attempt(&self, limit: &Limit, passes: Option<&'a Passes>) -> Attempt<'a> {
+        let tools = Tools {
+            encoders: self.encoders,
+            reaper: Arc::clone(self.reaper),
+            limit: limit.clone(),
+            fullness: None,
+            stills: Taps::default(),
+            passes,
+        };
+        Attempt { tools, plan: self.plan, output: self.output, limit: limit.clone(), remains: self.remains }
+    }
 }
 
 struct Attempt<'a> {
@@ -161,6 +188,42 @@ impl Attempt<'_> {
         let mut report = report::describe(self.plan, &written, &verified, &stills, made, notes, &self.limit)?;
         report.chunking = division.map(Division::report);
         Ok(Ok(report))
+    }
+
+    /// Encodes the pictures into nothing, and gives the encoders back.
+    fn look(&self, source: Opened, notes: &mut Notes<'_>) -> Result<Vec<Encoder>> {
+        let mut input = match source {
+            Opened::File(input) => input,
+            Opened::Generated(length) => return self.look_at_pattern(length, notes),
+        };
+        let outputs = Outputs::new(Vec::new(), Vec::new());
+        let mut tracks = Tracks::default();
+        tracks.open_video(&input, self.plan, &self.tools, &outputs, &Nowhere, notes)?;
+        let pictures = tracks.sources();
+        // The clock is that of all streams, as it will be in the second pass.
+        let sound = self.plan.audio.iter().filter_map(|audio| audio.stream);
+        let mut timeline = Timeline::new(&input, &pictures.iter().copied().chain(sound).collect::<Vec<_>>());
+        for index in (0..input.len()).filter(|index| !pictures.contains(index)) {
+            input.discard(index);
+        }
+        if let Some(seconds) = declared_seconds(&input, &pictures, timeline.shift()) {
+            self.limit.meter.expect(self.limit.seconds.map_or(seconds, |cut| cut.min(seconds)));
+        }
+        self.pump(&mut input, &mut tracks.all, &mut timeline, &outputs, None, notes)?;
+        match tracks.all.pop().map(|track| track.work) {
+            Some(Work::Video(mut track)) => track.finish(&self.limit),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn look_at_pattern(&self, length: f64, notes: &mut Notes<'_>) -> Result<Vec<Encoder>> {
+        let Some(VideoPlan::Encode(plan)) = &self.plan.video else { return Ok(Vec::new()) };
+        let length = self.limit.seconds.map_or(length, |cut| cut.min(length));
+        let (mut track, _) = PatternTrack::open(plan, length, &self.tools, &Nowhere, notes)?;
+        while track.advance(&self.limit)? {
+            self.limit.control.checkpoint()?;
+        }
+        track.finish(&self.limit)
     }
 
     fn open_stills(&self, expected: Option<f64>) -> Result<()> {

@@ -85,3 +85,24 @@ fn ladders_become_packages_that_players_read() {
         std::fs::remove_dir_all(bench.path(kind)).unwrap();
     }
 }
+
+#[test]
+fn a_second_pass_meets_the_rate_and_leaves_nothing_else() {
+    let bench = Bench::new();
+    let Some(clip) = media("scene_cuts.mp4") else { return };
+    for (name, codec) in [("film.mp4", "h264"), ("film.webm", "vp9"), ("film.mkv", "h265")] {
+        let output = bench.path(name);
+        let wishes = serde_json::json!({
+            "codec": codec, "bitrate": "400k", "two_pass": true, "preset": "veryfast", "resolution": "320x180",
+            "audio_streams": "none"
+        });
+        let report = ask(Source::File(clip.clone()), &output, wishes).unwrap();
+        let off = report.bit_rate as f64 / 400_000.0 - 1.0;
+        assert!(off.abs() < 0.12, "{name}: {} b/s", report.bit_rate);
+        assert_eq!(frames(&output, "v").map_or(report.frames, |seen| seen.len() as u64), report.frames);
+        let left: Vec<_> =
+            std::fs::read_dir(output.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, [name], "{name}");
+        std::fs::remove_file(output).unwrap();
+    }
+}

@@ -97,6 +97,7 @@ impl Bench<'_> {
             limit: limit.clone(),
             fullness: chunk.fullness,
             stills: Taps::default(),
+            passes: None,
         };
         let (picture, collector) = (self.plan.picture()?, Collector::new(self, chunk, sink));
         let stream = input.stream(self.plan.stream).ok_or_else(gone)?;

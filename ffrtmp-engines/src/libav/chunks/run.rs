@@ -107,6 +107,7 @@ impl Division {
             limit: Limit { bounds, ..tools.limit.clone() },
             fullness: None,
             stills: Taps::default(),
+            passes: None,
         }
     }
 

@@ -129,7 +129,10 @@ impl Limits {
 
     fn nearest<'a>(&self, sound: &'a Sound) -> Vec<&'a str> {
         let own = sound.layout.as_deref().filter(|own| self.layouts.contains(own) || self.more.contains(own));
-        let mut layouts: Vec<&str> = own.into_iter().chain([self.by_count(sound.channels), "stereo"]).collect();
+        let by_count = self.by_count(sound.channels);
+        // Where an encoder has no place for seven, it may have one for eight.
+        let wider = (by_count == "6.1").then_some("7.1");
+        let mut layouts: Vec<&str> = own.into_iter().chain([by_count]).chain(wider).chain(["stereo"]).collect();
         layouts.dedup();
         layouts
     }

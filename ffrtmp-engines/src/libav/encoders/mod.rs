@@ -28,7 +28,7 @@ use ffrtmp_core::plan::VideoEncode;
 
 use super::hdr::HdrMetadata;
 
-pub(super) use audio::{Sound, audio_encoder, audio_formats};
+pub(super) use audio::{Sound, audio_encoder, audio_formats, same_speakers};
 pub(super) use depth::depth;
 pub(super) use gop::{KeyFrames, key_frames};
 

@@ -1,0 +1,110 @@
+//! Encoding in two passes: the first looks at all pictures and writes nothing, the second spends
+//! the bits where the first saw that they are needed.
+//!
+//! Some encoders keep what they measured in files, for which there is a directory beside the
+//! output; the others give a text.
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use ffrtmp_core::error::Result;
+use ffrtmp_core::plan::{Plan, RateControl, VideoEncode};
+
+use super::encoders::Pass;
+use super::fault::file_failed;
+use super::hdr::HdrMetadata;
+use super::rungs::Place;
+use super::stage::Delivery;
+use super::sys::{Encoder, Packet, TimeBase};
+
+/// What the first pass leaves to the second.
+pub(super) struct Passes {
+    directory: PathBuf,
+    /// Texts by rendition.
+    texts: Mutex<Vec<String>>,
+    is_measured: bool,
+}
+
+impl Passes {
+    /// Whether a plan needs them.
+    pub(super) fn are_wanted(plan: &Plan) -> bool {
+        plan.renditions().iter().any(is_twice)
+    }
+
+    /// A place for measurements beside the output; removed when dropped.
+    ///
+    /// # Errors
+    /// Those of making a directory.
+    pub(super) fn beside(output: &Path) -> Result<Self> {
+        let mut name = output.file_name().unwrap_or_default().to_os_string();
+        name.push(".passes");
+        let directory = output.with_file_name(name);
+        DirBuilder::new().mode(0o700).create(&directory).map_err(file_failed)?;
+        Ok(Self { directory, texts: Mutex::new(Vec::new()), is_measured: false })
+    }
+
+    /// Takes what the encoders of the first pass measured, by rendition.
+    pub(super) fn measured(&mut self, encoders: &[Encoder]) {
+        let texts = encoders.iter().map(|encoder| encoder.stats().unwrap_or_default()).collect();
+        *self.texts.lock().unwrap_or_else(PoisonError::into_inner) = texts;
+        self.is_measured = true;
+    }
+
+    /// Which pass of a rendition comes now, given the place of its measurements.
+    pub(super) fn of<'a>(&self, rendition: &VideoEncode, file: &'a Path) -> Pass<'a> {
+        match (is_twice(rendition), self.is_measured) {
+            (false, _) => Pass::Single,
+            (true, false) => Pass::First(file),
+            (true, true) => Pass::Second(file),
+        }
+    }
+
+    /// Where an encoder that keeps files keeps them.
+    pub(super) fn file(&self, rendition: usize) -> PathBuf {
+        self.directory.join(format!("rendition-{rendition}"))
+    }
+
+    /// What the first pass of a rendition said.
+    pub(super) fn text(&self, rendition: usize) -> String {
+        let texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        texts.get(rendition).cloned().unwrap_or_default()
+    }
+}
+
+impl Drop for Passes {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.directory) {
+            tracing::warn!(path = %self.directory.display(), %error, "the measurements of a first pass could not be removed");
+        }
+    }
+}
+
+const fn is_twice(rendition: &VideoEncode) -> bool {
+    matches!(rendition.rate, RateControl::Average { two_pass: true, .. })
+}
+
+/// Takes packets that nobody needs.
+pub(super) struct Nowhere;
+
+impl Place for Nowhere {
+    fn wants_global_header(&self) -> bool {
+        false
+    }
+
+    fn open(
+        &self,
+        _: usize,
+        _: &Encoder,
+        _: &VideoEncode,
+        _: TimeBase,
+        _: (i32, i32),
+        _: &HdrMetadata,
+    ) -> Result<Delivery> {
+        Ok(Box::new(|packet: &mut Packet, _| {
+            packet.clear();
+            Ok(())
+        }))
+    }
+}
