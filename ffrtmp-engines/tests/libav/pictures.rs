@@ -372,7 +372,7 @@ fn fields_become_pictures_by_choice() {
         ] {
             let what = format!("{order} {wish:?}");
             let (report, output) = run(&bench, &input, "out.mkv", (Container::Mkv, VideoCodec::H264), |pictures| {
-                pictures.deinterlace = wish
+                pictures.deinterlace = wish;
             })
             .unwrap();
             assert_eq!(report.frames, count, "{what}");
