@@ -1,7 +1,7 @@
 //! Which container, which codecs, and whether they go together.
 
 use super::OutputRequest;
-use crate::encoding::Selection;
+use crate::encoding::{SegmentKind, Selection};
 use crate::error::{Code, Error, Result};
 use crate::media::{AudioCodec, Container, MediaInfo, Target, VideoCodec};
 
@@ -98,6 +98,7 @@ impl Carriage {
 
     /// What can be said before the source is known.
     pub(super) fn check_encoded(&self, request: &OutputRequest) -> Result<()> {
+        self.check_segments(request)?;
         match self.video {
             Some(Target::Encode(codec)) if !self.container.carries_video(codec) => {
                 let taken = names(VideoCodec::ALL, |codec| self.container.carries_video(codec));
@@ -111,6 +112,39 @@ impl Carriage {
                 Err(self.mismatch(codec.as_str(), "parameters.audio_codec", &taken))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Transport stream segments carry less than CMAF does.
+    fn check_segments(&self, request: &OutputRequest) -> Result<()> {
+        let field = "parameters.segment_type";
+        let Some(kind) = request.parameters.segment_type else { return Ok(()) };
+        if !self.container.is_segmented() {
+            return Err(Error::new(Code::InvalidField, format!("{} has no segments", self.container))
+                .field(field)
+                .hint("leave it out, or name the output .m3u8 or .mpd"));
+        }
+        if kind != SegmentKind::Ts {
+            return Ok(());
+        }
+        if self.container == Container::Dash {
+            return Err(Error::new(Code::InvalidField, "dash is made of fmp4 segments")
+                .field(field)
+                .hint("leave it out, or name the output .m3u8"));
+        }
+        let video = match self.video {
+            Some(Target::Encode(codec)) if !Container::MpegTs.carries_video(codec) => Some(codec.as_str()),
+            _ => None,
+        };
+        let audio = match self.audio {
+            Target::Encode(codec) if !matches!(codec, AudioCodec::Aac | AudioCodec::Mp3) => Some(codec.as_str()),
+            _ => None,
+        };
+        match video.or(audio) {
+            Some(codec) => Err(Error::new(Code::ContainerMismatch, format!("ts segments cannot carry {codec}"))
+                .field(field)
+                .hint("take fmp4 segments, or h264 or h265 with aac or mp3")),
+            None => Ok(()),
         }
     }
 

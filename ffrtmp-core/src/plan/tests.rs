@@ -4,6 +4,8 @@ use super::*;
 use crate::media::{AudioInfo, StreamInfo, StreamKind, VideoInfo};
 use crate::units::PictureSize;
 
+mod golden;
+
 fn stream(index: usize, kind: StreamKind, codec: &str, bit_rate: Option<u64>) -> StreamInfo {
     StreamInfo {
         index,
@@ -229,6 +231,14 @@ fn wishes_that_contradict_each_other() {
         ("720p-vp8", "a.mp4", json!({}), Code::ContainerMismatch, "scenario"),
         ("", "a.webm", json!({"codec": "h265"}), Code::ContainerMismatch, "parameters.codec"),
         ("", "a.webm", json!({"audio_codec": "aac"}), Code::ContainerMismatch, "parameters.audio_codec"),
+        ("", "a.mpd", json!({"segment_type": "ts"}), Code::InvalidField, "parameters.segment_type"),
+        ("", "a.mp4", json!({"segment_type": "ts"}), Code::InvalidField, "parameters.segment_type"),
+        ("vp9", "a.m3u8", json!({"segment_type": "ts"}), Code::ContainerMismatch, "parameters.segment_type"),
+        ("720p", "a.mp3", json!({}), Code::InvalidField, "parameters.resolution"),
+        ("", "a.mp4", json!({"bit_depth": 9}), Code::InvalidField, "parameters.bit_depth"),
+        ("", "a.mp4", json!({"two_pass": true}), Code::InvalidField, "parameters.two_pass"),
+        ("", "a.mp4", json!({"encoder": "libx265"}), Code::InvalidField, "parameters.encoder"),
+        ("", "a.mp4", json!({"codec": "copy", "ladder": "auto"}), Code::InvalidField, "parameters.codec"),
         ("", "a.mp4", json!({"container": "ts", "codec": "av1"}), Code::ContainerMismatch, "parameters.codec"),
     ] {
         let shown = format!("{scenario} {output} {parameters}");

@@ -18,11 +18,16 @@ pub(super) fn failed(code: Code, what: impl Into<String>, error: AvError) -> Err
 pub(super) fn write_failed(output: &Output, what: &str, error: AvError) -> Error {
     match output.fault() {
         Some(WriteFault::OverLimit) => {
-            Error::new(Code::DiskQuotaExceeded, "the output grew beyond its size limit").field("max_disk_mb")
+            over_limit()
         }
         Some(WriteFault::File(error)) => file_failed(error),
         None => failed(Code::EncodeFailed, what, error),
     }
+}
+
+/// More bytes than the output may have.
+pub(super) fn over_limit() -> Error {
+    Error::new(Code::DiskQuotaExceeded, "the output grew beyond its size limit").field("max_disk_mb")
 }
 
 /// Why the output file refused bytes.

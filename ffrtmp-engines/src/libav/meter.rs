@@ -91,6 +91,11 @@ impl Meter {
         self.micros.fetch_max((seconds * 1e6) as u64, Ordering::Relaxed);
     }
 
+    /// Bytes written so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     pub(super) fn add_bytes(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::media::{Container, StreamKind};
 
-use super::fault::{failed, file_failed, write_failed};
+use super::fault::{failed, file_failed, over_limit, write_failed};
 use super::limit::Limit;
 use super::meter::Meter;
 use super::outputs::Sink;
@@ -27,6 +27,8 @@ pub(super) struct Muxer {
     path: PathBuf,
     lanes: Vec<Lane>,
     meter: Arc<Meter>,
+    /// Of all outputs together.
+    max_bytes: Option<u64>,
 }
 
 /// One stream of an output.
@@ -67,13 +69,18 @@ impl Muxer {
         let output = Output::new(muxer(container), file, path, guard, limit.bounds.max_output_bytes)
             .map_err(|error| failed(Code::CodecUnavailable, format!("no muxer for {container}"), error))?;
         let meter = Arc::clone(&limit.meter);
-        Ok(Self { output, container, path: path.to_path_buf(), lanes: Vec::new(), meter })
+        let max_bytes = limit.bounds.max_output_bytes;
+        Ok(Self { output, container, path: path.to_path_buf(), lanes: Vec::new(), meter, max_bytes })
     }
 
     fn counted<T>(&mut self, write: impl FnOnce(&mut Output) -> Result<T, AvError>, what: &str) -> Result<T> {
         let before = self.output.bytes();
         let written = write(&mut self.output).map_err(|error| write_failed(&self.output, what, error))?;
         self.meter.add_bytes(self.output.bytes().saturating_sub(before));
+        // The file knows its own limit; together with others it may be too much as well.
+        if self.max_bytes.is_some_and(|max| self.meter.bytes() > max) {
+            return Err(over_limit());
+        }
         Ok(written)
     }
 }
