@@ -247,7 +247,7 @@ fn caps_hold_at_every_moment() {
 fn a_second_look_comes_nearer_to_the_rate() {
     let directory = tempfile::tempdir().unwrap();
     // libaom takes half a minute for what shows a rate.
-    let cases = [("libx264", 150), ("libx265", 150), ("libvpx", 150), ("libvpx-vp9", 150), ("libaom-av1", 10)];
+    let cases = [("libx264", 200), ("libx265", 200), ("libvpx", 200), ("libvpx-vp9", 200), ("libaom-av1", 10)];
     for (encoder, frames) in cases.into_iter().filter(|(encoder, _)| here(&encoder)) {
         let file = directory.path().join(format!("{encoder}: 'stats'"));
         let work = |pass, measured| Work {
