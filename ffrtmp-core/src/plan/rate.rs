@@ -125,7 +125,7 @@ pub(super) fn choose(
     let named = request.scenario.names_output() || request.scenario.is_live_hint() || is_ladder;
     match source {
         Some(_) if !named => quality(default_quality(codec)),
-        source => rate(worthwhile(codec, size, fps, source)),
+        source => rate(worthwhile(codec, size, fps, source, if is_ladder { 0.0 } else { 1.0 })),
     }
 }
 
@@ -152,8 +152,16 @@ fn vbv(max_rate: Bitrate, buffer: Option<Bitrate>) -> Vbv {
 
 /// The bit rate of the table, but no more than the source has to give: its own bit rate, grown
 /// with the pixels per second where the output has more, and with the codec where the output's
-/// needs more bits; yet never less than a quarter of the table, whatever a header claims.
-fn worthwhile(codec: VideoCodec, size: Resolution, fps: Option<FrameRate>, source: Option<&MediaInfo>) -> Bitrate {
+/// needs more bits; yet never less than a quarter of the table, whatever a header claims. What is
+/// smaller than the source gets at least `least` times its rate: the rungs of a ladder become
+/// cheaper from one to the next, while a single output may use what there was.
+fn worthwhile(
+    codec: VideoCodec,
+    size: Resolution,
+    fps: Option<FrameRate>,
+    source: Option<&MediaInfo>,
+    least: f64,
+) -> Bitrate {
     let source_fps = source.and_then(source_rate).unwrap_or(USUAL_FPS);
     let out_fps = fps.map_or(source_fps, FrameRate::as_f64);
     let table = table(codec, size, out_fps);
@@ -161,7 +169,7 @@ fn worthwhile(codec: VideoCodec, size: Resolution, fps: Option<FrameRate>, sourc
         return table;
     };
     let source_pixel_rate = f64::from(video.width) * f64::from(video.height) * source_fps;
-    let growth = (size.pixels() as f64 * out_fps / source_pixel_rate).powf(GROWTH).max(1.0);
+    let growth = (size.pixels() as f64 * out_fps / source_pixel_rate).powf(GROWTH).max(least);
     let recoding = (bits_per_h264_bit(codec) / source_bits(&stream.codec)).max(1.0);
     let worth = (own as f64 * growth * recoding / 1000.0) as u64;
     Bitrate::from_kbps(worth).clamp(Bitrate::from_kbps(table.bps() / 4000), table)

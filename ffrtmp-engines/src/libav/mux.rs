@@ -137,6 +137,10 @@ impl Sink for Muxer {
         packet.rescale(base, target);
         packet.set_stream(lane);
         packet.clear_position();
+        // A packet without data tells of new headers, as FLAC's last one does; nobody plays it.
+        if packet.size() == 0 {
+            return self.counted(|output| output.write(packet), "the muxer refused new headers");
+        }
         let state = &mut self.lanes[lane];
         let meant = packet.pts();
         state.order(packet, target)?;

@@ -155,3 +155,31 @@ fn an_option_that_the_encoder_has_not_stops_the_job() {
     assert!(error.hint_text().contains("libsvtav1"), "{}", error.hint_text());
     assert!(!bench.path("libx264.mp4").exists());
 }
+#[test]
+fn sound_keeps_what_each_codec_can_hold() {
+    let bench = Bench::new();
+    let surround = "-f lavfi -i sine=frequency=300:sample_rate=96000:duration=0.5 -af aformat=channel_layouts=5.1 \
+                    -c:a pcm_s24le";
+    let Some(input) = bench.ffmpeg("in.mkv", surround) else { return };
+    for (codec, expected) in [
+        (AudioCodec::Aac, ("aac", "96000", 6, "fltp")),
+        (AudioCodec::Opus, ("opus", "48000", 6, "fltp")),
+        (AudioCodec::Mp3, ("mp3", "48000", 2, "fltp")),
+        (AudioCodec::Flac, ("flac", "96000", 6, "s32")),
+    ] {
+        let mut wishes = plan(Container::Mkv, VideoEncoder::X264.codec(), codec);
+        wishes.video = None;
+        let (_, output) = bench.run(&wishes, &input, &format!("{codec}.mkv")).unwrap();
+        let output = Command::new("ffprobe")
+            .args(["-v", "error", "-select_streams", "a:0", "-show_streams", "-of", "json"])
+            .arg(output)
+            .output()
+            .unwrap();
+        let all: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let stream = &all["streams"][0];
+        let said = |field: &str| stream[field].as_str().unwrap_or("?").to_owned();
+        let found = (said("codec_name"), said("sample_rate"), stream["channels"].as_u64().unwrap(), said("sample_fmt"));
+        let (name, rate, channels, format) = expected;
+        assert_eq!(found, (name.to_owned(), rate.to_owned(), channels, format.to_owned()), "{codec}");
+    }
+}
