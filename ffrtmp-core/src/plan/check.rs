@@ -1,7 +1,7 @@
 //! Wishes that contradict each other, found before any source is looked at.
 
 use super::{OutputRequest, carriage, rate};
-use crate::encoding::{Deinterlace, RateMode, Timing, ToneMap};
+use crate::encoding::{Deinterlace, Ladder, RateMode, Timing, ToneMap};
 use crate::error::{Code, Error, Result};
 use crate::media::{Target, VideoCodec};
 use crate::units::PictureSize;
@@ -113,14 +113,21 @@ impl OutputRequest {
     }
 
     fn check_size(&self) -> Result<()> {
-        match self.parameters.resolution {
-            Some(PictureSize::Exact(size)) if size.width % 2 != 0 || size.height % 2 != 0 => {
+        let rungs = match &self.parameters.ladder {
+            Some(Ladder::Renditions(rungs)) => rungs.as_slice(),
+            _ => &[],
+        };
+        let sizes = rungs.iter().map(|rung| ("ladder", rung.resolution));
+        for (field, size) in sizes.chain([("resolution", self.parameters.resolution)]) {
+            if let Some(PictureSize::Exact(size)) = size
+                && (size.width % 2 != 0 || size.height % 2 != 0)
+            {
                 let even = |side: u32| (side + 1) & !1;
                 let hint = format!("4:2:0 pictures have even sides: give {}x{}", even(size.width), even(size.height));
-                Err(contradiction("resolution", &format!("{size} has an odd side"), &hint))
+                return Err(contradiction(field, &format!("{size} has an odd side"), &hint));
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
     fn check_copy(&self) -> Result<()> {
@@ -183,10 +190,17 @@ impl OutputRequest {
         if parameters.rate_mode == Some(RateMode::Cbr) && parameters.crf.is_some() {
             return Err(contradiction("rate_mode", "a constant rate has no crf", "give bitrate instead of crf"));
         }
-        if let Some(crf) = self.parameters.crf.filter(|crf| crf.value() > rate::worst_quality(codec)) {
+        let rungs = match &self.parameters.ladder {
+            Some(Ladder::Renditions(rungs)) => rungs.as_slice(),
+            _ => &[],
+        };
+        let qualities = rungs.iter().map(|rung| ("ladder", rung.crf)).chain([("crf", self.parameters.crf)]);
+        for (field, crf) in qualities.filter_map(|(field, crf)| Some((field, crf?))) {
             let worst = rate::worst_quality(codec);
-            let hint = format!("give 0 (best) to {worst}; {} is the default", rate::default_quality(codec));
-            return Err(contradiction("crf", &format!("{crf} is beyond the scale of {codec}"), &hint));
+            if crf.value() > worst {
+                let hint = format!("give 0 (best) to {worst}; {} is the default", rate::default_quality(codec));
+                return Err(contradiction(field, &format!("{crf} is beyond the scale of {codec}"), &hint));
+            }
         }
         match &self.parameters.preset {
             Some(preset) => check_preset(codec, preset),

@@ -14,7 +14,7 @@ const ALIGNED_GOP_SECONDS: u32 = 2;
 /// Plans every rendition.
 ///
 /// # Errors
-/// Those of the picture size; `invalid_field` for two renditions of one name.
+/// Those of the picture size.
 pub(super) fn plan(
     request: &OutputRequest,
     codec: VideoCodec,
@@ -23,20 +23,24 @@ pub(super) fn plan(
     source: Option<&MediaInfo>,
 ) -> Result<Vec<VideoEncode>> {
     let wishes = wishes(request, picture);
-    let is_ladder = request.parameters.ladder.is_some();
     let mut planned: Vec<VideoEncode> =
         wishes.iter().map(|wish| one(request, wish, codec, fps, picture, source)).collect::<Result<_>>()?;
     planned.sort_by_key(|rendition| std::cmp::Reverse(rendition.size.pixels()));
     if matches!(request.parameters.ladder, Some(Ladder::Auto(_))) {
         planned.dedup_by_key(|rendition| rendition.size);
     }
-    for (place, rendition) in planned.iter().enumerate().filter(|_| is_ladder) {
-        if planned[..place].iter().any(|other| other.name == rendition.name) {
-            let what = format!("two renditions are named {}", rendition.name);
-            return Err(Error::new(Code::InvalidField, what).field("parameters.ladder").hint("give each its own name"));
-        }
+    for place in 1..planned.len() {
+        let (before, rest) = planned.split_at_mut(place);
+        rest[0].name = distinct(&rest[0].name, before);
     }
     Ok(planned)
+}
+
+/// The name, or with a number behind it where another rendition has it: two rates of one size.
+fn distinct(name: &str, others: &[VideoEncode]) -> String {
+    let numbered = (2..).map(|number| format!("{name}-{number}"));
+    let mut names = std::iter::once(name.to_owned()).chain(numbered);
+    names.find(|name| others.iter().all(|other| other.name != *name)).unwrap_or_else(|| name.to_owned())
 }
 
 fn wishes(request: &OutputRequest, picture: Option<&VideoInfo>) -> Vec<Rendition> {

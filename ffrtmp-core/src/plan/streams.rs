@@ -71,7 +71,7 @@ pub(super) fn besides(request: &OutputRequest, info: &MediaInfo, plan: &mut Plan
                 plan.attachments.push(stream.index);
                 Ok(())
             }
-            kind => Err(unwanted(kind, plan.container)),
+            kind => Err(unwanted(kind, plan.container, plan.video.as_ref())),
         };
         if let Err(reason) = kept {
             plan.left_out.push(LeftOut { stream: stream.index, reason: format!("{reason} ({})", stream.codec) });
@@ -121,8 +121,12 @@ fn cover(container: Container, stream: &StreamInfo) -> Result<(), String> {
     }
 }
 
-fn unwanted(kind: StreamKind, container: Container) -> String {
+fn unwanted(kind: StreamKind, container: Container, video: Option<&VideoPlan>) -> String {
     match kind {
+        StreamKind::Video if container.default_video().is_none() => {
+            format!("a video stream, which {container} does not carry")
+        }
+        StreamKind::Video if video.is_none() => "a video stream that was not asked for".to_owned(),
         StreamKind::Video => "a further video stream".to_owned(),
         StreamKind::Audio if holds_one_track(container) => format!("an audio stream; {container} holds one"),
         StreamKind::Audio => "an audio stream that was not asked for".to_owned(),
