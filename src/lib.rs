@@ -31,6 +31,7 @@ mod transcode;
 
 pub use agent::{Agent, AgentOptions};
 pub use ffrtmp_core as core;
+pub use ffrtmp_core::encoding;
 pub use ffrtmp_core::error::{Code, Disposition, Error, Result};
 pub use ffrtmp_engines as engines;
 pub use ffrtmp_governor as governor;

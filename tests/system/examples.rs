@@ -12,15 +12,25 @@ fn every_example_does_what_it_says() {
     let _room = Room::some();
     let dir = tempfile::tempdir().expect("a directory");
     let (input, output) = (dir.path().join("in.mp4"), dir.path().join("out.webm"));
-    media::make_clip(&input, "320x180", 0.4);
-    let paths = [input.display().to_string(), output.display().to_string(), "144p-vp9".to_owned()];
-    let files: Vec<&str> = paths.iter().map(String::as_str).collect();
+    media::make_clip(&input, "320x180", 0.8);
 
-    let cases: [(&str, &[&str], &[&str]); 4] = [
+    let cases: [(&str, &[&str], &[&str]); 8] = [
+        ("chunked", &["in.mp4", "chunked.mp4", "30"], &["chunked.mp4: 20 frames from 1 chunks"]),
         ("custom_engine", &[], &["completed: 720p30-h264 was asked for"]),
         ("custom_scheduler", &[], &["claimed in this order: 2 s, 30 s, 300 s"]),
         ("embedded_cluster", &[], &["completed: 300 frames"]),
-        ("transcode_file", &files, &["out.webm: 10 frames"]),
+        ("hls_package", &["in.mp4", "hls.m3u8"], &["hls.m3u8: 8 files"]),
+        (
+            "ladder",
+            &["in.mp4", "ladder.mp4", "240p:crf30,144p"],
+            &["240p: ladder.mp4 426x240, 20 frames", "144p: ladder_144p.mp4 256x144, 20 frames"],
+        ),
+        (
+            "thumbnails",
+            &["in.mp4", "stills.mp4"],
+            &["stills.mp4 (", "stills_poster.jpg (", "stills_thumb_05.jpg (", "stills_sprite.vtt ("],
+        ),
+        ("transcode_file", &["in.mp4", "out.webm", "144p-vp9"], &["out.webm: 20 frames"]),
     ];
     for (name, args, promised) in cases {
         let run = command(&example(name), dir.path()).current_dir(dir.path()).args(args).output().expect("it runs");
