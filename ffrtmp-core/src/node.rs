@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::encoding::VideoEncoder;
 use crate::error::Result;
 use crate::id::NodeId;
 use crate::job::{EngineName, Job};

@@ -48,9 +48,11 @@ impl OutputRequest {
         self.parameters.container.or(self.container)
     }
 
-    /// The video codec that is asked for; the parameter wins over the scenario.
+    /// The video codec that is asked for, if only by naming an encoder; the parameters win over the
+    /// scenario.
     pub(super) fn video_target(&self) -> Option<Target<VideoCodec>> {
-        self.parameters.codec.or(self.scenario.codec.map(Target::Encode))
+        let by_encoder = || self.parameters.encoder.map(|encoder| Target::Encode(encoder.codec()));
+        self.parameters.codec.or_else(by_encoder).or(self.scenario.codec.map(Target::Encode))
     }
 
     /// What will be done with the video stream of any source.

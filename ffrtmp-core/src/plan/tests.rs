@@ -237,7 +237,7 @@ fn wishes_that_contradict_each_other() {
         ("720p", "a.mp3", json!({}), Code::InvalidField, "parameters.resolution"),
         ("", "a.mp4", json!({"bit_depth": 9}), Code::InvalidField, "parameters.bit_depth"),
         ("", "a.mp4", json!({"two_pass": true}), Code::InvalidField, "parameters.two_pass"),
-        ("", "a.mp4", json!({"encoder": "libx265"}), Code::InvalidField, "parameters.encoder"),
+        ("", "a.mp4", json!({"encoder": "libx265", "codec": "h264"}), Code::InvalidField, "parameters.encoder"),
         ("", "a.mp4", json!({"codec": "copy", "ladder": "auto"}), Code::InvalidField, "parameters.codec"),
         ("", "a.mp4", json!({"container": "ts", "codec": "av1"}), Code::ContainerMismatch, "parameters.codec"),
     ] {
