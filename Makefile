@@ -2,7 +2,7 @@
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: demo test build setup lint docs api-test bench deny python clean
+.PHONY: demo test build setup lint docs api-test bench deny python mutations clean
 
 # INPUT=path transcodes a file of yours instead of a generated one.
 demo: setup
@@ -37,6 +37,10 @@ python: setup
 
 bench: setup
 	cargo bench --workspace
+
+# Damaged media, ten times as many as `make test` tries. COUNT=100000 for more.
+mutations: setup
+	FFRTMP_MUTATIONS="$(or $(COUNT),10000)" cargo test -p ffrtmp-engines --test libav -- --nocapture mutations::
 
 deny:
 	cargo deny check

@@ -60,6 +60,7 @@ impl<'a> Attached<'a> {
             _ if source.is_timed_thumbnails() => Err("of which there is one for each chapter"),
             None => Err("without contents"),
             Some(contents) if contents.len() > MAX_BYTES => Err("of more than 32 MiB"),
+            Some(_) if form == Form::Picture && matches!(source.size(), (0, _) | (_, 0)) => Err("that is damaged"),
             Some(contents) => Ok(Self { source, contents, form }),
         }
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use ffrtmp_core::engine::{Control, MediaBounds};
 use ffrtmp_core::error::{Code, Error, Result};
-use ffrtmp_core::media::{Container, StreamKind, VideoCodec};
+use ffrtmp_core::media::{Container, StreamKind, SubtitleCodec, VideoCodec};
 
 use super::mux::Lane;
 use super::notes::Notes;
@@ -318,7 +318,11 @@ fn is_counted(stream: &StreamView<'_>) -> bool {
 
 /// Codecs that libav calls by another name than we do.
 fn libav_name(codec: &str) -> &str {
-    if codec == VideoCodec::H265.as_str() { "hevc" } else { codec }
+    match codec {
+        _ if codec == VideoCodec::H265.as_str() => "hevc",
+        _ if codec == SubtitleCodec::Srt.as_str() => "subrip",
+        codec => codec,
+    }
 }
 
 fn check_lane(lane: &ExpectedLane, found: Found) -> Result<()> {
