@@ -115,14 +115,13 @@ impl Transcode {
 
     fn task(&self, output: PathBuf) -> Result<Task> {
         let name = self.output.to_string_lossy();
-        let container = match self.parameters.container {
-            Some(_) => Container::from_path(&name),
-            None => Container::of_output(&name)?,
-        };
+        if self.parameters.container.is_none() {
+            Container::of_output(&name)?;
+        }
         Ok(Task {
             source: Source::File(self.input.clone()),
             output,
-            request: OutputRequest { scenario: self.scenario.clone(), parameters: self.parameters.clone(), container },
+            request: OutputRequest::for_output(self.scenario.clone(), self.parameters.clone(), Some(&name)),
             bounds: self.bounds,
         })
     }

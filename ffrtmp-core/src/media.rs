@@ -146,6 +146,14 @@ impl Container {
         (!stem.is_empty()).then(|| extension.parse().ok()).flatten()
     }
 
+    /// Whether the file name's extension is one that players take for sound, in a container that
+    /// could hold pictures as well.
+    #[must_use]
+    pub fn is_name_of_sound(path: &str) -> bool {
+        let extension = path.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map(|(_, extension)| extension);
+        extension.is_some_and(|own| ["m4a", "mka", "weba"].iter().any(|known| own.eq_ignore_ascii_case(known)))
+    }
+
     /// The container that the name of an output asks for; `None` for a name without extension.
     ///
     /// # Errors

@@ -9,7 +9,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::encoding::{
-    Channels, Chunking, Deinterlace, EncoderOptions, Hardware, SegmentKind, Stills, Timing, ToneMap, VideoEncoder,
+    Channels, Chunking, Deinterlace, EncoderOptions, Hardware, SegmentKind, Selection, Stills, Timing, ToneMap,
+    VideoEncoder,
 };
 use crate::error::{Code, Error, Result};
 use crate::job::{Job, Parameters};
@@ -245,11 +246,17 @@ impl OutputRequest {
     /// Those of the scenario grammar, for a job that another version stored.
     pub fn for_job(job: &Job) -> Result<Self> {
         let scenario = if job.scenario.is_empty() { Scenario::default() } else { job.scenario.parse()? };
-        Ok(Self {
-            scenario,
-            parameters: job.parameters.clone(),
-            container: job.output.as_deref().and_then(Container::from_path),
-        })
+        Ok(Self::for_output(scenario, job.parameters.clone(), job.output.as_deref()))
+    }
+
+    /// Wishes for an output of this name, whose extension says the container. One that stands for
+    /// sound, such as `.m4a`, leaves the pictures out where no video stream is asked for.
+    #[must_use]
+    pub fn for_output(scenario: Scenario, mut parameters: Parameters, name: Option<&str>) -> Self {
+        if name.is_some_and(Container::is_name_of_sound) {
+            parameters.video_stream.get_or_insert(Selection::None);
+        }
+        Self { scenario, parameters, container: name.and_then(Container::from_path) }
     }
 
     /// Length of the input that is generated when the job has none: 10 s unless asked otherwise.

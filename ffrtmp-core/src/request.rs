@@ -144,11 +144,10 @@ fn limits_for(scenario: &Scenario, request: &JobRequest) -> ResourceLimits {
 fn check_output(request: &JobRequest, scenario: &Scenario) -> Result<()> {
     let path =
         request.output.as_deref().filter(|text| Scheme::of_output(text).is_ok_and(|scheme| scheme == Scheme::File));
-    let container = match (path, request.parameters.container) {
-        (Some(path), None) => Container::of_output(path)?,
-        (path, _) => path.and_then(Container::from_path),
-    };
-    let output = OutputRequest { scenario: scenario.clone(), parameters: request.parameters.clone(), container };
+    if let (Some(path), None) = (path, request.parameters.container) {
+        Container::of_output(path)?;
+    }
+    let output = OutputRequest::for_output(scenario.clone(), request.parameters.clone(), path);
     match request.input {
         Some(_) => output.check(),
         None => Plan::resolve(&output, None).map(drop),

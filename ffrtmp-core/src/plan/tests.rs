@@ -5,6 +5,7 @@ use crate::media::{AudioInfo, StreamInfo, StreamKind, VideoInfo};
 use crate::units::PictureSize;
 
 mod golden;
+mod tables;
 
 fn stream(index: usize, kind: StreamKind, codec: &str, bit_rate: Option<u64>) -> StreamInfo {
     StreamInfo {

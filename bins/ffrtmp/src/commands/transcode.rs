@@ -24,13 +24,11 @@ pub(super) fn run(command: &Transcode, console: &Console) -> Done {
 
 fn work(command: &Transcode, console: &Console) -> Done {
     let source = crate::local::source(&command.input, "IN")?;
-    let container = target(&command.input, &command.target, command.wishes.container)?;
+    check_target(&command.input, &command.target, command.wishes.container)?;
     let engine = crate::local::engine()?;
-    let request = OutputRequest {
-        scenario: command.scenario.clone().unwrap_or_default(),
-        parameters: command.wishes.parameters()?,
-        container: Some(container),
-    };
+    let scenario = command.scenario.clone().unwrap_or_default();
+    let name = command.target.to_string_lossy();
+    let request = OutputRequest::for_output(scenario, command.wishes.parameters()?, Some(&name));
     let task = Task { source, output: command.target.clone(), request, bounds: MediaBounds::default() };
     if command.dry_run {
         return dry_run(command, &task, &engine, console);
@@ -44,7 +42,7 @@ fn work(command: &Transcode, console: &Console) -> Done {
 }
 
 /// Looks at the place of the output before any work is done for it.
-fn target(input: &Path, output: &Path, wish: Option<Container>) -> Result<Container> {
+fn check_target(input: &Path, output: &Path, wish: Option<Container>) -> Result<()> {
     let shown = output.display();
     let refuse = |code, message: String, hint: &str| Err(Error::new(code, message).field("OUT").hint(hint));
     if crate::local::is_url(output) {
@@ -76,7 +74,7 @@ fn target(input: &Path, output: &Path, wish: Option<Container>) -> Result<Contai
     let hint = "use the extension mp4, mkv, webm, ts, m3u8, mpd, mp3, flac or opus, or give --container";
     match Container::from_path(&output.to_string_lossy()).or(wish) {
         None => refuse(Code::InvalidField, format!("{shown} names no container"), hint),
-        Some(container) => Ok(container),
+        Some(_) => Ok(()),
     }
 }
 

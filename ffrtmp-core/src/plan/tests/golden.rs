@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{picture, sound, stream};
 use crate::error::Result;
-use crate::media::{Container, MediaInfo, StreamInfo, StreamKind, VideoInfo};
+use crate::media::{MediaInfo, StreamInfo, StreamKind, VideoInfo};
 use crate::plan::{OutputRequest, Plan};
 use crate::units::{FrameRate, Ratio};
 
@@ -44,6 +44,7 @@ fn rows() -> Vec<Row> {
         ("film-all-subtitles", "", "out.mkv", json!({"subtitle_streams": "all"}), Some(film())),
         ("film-sound-to-mp3", "", "out.mp3", json!({"audio_bitrate": "192k"}), Some(film())),
         ("film-sound-to-flac", "", "out.flac", json!({"audio_streams": 2, "audio_sample_rate": 44100}), Some(film())),
+        ("film-sound-to-m4a", "", "out.m4a", json!({}), Some(film())),
         ("song-to-opus", "", "out.opus", json!({}), Some(song())),
         ("song-to-mp4", "", "out.mp4", json!({"audio_channels": 1}), Some(song())),
         ("ladder-auto", "", "out.mp4", json!({"ladder": "auto"}), Some(film())),
@@ -129,16 +130,13 @@ fn plans_are_the_agreed_ones() {
 
 fn plan(scenario: &str, output: &str, parameters: &Value, source: Option<&MediaInfo>) -> Result<Plan> {
     let body = json!({ "scenario": "transcode", "parameters": parameters });
-    let request = OutputRequest {
-        scenario: if scenario.is_empty() { "transcode" } else { scenario }.parse()?,
-        parameters: crate::request::parse(body)?.parameters,
-        container: Container::from_path(output),
-    };
-    Plan::resolve(&request, source)
+    let scenario = if scenario.is_empty() { "transcode" } else { scenario }.parse()?;
+    let parameters = crate::request::parse(body)?.parameters;
+    Plan::resolve(&OutputRequest::for_output(scenario, parameters, Some(output)), source)
 }
 
 /// A film on disc: two languages, four subtitles, a cover and a font.
-fn film() -> MediaInfo {
+pub(super) fn film() -> MediaInfo {
     let spoken = |language: &str, stream: StreamInfo| StreamInfo { language: Some(language.into()), ..stream };
     let mut surround = spoken("eng", sound("ac3"));
     if let Some(audio) = &mut surround.audio {

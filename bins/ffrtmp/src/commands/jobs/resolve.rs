@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ffrtmp::core::id::JobId;
 use ffrtmp::core::job::{Job, JobRequest};
-use ffrtmp::core::media::{Container, MediaInfo};
+use ffrtmp::core::media::MediaInfo;
 use ffrtmp::core::plan::{OutputRequest, Plan};
 use ffrtmp::core::{Result, request};
 use serde_json::{Value, json};
@@ -46,12 +46,7 @@ pub(super) fn dry_run(requests: &[JobRequest], console: &Console) -> Done {
 fn resolve(request: &JobRequest) -> Result<Resolved> {
     let job = request::prepare(request.clone(), JobId::from_u128(0), DEFAULT_RETRIES, now())?.job;
     let (info, source) = probe(request.input.as_deref())?;
-    let output = OutputRequest {
-        scenario: job.scenario.parse()?,
-        parameters: job.parameters.clone(),
-        container: job.output.as_deref().and_then(Container::from_path),
-    };
-    let plan = Plan::resolve(&output, info.as_ref())?;
+    let plan = Plan::resolve(&OutputRequest::for_job(&job)?, info.as_ref())?;
     Ok(Resolved { job, plan, source })
 }
 
