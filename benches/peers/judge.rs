@@ -74,13 +74,14 @@ pub(crate) fn compare(runners: &[Runner]) -> Vec<String> {
     differences
 }
 
-/// Within one frame and one packet of sound: encoders differ in priming.
+/// Within one frame and two packets of sound: encoders differ in priming. Pictures that were scaled
+/// down in steps differ more from a source that was scaled at once than an encoder's own choices do.
 fn difference(ours: &Facts, theirs: &Facts) -> Option<String> {
     let off = |what: &str, ours: f64, theirs: f64, slack: f64| {
         ((ours - theirs).abs() > slack).then(|| format!("{what} {ours} instead of {theirs}"))
     };
     let frame = theirs.seconds / theirs.frames.max(1) as f64;
-    let ssim = || off("SSIM", ours.ssim?, theirs.ssim?, 0.01);
+    let ssim = || off("SSIM", ours.ssim?, theirs.ssim?, 0.02);
     off("frames", ours.frames as f64, theirs.frames as f64, 0.0)
         .or_else(|| off("width", ours.size.0 as f64, theirs.size.0 as f64, 0.0))
         .or_else(|| off("height", ours.size.1 as f64, theirs.size.1 as f64, 0.0))

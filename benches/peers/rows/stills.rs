@@ -15,7 +15,7 @@ const SPRITE: &str = "out_sprite.jpg";
 
 pub(super) fn row(ground: &Ground) -> Result<Row> {
     let input = ground.clips.hd()?;
-    let interval = if ground.smoke { 0.25 } else { 2.0 };
+    let interval = if ground.smoke { 0.1 } else { 2.0 };
     let plain = json!({"codec": "h264", "preset": "veryfast", "crf": 23, "audio_codec": "copy"});
     let mut with = plain.clone();
     with["stills"] = json!({"thumbnails": 10, "sprite_interval": interval});
