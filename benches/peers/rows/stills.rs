@@ -47,7 +47,7 @@ fn contender(name: &str, input: &Path, parameters: Value, outputs: &[&str]) -> C
 
 /// One decode for both, as those who know the command would write it.
 fn separate(peer: &Peer, input: &Path, seconds: f64, interval: f64, trial: &Trial) -> Command {
-    let rows = (seconds / interval / 10.0).ceil();
+    let rows = ((seconds / interval).round() / 10.0).ceil();
     let graph = format!(
         "[0:v]split=2[a][b];[a]fps=10/{seconds},scale=320:-2[thumbs];[b]fps=1/{interval},scale=160:-2,tile=10x{rows}[sprite]"
     );
