@@ -76,7 +76,8 @@ impl Requirements {
             Some(Target::Copy) => None,
             Some(Target::Encode(codec)) => Some(codec),
             None => {
-                container.unwrap_or(Container::Mp4).default_video().map(|default| scenario.codec.unwrap_or(default))
+                let asked = job.parameters.encoder.map(VideoEncoder::codec).or(scenario.codec);
+                container.unwrap_or(Container::Mp4).default_video().map(|default| asked.unwrap_or(default))
             }
         };
         let node_labels = job.labels.iter().filter_map(|(key, value)| Some((key.strip_prefix("node.")?, value)));

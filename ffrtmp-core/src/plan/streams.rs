@@ -121,13 +121,6 @@ fn cover(container: Container, stream: &StreamInfo) -> Result<(), String> {
     }
 }
 
-fn unseen(container: Container) -> String {
-    match container.default_video() {
-        None => format!("pictures, which {container} does not hold"),
-        Some(_) => "pictures that were not asked for".to_owned(),
-    }
-}
-
 fn unwanted(kind: StreamKind, container: Container, video: Option<&VideoPlan>) -> String {
     match kind {
         StreamKind::Video if container.default_video().is_none() => {

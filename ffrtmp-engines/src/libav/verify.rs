@@ -7,7 +7,7 @@
 mod complete;
 mod sampling;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ffrtmp_core::engine::{Control, MediaBounds};
 use ffrtmp_core::error::{Code, Error, Result};

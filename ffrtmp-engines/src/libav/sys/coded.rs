@@ -14,7 +14,7 @@ impl Packet {
             check(ffi::av_new_packet(packet.as_ptr(), size))?;
             std::ptr::copy_nonoverlapping(data.as_ptr(), (*packet.as_ptr()).data, data.len());
             if is_key {
-                (*packet.as_ptr()).flags |= ffi::AV_PKT_FLAG_KEY as i32;
+                (*packet.as_ptr()).flags |= ffi::AV_PKT_FLAG_KEY;
             }
         }
         Ok(packet)
