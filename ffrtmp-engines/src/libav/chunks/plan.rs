@@ -61,7 +61,8 @@ pub struct ChunkDone {
 impl ChunkPlan {
     /// Divides what a scan found.
     pub(super) fn new(plan: &Plan, stream: usize, shift: i64, scan: &Scan) -> Fit<Self> {
-        let spans = cut::divide(&scan.pictures, scan.base);
+        let rendition = plan.renditions().first().ok_or("no pictures are encoded")?;
+        let spans = cut::divide(&scan.pictures, scan.base, rendition.codec);
         let count = spans.len();
         let chunk = |(index, span): (usize, &cut::Span)| {
             let entry = scan.entries.get(span.key as usize).copied();
