@@ -274,10 +274,9 @@ impl Opening<'_> {
             gop: ordered(encoders::key_frames(name, plan, (num, den)), plan.gop),
             leads: *index == 0,
             limit: tools.limit.clone(),
-            reaper: Arc::clone(&tools.reaper),
             delivery: place.open(*index, &encoder, plan, base, (num, den), &filters.hdr())?,
         };
-        let stage = Stage::start(encoder, setup)?;
+        let stage = Stage::start(encoder, setup, Arc::clone(&tools.reaper))?;
         Ok(Rung { pixels, base: graph.time_base(), graph, upload, stage, frame: Frame::new() })
     }
 

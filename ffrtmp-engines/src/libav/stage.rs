@@ -40,7 +40,6 @@ pub(super) struct Setup {
     /// Whether its frames are those that the attempt counts.
     pub(super) leads: bool,
     pub(super) limit: Limit,
-    pub(super) reaper: Arc<Reaper>,
     pub(super) delivery: Delivery,
 }
 
@@ -76,15 +75,16 @@ struct Ending {
 }
 
 impl Stage {
-    /// Starts the thread.
+    /// Starts the thread. The reaper, which may become its owner, stays on the near side: the last
+    /// to let go of it waits for the thread.
     ///
     /// # Errors
     /// `internal` where no thread can be had.
-    pub(super) fn start(encoder: Encoder, setup: Setup) -> Result<Self> {
+    pub(super) fn start(encoder: Encoder, setup: Setup, reaper: Arc<Reaper>) -> Result<Self> {
         let queue = Arc::new(Queue::new(WAITING));
         let ending = Arc::new(Ending::default());
         let done = Arc::new(AtomicBool::new(false));
-        let (limit, reaper) = (setup.limit.clone(), Arc::clone(&setup.reaper));
+        let limit = setup.limit.clone();
         let (orders, end) = (Arc::clone(&queue), Arc::clone(&ending));
         let line = Line::new(encoder, setup, Arc::clone(&done));
         let work = move || {
