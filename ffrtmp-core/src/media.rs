@@ -349,8 +349,14 @@ pub struct StreamInfo {
     pub profile: Option<String>,
     /// Language tag, if the container has one.
     pub language: Option<String>,
+    /// Title of the track, if the container has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
     /// Whether players should choose it by default.
     pub default: bool,
+    /// What it is for beside that, in libav's words: `forced`, `hearing_impaired`, `comment` and so on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dispositions: Vec<String>,
     /// Length in seconds, if the stream says.
     pub duration_seconds: Option<f64>,
     /// First presentation time in seconds, if known.
@@ -395,8 +401,34 @@ pub struct VideoInfo {
     pub color_transfer: Option<String>,
     /// Matrix coefficients, where tagged.
     pub color_space: Option<String>,
+    /// Bits per component, where the pixel format is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bit_depth: Option<u8>,
+    /// What makes it high dynamic range; `None` for standard range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hdr: Option<HdrInfo>,
     /// A still picture that belongs to the metadata.
     pub cover_art: bool,
+}
+
+/// High dynamic range of a video stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct HdrInfo {
+    /// `HDR10` (PQ with a mastering display or light levels), `PQ` or `HLG`.
+    pub format: String,
+    /// Brightest white of the mastering display in candela per square metre.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mastering_max: Option<f64>,
+    /// Darkest black of the mastering display in candela per square metre.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mastering_min: Option<f64>,
+    /// Brightest pixel in candela per square metre: MaxCLL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_cll: Option<u16>,
+    /// Brightest frame on average in candela per square metre: MaxFALL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_fall: Option<u16>,
 }
 
 /// Sound facts of an audio stream.

@@ -15,6 +15,8 @@ fn stream(index: usize, kind: StreamKind, codec: &str, bit_rate: Option<u64>) ->
         profile: None,
         language: None,
         default: true,
+        title: None,
+        dispositions: Vec::new(),
         duration_seconds: None,
         start_seconds: None,
         frames: None,
@@ -39,6 +41,8 @@ fn picture(width: u32, height: u32, sar: (i32, i32), rotation: u16) -> MediaInfo
         color_primaries: None,
         color_transfer: None,
         color_space: None,
+        bit_depth: None,
+        hdr: None,
         cover_art: false,
     };
     let video = StreamInfo { video: Some(video), ..stream(0, StreamKind::Video, "h264", None) };

@@ -73,7 +73,7 @@ impl Fraction {
         (num + den / 2) / den
     }
 
-    fn value(self) -> f64 {
+    pub(super) fn value(self) -> f64 {
         f64::from(self.num) / f64::from(self.den)
     }
 }

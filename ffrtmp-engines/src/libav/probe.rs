@@ -7,12 +7,12 @@ use std::path::Path;
 
 use ffrtmp_core::engine::{Control, MediaBounds};
 use ffrtmp_core::error::{Code, Error, Result};
-use ffrtmp_core::media::{AudioInfo, MediaInfo, StreamInfo, StreamKind, VideoInfo};
+use ffrtmp_core::media::{AudioInfo, HdrInfo, MediaInfo, StreamInfo, StreamKind, VideoInfo};
 use ffrtmp_core::units::{FrameRate, Ratio};
 
 use super::fault::failed;
 use super::sys::log::Collector;
-use super::sys::{Facts, Guard, Input, InputLimits, OpenError, Parts, StreamView, TimeBase};
+use super::sys::{Facts, Guard, Input, InputLimits, OpenError, Parts, StreamView, TimeBase, bit_depth};
 
 /// First bytes of every HLS playlist.
 const PLAYLIST: &[u8; 7] = b"#EXTM3U";
@@ -241,7 +241,9 @@ fn describe_stream(stream: StreamView<'_>) -> StreamInfo {
         codec: stream.codec(),
         profile: stream.profile(),
         language: tags.remove("language").filter(|language| language != "und"),
+        title: tags.remove("title"),
         default: stream.is_default(),
+        dispositions: stream.dispositions().map(str::to_owned).collect(),
         duration_seconds: stream.duration().map(|ticks| base.seconds(ticks)),
         start_seconds: stream.start().map(|ticks| base.seconds(ticks)),
         frames: stream.frames(),
@@ -278,8 +280,28 @@ fn describe_video(stream: StreamView<'_>) -> VideoInfo {
         color_primaries: color.primaries_name(),
         color_transfer: color.transfer_name(),
         color_space: color.matrix_name(),
+        bit_depth: stream.pixel_format().and_then(|format| u8::try_from(bit_depth(&format)).ok()),
+        hdr: describe_range(stream, color.transfer_name().as_deref()),
         cover_art: stream.is_cover_art(),
     }
+}
+
+/// High dynamic range by the transfer, and what is known of the screen.
+fn describe_range(stream: StreamView<'_>, transfer: Option<&str>) -> Option<HdrInfo> {
+    let known = stream.hdr();
+    let format = match transfer? {
+        "smpte2084" if known.is_empty() => "PQ",
+        "smpte2084" => "HDR10",
+        "arib-std-b67" => "HLG",
+        _ => return None,
+    };
+    Some(HdrInfo {
+        format: format.to_owned(),
+        mastering_max: known.mastering.map(|screen| screen.max_luminance.value()),
+        mastering_min: known.mastering.map(|screen| screen.min_luminance.value()),
+        max_cll: known.light.map(|light| light.max_cll),
+        max_fall: known.light.map(|light| light.max_fall),
+    })
 }
 
 fn describe_audio(stream: StreamView<'_>) -> AudioInfo {

@@ -108,6 +108,8 @@ impl Header {
             profile: None,
             language: None,
             default: true,
+            title: None,
+            dispositions: Vec::new(),
             duration_seconds: seconds,
             start_seconds: Some(0.0),
             frames: None,
@@ -128,6 +130,8 @@ impl Header {
             color_primaries: None,
             color_transfer: None,
             color_space: None,
+            bit_depth: Some(8),
+            hdr: None,
             cover_art: false,
         };
         let audio = AudioInfo { sample_rate: 48_000, channels: 2, layout: Some("stereo".into()) };

@@ -136,7 +136,8 @@ pub(crate) fn size(report: &JobReport) -> String {
 pub(crate) fn outputs(report: &JobReport) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     facts.extend(report.renditions.iter().map(|rendition| ("rendition", one_line(&self::rendition(rendition)))));
-    facts.extend(report.chunking.as_ref().map(|chunking| ("chunks", one_line(&chunks(chunking)))));
+    let encoded = report.video_encoder.is_some() || !report.renditions.is_empty();
+    facts.extend(report.chunking.as_ref().filter(|_| encoded).map(|chunking| ("chunks", one_line(&chunks(chunking)))));
     facts.extend(files(&report.files).into_iter().map(|line| ("files", one_line(&line))));
     facts
 }

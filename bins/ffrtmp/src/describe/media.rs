@@ -1,7 +1,7 @@
 //! A probed file.
 
 use comfy_table::Table;
-use ffrtmp::core::media::{AudioInfo, MediaInfo, StreamInfo, VideoInfo};
+use ffrtmp::core::media::{AudioInfo, HdrInfo, MediaInfo, StreamInfo, VideoInfo};
 
 use super::quantity::{bit_rate, bytes, span};
 use crate::console::{Console, one_line};
@@ -53,11 +53,24 @@ fn codec(stream: &StreamInfo) -> String {
 }
 
 fn what(stream: &StreamInfo) -> String {
+    let facts = facts_of(stream);
+    let words: Vec<_> = Some(facts).into_iter().filter(|facts| !facts.is_empty()).chain(purpose(stream)).collect();
+    if words.is_empty() { "-".into() } else { words.join(", ") }
+}
+
+fn facts_of(stream: &StreamInfo) -> String {
     match (&stream.video, &stream.audio) {
         (Some(video), _) => picture(video),
         (_, Some(audio)) => sound(audio),
-        _ => "-".into(),
+        _ => String::new(),
     }
+}
+
+/// What the container says about the purpose of a stream.
+fn purpose(stream: &StreamInfo) -> Vec<String> {
+    let default = stream.default.then(|| "default".to_owned());
+    let title = stream.title.as_deref().map(|title| format!("“{}”", one_line(title)));
+    default.into_iter().chain(stream.dispositions.iter().map(|word| word.replace('_', " "))).chain(title).collect()
 }
 
 fn picture(video: &VideoInfo) -> String {
@@ -75,10 +88,18 @@ fn picture(video: &VideoInfo) -> String {
         words.push(video.field_order.clone());
     }
     words.extend(video.color_space.clone());
+    words.extend(video.hdr.as_ref().map(range));
     if video.cover_art {
         words.push("cover art".into());
     }
     words.join(" ")
+}
+
+fn range(hdr: &HdrInfo) -> String {
+    let peak = hdr.mastering_max.map(|peak| format!("mastered at {peak:.0} cd/m²"));
+    let light = hdr.max_cll.zip(hdr.max_fall).map(|(pixel, frame)| format!("light {pixel}/{frame}"));
+    let known: Vec<_> = peak.into_iter().chain(light).collect();
+    if known.is_empty() { hdr.format.clone() } else { format!("{} ({})", hdr.format, known.join(", ")) }
 }
 
 fn sound(audio: &AudioInfo) -> String {

@@ -10,6 +10,7 @@ mod attached;
 mod canvas;
 mod codec;
 mod coded;
+mod disposition;
 mod frame;
 mod graph;
 mod hdr;

@@ -25,12 +25,15 @@ pub(super) fn read(path: &Path) -> Result<Vec<JobRequest>> {
 fn jobs(value: Value) -> Result<Vec<JobRequest>> {
     let (place, values) = match value {
         Value::Array(values) => ("", values),
-        Value::Object(mut fields) if fields.len() == 1 && fields.get("jobs").is_some_and(Value::is_array) => {
-            match fields.remove("jobs") {
-                Some(Value::Array(values)) => ("jobs", values),
-                _ => ("jobs", Vec::new()),
-            }
+        Value::Object(fields) if fields.get("jobs").is_some_and(Value::is_array) && fields.len() > 1 => {
+            let other = fields.keys().find(|key| *key != "jobs").cloned().unwrap_or_default();
+            let hint = "put it into each of the jobs; a list of jobs has nothing beside it";
+            return Err(Error::new(Code::UnknownField, "stands beside jobs").field(other).hint(hint));
         }
+        Value::Object(mut fields) if fields.get("jobs").is_some_and(Value::is_array) => match fields.remove("jobs") {
+            Some(Value::Array(values)) => ("jobs", values),
+            _ => ("jobs", Vec::new()),
+        },
         value => return request::parse(value).map(|request| vec![request]),
     };
     if values.is_empty() {
@@ -93,5 +96,13 @@ mod tests {
         let error = jobs(json!({ "jobs": [{ "scenario": "720p" }, { "scenario": "720p", "bitrat": 1 }] })).unwrap_err();
         assert_eq!(error.code(), Code::UnknownField, "{error}");
         assert_eq!(error.field_name(), Some("jobs[1].bitrat"), "{error}");
+        for (value, field) in [
+            (json!({ "jobs": [], "labels": {} }), "labels"),
+            (json!({ "job": [{ "scenario": "720p" }] }), "job"),
+            (json!({ "scenaro": "720p" }), "scenaro"),
+        ] {
+            let error = jobs(value).unwrap_err();
+            assert_eq!((error.code(), error.field_name()), (Code::UnknownField, Some(field)), "{error}");
+        }
     }
 }
