@@ -67,11 +67,26 @@ impl Preset {
     }
 }
 
+/// Instructions of x264 that make the same bytes from the same pictures at any width.
+const REPEATABLE: &str = "MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI2,AVX2";
+
+/// Whether x264 lets memory that nobody wrote decide: with AVX-512 it reads rows to the next
+/// multiple of 128 pixels. Chunks must not depend on who encodes them.
+#[cfg(target_arch = "x86_64")]
+fn is_left_to_chance(width: u32) -> bool {
+    !width.is_multiple_of(128) && std::arch::is_x86_feature_detected!("avx512f")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+const fn is_left_to_chance(_: u32) -> bool {
+    false
+}
+
 impl Settings<'_> {
     pub(super) fn speed(&mut self, plan: &VideoEncode, threads: usize, pass: Pass<'_>) -> Result<()> {
         let preset = Preset::parse(plan.preset.as_deref())?;
-        self.threads(threads);
         let width = plan.size.width;
+        self.threads(threads, width);
         match self.family {
             Family::X264 | Family::X265 => self.set("preset", WORDS[preset.place()]),
             Family::Vpx8 | Family::Vpx9 => self.vpx_speed(preset.number(&CPU_USED, 8), plan, pass),
@@ -88,7 +103,7 @@ impl Settings<'_> {
         Ok(())
     }
 
-    fn threads(&mut self, threads: usize) {
+    fn threads(&mut self, threads: usize, width: u32) {
         match self.family {
             Family::Svt if threads > 0 => self.parameter("lp", svt_parallelism(threads)),
             // x265 counts frames in flight with what libav calls threads; its own are a pool.
@@ -105,7 +120,12 @@ impl Settings<'_> {
             _ => self.set("threads", "auto"),
         }
         match self.family {
-            Family::X264 if threads == 1 => self.parameter("lookahead-threads", 1),
+            Family::X264 if threads == 1 => {
+                self.parameter("lookahead-threads", 1);
+                if is_left_to_chance(width) {
+                    self.parameter("asm", REPEATABLE);
+                }
+            }
             Family::X265 => self.parameter("log-level", "none"),
             _ => {}
         }
