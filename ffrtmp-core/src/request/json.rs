@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
-use crate::encoding::{EncoderOptions, Ladder, Rendition, Stills};
+use crate::encoding::{EncoderOptions, Ladder, Rendition, Selection, Stills};
 use crate::error::{Code, Error, Result, nearest};
 use crate::job::{JobRequest, Parameters, ResourceLimits};
 use crate::units::{Crf, Seconds};
@@ -84,9 +84,9 @@ fn parameters(mut fields: Fields) -> Result<Parameters> {
         audio_channels: fields.number_or_text("audio_channels")?,
         audio_sample_rate: fields.integer("audio_sample_rate")?,
         subtitle_codec: fields.named("subtitle_codec")?,
-        video_stream: fields.number_or_text("video_stream")?,
-        audio_streams: fields.number_or_text("audio_streams")?,
-        subtitle_streams: fields.number_or_text("subtitle_streams")?,
+        video_stream: fields.streams("video_stream")?,
+        audio_streams: fields.streams("audio_streams")?,
+        subtitle_streams: fields.streams("subtitle_streams")?,
         ladder: fields.ladder("ladder")?,
         segment_duration: fields.number_or_text("segment_duration")?,
         segment_type: fields.named("segment_type")?,
@@ -221,6 +221,16 @@ impl Fields {
             Some(Value::String(text)) => Ok(Some(text)),
             Some(Value::Number(number)) => Ok(Some(number.to_string())),
             Some(other) => Err(self.wrong_type(name, "a text or a number", &other)),
+        }
+    }
+
+    /// A selection of streams: a text, or the index of one.
+    fn streams(&mut self, name: &'static str) -> Result<Option<Selection>> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => self.read(name, &text).map(Some),
+            Some(Value::Number(index)) if index.is_u64() => self.read(name, &index.to_string()).map(Some),
+            Some(other) => Err(self.wrong_type(name, "a text such as 1,eng or the index of a stream", &other)),
         }
     }
 
