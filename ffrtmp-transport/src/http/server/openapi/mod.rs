@@ -138,11 +138,15 @@ mod tests {
 
     #[test]
     fn schemas_by_hand_have_the_fields_of_their_types() {
+        use ffrtmp_core::encoding::{EncoderOptions, Rendition, Stills};
         use ffrtmp_core::job::{JobRequest, Parameters, ResourceLimits};
         let hand = by_hand();
         let derived = |schema: RefOr<utoipa::openapi::Schema>| serde_json::to_value(schema).unwrap();
         assert_eq!(properties(&hand["JobRequest"]), properties(&derived(JobRequest::schema())));
         assert_eq!(properties(&hand["ResourceLimits"]), properties(&derived(ResourceLimits::schema())));
+        assert_eq!(properties(&hand["JobEncoderOptions"]), properties(&derived(EncoderOptions::schema())));
+        assert_eq!(properties(&hand["JobStills"]), properties(&derived(Stills::schema())));
+        assert_eq!(properties(&hand["JobRendition"]), properties(&derived(Rendition::schema())));
         let mut parameters = derived(Parameters::schema());
         // Accepted inside the parameters as well.
         parameters["properties"]["resource_limits"] = Value::Null;
