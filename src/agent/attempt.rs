@@ -1,8 +1,10 @@
 //! One attempt, from the claim to the finish: stage → run → confirm → publish → report.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use ffrtmp_core::clock::{Clock, Timestamp};
@@ -159,7 +161,8 @@ async fn work(shared: &Arc<Shared>, job: &Job, attempt: &Arc<Attempt>) -> Result
     }
     let staged = Staging::new(&target, &request)?;
     dir.note_output(&staged.hidden())?;
-    let task = Task { source, output: staged.path(), request, bounds: bounds(job, staged_bytes) };
+    let threads = threads(available_parallelism().map_or(1, NonZero::get), shared.attempts().len());
+    let task = Task { source, output: staged.path(), request, bounds: bounds(job, staged_bytes, threads) };
     let report = run_limited(limit.saturating_sub(begun.elapsed()), attempt, engine, task).await?;
     confirm(shared, attempt).await?;
     let published = tokio::task::spawn_blocking(move || staged.commit()).await.map_err(lost_thread)??;
@@ -233,8 +236,15 @@ fn disk_limit(job: &Job) -> u64 {
     job.resource_limits.max_disk_mb.unwrap_or(limits::DEFAULT_DISK_MB).saturating_mul(1 << 20)
 }
 
-fn bounds(job: &Job, staged_bytes: u64) -> MediaBounds {
-    MediaBounds { max_output_bytes: Some(disk_limit(job).saturating_sub(staged_bytes)), ..MediaBounds::default() }
+fn bounds(job: &Job, staged_bytes: u64, threads: usize) -> MediaBounds {
+    let left = disk_limit(job).saturating_sub(staged_bytes);
+    MediaBounds { max_output_bytes: Some(left), threads, ..MediaBounds::default() }
+}
+
+/// Threads for the codecs of an attempt that begins as one of `running`: its share of the cores,
+/// since threads that wait for each other cost both. 0 lets the codecs of one that is alone choose.
+fn threads(cores: usize, running: usize) -> usize {
+    if running < 2 { 0 } else { (cores / running).max(1) }
 }
 
 fn time_limit(job: &Job) -> Duration {
@@ -362,6 +372,13 @@ mod tests {
     use ffrtmp_core::plan::Plan;
 
     use super::*;
+
+    #[test]
+    fn attempts_share_the_cores() {
+        for (cores, running, share) in [(2, 0, 0), (2, 1, 0), (2, 2, 1), (8, 3, 2), (64, 4, 16), (2, 5, 1)] {
+            assert_eq!(threads(cores, running), share, "{running} on {cores}");
+        }
+    }
 
     #[test]
     fn an_output_that_the_agent_names_is_what_its_name_says() {

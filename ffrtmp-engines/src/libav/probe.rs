@@ -22,9 +22,7 @@ const PLAYLIST: &[u8; 7] = b"#EXTM3U";
 pub(super) enum View {
     /// Everything about them, as a player sees them.
     Full,
-    /// When they begin for a player, and what the header says besides.
-    Starts,
-    /// What the header says, and packets as they lie in the file, without edit lists.
+    /// What the header says, and every packet of the file, also those that edit lists hide.
     Raw,
 }
 
@@ -44,10 +42,9 @@ pub(super) fn open_parts(parts: Parts, view: View, bounds: &MediaBounds, control
         max_streams: bounds.max_streams,
         max_pixels: bounds.max_pixels,
         time: bounds.max_probe,
-        edit_lists: view != View::Raw,
+        hides: view != View::Raw,
         facts: match view {
             View::Full => all_facts(),
-            View::Starts => Facts::Starts,
             View::Raw => Facts::Header,
         },
     };

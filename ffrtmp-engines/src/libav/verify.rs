@@ -187,7 +187,7 @@ impl Check<'_> {
         for (lane, found) in self.lanes.iter().zip(&found) {
             check_lane(lane, *found)?;
         }
-        self.together(&self.starts(paths, &streams, &found)?)?;
+        self.together(&found)?;
         let measured = input.into_parts().measure();
         measured.map_err(|error| differs("the output cannot be read to its end").source(error))
     }
@@ -253,35 +253,15 @@ impl Check<'_> {
     /// MP4 has one name for both layers of MPEG audio.
     fn is_same_codec(&self, is: &str, wanted: &str) -> bool {
         let is_layered = |codec| matches!(codec, "mp2" | "mp3");
-        is == wanted || self.has_edit_lists() && is_layered(is) && is_layered(wanted)
-    }
-
-    fn has_edit_lists(&self) -> bool {
-        matches!(self.container, Container::Mp4 | Container::Fmp4)
-    }
-
-    /// Where each lane begins for a player. In an MP4 that is up to its edit lists, so it is opened
-    /// once more with them.
-    fn starts(&self, paths: &[PathBuf], streams: &[usize], found: &[Found]) -> Result<Vec<Option<f64>>> {
-        if !self.has_edit_lists() || streams.len() < 2 {
-            return Ok(found.iter().map(|found| found.first).collect());
-        }
-        let input = self.open(Parts::new(open(paths)?), View::Starts)?;
-        let start = |index: &usize| {
-            let stream = input.stream(*index)?;
-            Some(stream.time_base().seconds(stream.start()?))
-        };
-        Ok(streams.iter().map(start).collect())
+        let is_mp4 = matches!(self.container, Container::Mp4 | Container::Fmp4);
+        is == wanted || is_mp4 && is_layered(is) && is_layered(wanted)
     }
 
     /// Streams must begin as far apart as they were written.
-    fn together(&self, starts: &[Option<f64>]) -> Result<()> {
+    fn together(&self, found: &[Found]) -> Result<()> {
         let timed = |lane: &ExpectedLane| lane.packets > 0 && lane.kind != StreamKind::Subtitle;
-        let filled = self.lanes.iter().zip(starts).filter(|(lane, _)| timed(lane));
-        // An edit list hides what lies before zero: the priming of an audio codec.
-        let hides = self.has_edit_lists();
-        let first = |lane: &ExpectedLane| if hides { lane.first.max(0.0) } else { lane.first };
-        let mut offsets = filled.filter_map(|(lane, start)| Some(((*start)? - first(lane), lane.codec.as_str())));
+        let filled = self.lanes.iter().zip(found).filter(|(lane, _)| timed(lane));
+        let mut offsets = filled.filter_map(|(lane, found)| Some((found.first? - lane.first, lane.codec.as_str())));
         let Some((reference, _)) = offsets.next() else { return Ok(()) };
         match offsets.find(|(offset, _)| (offset - reference).abs() > SLACK) {
             Some((offset, codec)) => {

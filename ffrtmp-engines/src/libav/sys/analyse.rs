@@ -24,8 +24,6 @@ const PLAUSIBLE_RATES: std::ops::RangeInclusive<f64> = 1.0..=240.0;
 pub(crate) enum Facts {
     /// What its header says.
     Header,
-    /// And when each stream begins.
-    Starts,
     /// And everything that a decoder would say of them.
     All,
     /// The same by libav's own analysis, whether it is needed or not.
@@ -65,10 +63,6 @@ impl Input {
             Facts::Header => {}
             Facts::All if self.gap().is_some() => self.search(max_pixels)?,
             Facts::All => return Ok(self.preview_all(max_pixels)),
-            Facts::Starts => {
-                self.read_starts()?;
-                self.settle_times();
-            }
             #[cfg(test)]
             Facts::Searched => self.search(max_pixels)?,
         }

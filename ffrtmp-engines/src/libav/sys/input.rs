@@ -22,8 +22,8 @@ pub(crate) struct InputLimits {
     pub(crate) max_pixels: u64,
     /// Time for opening and analysing; reading afterwards has no limit.
     pub(crate) time: Duration,
-    /// Whether edit lists are obeyed, as a player does.
-    pub(crate) edit_lists: bool,
+    /// Whether edit lists hide packets, as in a player. They move times in any case.
+    pub(crate) hides: bool,
     /// What is found out about the streams.
     pub(crate) facts: Facts,
 }
@@ -249,7 +249,7 @@ impl InputLimits {
             ("max_streams", max_streams.as_str()),
             ("analyzeduration", "10000000"),
             ("enable_drefs", "0"),
-            ("ignore_editlist", if self.edit_lists { "0" } else { "1" }),
+            ("advanced_editlist", if self.hides { "1" } else { "0" }),
         ])
     }
 }

@@ -134,9 +134,18 @@ impl Io<Source> {
 impl Io<Sink> {
     /// Refuses to grow the file beyond `limit` bytes.
     pub(super) fn writing(file: File, limit: Option<u64>) -> Result<Self, AvError> {
+        // Who reads a pipe waits for every packet; a file takes them by the buffer.
+        let at_once = file.metadata().map_or(0, |metadata| if metadata.is_file() { BUFFER as c_int } else { 0 });
         Self::build(Sink::new(Target::File(file), limit), |buffer, state| {
-            // SAFETY: as for reading.
-            unsafe { ffi::avio_alloc_context(buffer, BUFFER as c_int, 1, state, None, Some(write), Some(seek_sink)) }
+            // SAFETY: as for reading; a context that was made is ours to set.
+            unsafe {
+                let context =
+                    ffi::avio_alloc_context(buffer, BUFFER as c_int, 1, state, None, Some(write), Some(seek_sink));
+                if let Some(context) = context.as_mut() {
+                    context.min_packet_size = at_once;
+                }
+                context
+            }
         })
     }
 

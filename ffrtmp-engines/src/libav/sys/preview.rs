@@ -77,6 +77,17 @@ impl Preview {
         capabilities as u32 & ffi::AV_CODEC_CAP_CHANNEL_CONF != 0
     }
 
+    /// Whether the headers of the stream are those that a picture asks for: then the decoder says
+    /// everything about it before it makes it. Only told of H.264 as an MP4 has it.
+    pub(crate) fn knows(&mut self, packet: &Packet) -> bool {
+        if self.0.get().codec_id != ffi::AVCodecID::AV_CODEC_ID_H264 {
+            return false;
+        }
+        self.0.get_mut().pix_fmt = ffi::AVPixelFormat::AV_PIX_FMT_NONE;
+        self.peek(packet);
+        self.is_complete()
+    }
+
     /// Frames that come out of these packets and nothing else.
     pub(crate) fn decode(&mut self, packets: &[&Packet]) -> Result<usize, AvError> {
         let frame = Frame::new();

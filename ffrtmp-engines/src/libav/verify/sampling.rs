@@ -62,7 +62,7 @@ impl<'a> Samples<'a> {
         let mut decoder = Preview::open(stream, bounds.max_pixels).map_err(|error| self.refused().source(error))?;
         let mut seen = 0;
         for run in self.runs.iter().chain(&self.latest) {
-            let decoded = run.decode(&mut decoder, self.lane.kind);
+            let decoded = run.decode(&mut decoder, self.lane);
             if decoded && self.lane.origin == Origin::Copied {
                 return Ok(());
             }
@@ -87,11 +87,18 @@ impl<'a> Samples<'a> {
 }
 
 impl Run {
-    /// A key frame alone, for that is quick; with what follows where that shows nothing.
-    fn decode(&self, decoder: &mut Preview, kind: StreamKind) -> bool {
+    /// The first packet alone, for that is quick, unless it is sound of our own; with what follows
+    /// where that shows nothing. A copied picture is the source's: that the decoder knows it by the
+    /// headers of this container is enough, where that can be told.
+    fn decode(&self, decoder: &mut Preview, lane: &ExpectedLane) -> bool {
         let packets: Vec<&Packet> = self.packets.iter().collect();
-        let first = if kind == StreamKind::Video { &packets[..packets.len().min(1)] } else { &packets[..] };
+        let Some(first) = packets.first() else { return false };
         let shows = |frames: usize| frames > 0;
-        decoder.decode(first).is_ok_and(shows) || kind == StreamKind::Video && decoder.decode(&packets).is_ok_and(shows)
+        let is_copied = lane.origin == Origin::Copied;
+        if is_copied && lane.kind == StreamKind::Video && decoder.knows(first) {
+            return true;
+        }
+        let alone = is_copied || lane.kind == StreamKind::Video;
+        alone && decoder.decode(&packets[..1]).is_ok_and(shows) || decoder.decode(&packets).is_ok_and(shows)
     }
 }
