@@ -103,7 +103,7 @@ fn dashed(name: &str) -> String {
 
 /// Text with the flags' names in place of the fields'.
 fn words(text: &str) -> String {
-    let text = text.replace("the parameter container", "--container");
+    let text = text.replace("the parameter container", "--container").replace("parameters.", "");
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     let mut out = String::with_capacity(text.len());
     for piece in text.split_inclusive(|letter| !is_part(letter)) {
@@ -143,6 +143,8 @@ mod tests {
             assert_eq!(in_flags(error, TRANSCODE).field_name(), Some(typed), "{field}");
         }
         let error = Error::new(Code::InvalidField, "x").hint("leave out audio_bitrate, or name an audio codec");
+        let told = Error::new(Code::InvalidField, "parameters.audio_streams: the input has no such stream");
+        assert_eq!(in_flags(told, SUBMIT).message(), "--audio-streams: the input has no such stream");
         assert_eq!(in_flags(error, SUBMIT).hint_text(), "leave out --audio-bitrate, or name an audio codec");
     }
 }

@@ -99,16 +99,9 @@ pub(crate) fn measured(report: &JobReport) -> Vec<(&'static str, String)> {
     facts.push(("size", size(report)));
     let frames = if report.frames == 0 { String::new() } else { format!(", {} frames", report.frames) };
     facts.push(("length", format!("{}{frames}", span(report.duration_seconds))));
-    facts.push((
-        "took",
-        format!(
-            "{}, {:.1} fps, {:.2}x, CPU {}",
-            span(report.wall_seconds),
-            report.fps,
-            report.speed,
-            span(report.cpu_seconds)
-        ),
-    ));
+    let fps = if report.frames == 0 { String::new() } else { format!("{:.1} fps, ", report.fps) };
+    let (wall, cpu) = (span(report.wall_seconds), span(report.cpu_seconds));
+    facts.push(("took", format!("{wall}, {fps}{:.2}x, CPU {cpu}", report.speed)));
     facts.push(("peak memory", bytes(report.peak_memory_bytes)));
     if let Some(energy) = report.energy_joules {
         let how = match report.energy_source {
