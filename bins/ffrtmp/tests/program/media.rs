@@ -10,12 +10,12 @@ fn a_file_is_transcoded_and_described() {
     let desk = Desk::new();
     clip(&desk.path("in.mp4"), "360p30-h264", 2.0);
     let plan = desk.json(&["transcode", "in.mp4", "out.webm", "--scenario", "240p-vp9", "--dry-run"]);
-    assert_eq!(plan["plan"]["video"]["encode"]["size"], "426x240");
+    assert_eq!(plan["plan"]["video"]["encode"]["renditions"][0]["size"], "426x240");
     assert_eq!(desk.names(), ["in.mp4"]);
 
     let done = desk.run(&["transcode", "in.mp4", "out.webm", "--scenario", "240p-vp9"]);
     assert_eq!(done.code, 0, "{}", done.err);
-    assert!(done.out.starts_with("out.webm: vp9 426x240") && done.out.lines().count() == 1, "{}", done.out);
+    assert!(done.out.starts_with("out.webm: vp9 426x240") && done.out.contains("\n  chunks: none: "), "{}", done.out);
     assert_eq!(desk.names(), ["in.mp4", "out.webm"]);
 
     let info = desk.json(&["probe", "out.webm"]);
@@ -56,7 +56,14 @@ fn bad_input_is_one_line_that_names_the_field_and_leaves_nothing() {
         (&["transcode", "good.mp4", "nowhere/out.mp4"], 3, "OUT: the directory nowhere does not exist", "mkdir"),
         (&["transcode", "good.mp4", "folder"], 4, "OUT: folder is a directory", "file path"),
         (&["transcode", "good.mp4", "out.xyz"], 2, "OUT: out.xyz names no container", "webm"),
-        (&["transcode", "good.mp4", "out.webm", "--codec", "h264"], 2, "", "webm"),
+        (&["transcode", "good.mp4", "out.webm", "--codec", "h264"], 2, "--codec: ", "webm"),
+        (&["transcode", "good.mp4", "out.mp4", "--crf", "60"], 2, "--crf: ", "51"),
+        (&["transcode", "good.mp4", "out.mp4", "--two-pass"], 2, "--two-pass: ", "--bitrate"),
+        (&["transcode", "good.mp4", "out.mp4", "--encoder-option", "tun=film"], 2, "--encoder-option tun: ", "tune"),
+        (&["transcode", "good.mp4", "out.mp4", "--audio-streams", "fra"], 2, "--audio-streams: ", "probe"),
+        (&["transcode", "good.mp4", "out.m4a", "--ladder", "auto"], 2, "--ladder: ", "--audio-bitrate"),
+        (&["transcode", "https://host/a.mp4", "out.mp4"], 2, "IN: https://host/a.mp4 is a URL", "jobs submit"),
+        (&["transcode", "good.mp4", "rtmp://host/live"], 2, "OUT: rtmp://host/live is a URL", "jobs submit"),
         (&["transcode", "good.mp4", "./good.mp4"], 2, "OUT: ./good.mp4 is the input", "another"),
         (&["transcode", "good.mp4", "link.mp4"], 2, "OUT: link.mp4 is the input", "another"),
     ] {
@@ -69,6 +76,36 @@ fn bad_input_is_one_line_that_names_the_field_and_leaves_nothing() {
         assert_eq!(desk.names(), before, "{args:?} left something behind");
     }
     assert_eq!(std::fs::read(desk.path("good.mp4")).unwrap(), good);
+}
+
+#[test]
+fn an_output_of_several_files_is_planned_made_and_listed() {
+    let desk = Desk::new();
+    clip(&desk.path("in.mp4"), "360p30-h264", 2.0);
+    let flags = ["--ladder", "240p:300k,144p:crf35", "--preset", "ultrafast", "--poster", "1", "--thumbnails", "2"];
+    let args = [&["transcode", "in.mp4", "out.m3u8"][..], &flags[..]].concat();
+    let shown = desk.run(&[&args[..], &["--dry-run"]].concat());
+    for words in ["hls", "h264 426x240", "300 kb/s", "h264 256x144", "quality 35", "poster at 1 s, 2 thumbnails"] {
+        assert!(shown.out.contains(words), "{words}: {}", shown.out);
+    }
+    assert_eq!(desk.names(), ["in.mp4"]);
+
+    let done = desk.run(&args);
+    assert_eq!(done.code, 0, "{}", done.err);
+    for words in ["240p: 426x240", "144p: 256x144", "out/240p/: 4 files", "out_poster.jpg", "several renditions"] {
+        assert!(done.out.contains(words), "{words}: {}", done.out);
+    }
+    let names = ["in.mp4", "out", "out.m3u8", "out_poster.jpg", "out_thumb_01.jpg", "out_thumb_02.jpg"];
+    assert_eq!(desk.names(), names);
+    let report = desk.json(&args);
+    for file in report["files"].as_array().unwrap() {
+        let size = std::fs::metadata(desk.path(file["path"].as_str().unwrap())).unwrap().len();
+        assert_eq!(file["size_bytes"], size, "{file}");
+    }
+    assert_eq!(desk.names(), names);
+
+    let sound = desk.json(&["transcode", "in.mp4", "out.m4a"]);
+    assert_eq!((&sound["frames"], &sound["video_codec"]), (&0.into(), &serde_json::Value::Null));
 }
 
 #[test]

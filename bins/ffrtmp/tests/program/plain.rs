@@ -39,7 +39,7 @@ fn scenarios_resolve() {
     let shown = Desk::new().json(&["scenarios"]);
     let examples = shown["examples"].as_array().unwrap();
     let uhd = examples.iter().find(|example| example["scenario"] == "4K60-h265").unwrap();
-    let video = &uhd["plan"]["video"]["encode"];
+    let video = &uhd["plan"]["video"]["encode"]["renditions"][0];
     assert_eq!((&video["codec"], &video["size"], &video["fps"]), (&"h265".into(), &"3840x2160".into(), &60.into()));
 }
 
@@ -90,8 +90,9 @@ fn completions_know_the_values_of_flags() {
 fn a_dry_run_shows_what_a_job_comes_to() {
     let desk = Desk::new();
     let shown = desk.json(&["jobs", "submit", "--scenario", "live-4k", "--bitrate", "9M", "--dry-run"]);
-    assert_eq!((&shown["queue"], &shown["plan"]["video"]["encode"]["size"]), (&"live".into(), &"3840x2160".into()));
-    assert_eq!(shown["plan"]["video"]["encode"]["rate"]["average"], "9M");
+    let rendition = &shown["plan"]["video"]["encode"]["renditions"][0];
+    assert_eq!((&shown["queue"], &rendition["size"]), (&"live".into(), &"3840x2160".into()));
+    assert_eq!(rendition["rate"]["average"]["bitrate"], "9M");
     desk.write("jobs.json", br#"{"jobs":[{"scenario":"720p30-h264"},{"scenario":"720p30-h264","bitrat":"5M"}]}"#);
     let refused = desk.run(&["jobs", "submit", "--file", "jobs.json", "--dry-run"]);
     assert!(refused.code == 2 && refused.err.starts_with("error: jobs[1].bitrat"), "{refused:?}");

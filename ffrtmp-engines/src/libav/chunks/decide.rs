@@ -71,6 +71,9 @@ pub(super) fn workers(
     let size = rendition.size;
     let each = size.pixels() * 3 / 2 * u64::from(rendition.bit_depth.unwrap_or(8).div_ceil(8)) * HELD;
     let room = usize::try_from(MEMORY / each.max(1)).unwrap_or(1).max(1);
+    if chunks < 2 {
+        return Err("the pictures are too few to be divided".to_owned());
+    }
     if chunking == Chunking::On {
         return Ok((cores.min(chunks).min(room).max(1), "chunks were asked for".to_owned()));
     }
