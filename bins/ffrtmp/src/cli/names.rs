@@ -102,7 +102,7 @@ fn dashed(name: &str) -> String {
 }
 
 /// Text with the flags' names in place of the fields'.
-fn words(text: &str) -> String {
+pub(crate) fn words(text: &str) -> String {
     let text = text.replace("the parameter container", "--container").replace("parameters.", "");
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     let mut out = String::with_capacity(text.len());

@@ -36,7 +36,7 @@ fn work(command: &Transcode, console: &Console) -> Done {
     let (report, warnings) = attempt(command, task, &engine, console)?;
     let unsaid = report.warnings.iter().filter(|warning| !warnings.contains(warning));
     for warning in warnings.iter().chain(unsaid) {
-        console.note(format_args!("warning: {}", crate::console::one_line(warning)));
+        console.note(format_args!("warning: {}", names::words(&crate::console::one_line(warning))));
     }
     summary(&command.target, &report, console)
 }
