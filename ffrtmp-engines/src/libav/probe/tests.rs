@@ -1,3 +1,5 @@
+//! Turns out of display matrices, and a short look at a file against a long one.
+
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::process::Command;
