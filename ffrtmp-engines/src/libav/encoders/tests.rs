@@ -1,3 +1,5 @@
+//! Settings by table: what a plan means to each encoder, and what each refuses.
+
 use std::collections::BTreeMap;
 
 use ffrtmp_core::encoding::{EncoderOptions, Hardware, Profile, Tune};
