@@ -12,6 +12,7 @@ mod copying;
 mod encoders;
 mod hostile;
 mod ladders;
+mod matrix;
 mod mutations;
 mod packages;
 mod pictures;

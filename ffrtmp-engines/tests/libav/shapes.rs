@@ -66,7 +66,7 @@ fn turned_sources_come_out_upright() {
 
 /// Writes the four numbers that turn a picture into the header of the only track of an MP4 file:
 /// the options of `ffmpeg` for this differ between its versions.
-fn turn_track(flat: &Path, turned: &Path, matrix: [i32; 4]) {
+pub(crate) fn turn_track(flat: &Path, turned: &Path, matrix: [i32; 4]) {
     /// Of the matrix, behind the name of the box.
     const OFFSET: usize = 44;
     let mut bytes = std::fs::read(flat).unwrap();

@@ -45,6 +45,14 @@ impl StreamShape {
     }
 }
 
+/// Whether pictures come seconds apart, and not evenly. Matroska takes the average rate for the
+/// length of every picture, which would then be far off for the last one.
+fn is_erratic(source: StreamView<'_>) -> bool {
+    let seconds = |rate: ffi::AVRational| f64::from(rate.den) / f64::from(rate.num);
+    let (average, real) = (seconds(source.raw().avg_frame_rate), seconds(source.raw().r_frame_rate));
+    average > 1.0 && (average / real - 1.0).abs() > 0.1
+}
+
 /// A container being written.
 pub(crate) struct Output {
     context: *mut ffi::AVFormatContext,
@@ -132,13 +140,15 @@ impl Output {
         // SAFETY: the stream is fresh; the parameters of the source are valid.
         unsafe {
             check(ffi::avcodec_parameters_copy((*stream).codecpar, source.parameters()))?;
-            (*(*stream).codecpar).codec_tag = 0;
+            (*(*stream).codecpar).codec_tag = self.tag_for(source);
             (*stream).time_base = source.raw().time_base;
             // Muxers refuse a stream whose container and codec disagree.
             let shape = source.sample_aspect_ratio().unwrap_or((0, 1));
             (*stream).sample_aspect_ratio = ffi::AVRational { num: shape.0, den: shape.1 };
             (*(*stream).codecpar).sample_aspect_ratio = (*stream).sample_aspect_ratio;
-            (*stream).avg_frame_rate = source.raw().avg_frame_rate;
+            if !is_erratic(source) {
+                (*stream).avg_frame_rate = source.raw().avg_frame_rate;
+            }
             copy_side_data(stream, source)?;
         }
         self.tag_hevc(stream);
@@ -154,6 +164,21 @@ impl Output {
     pub(super) fn last_index(&self) -> usize {
         // SAFETY: the context is ours.
         unsafe { (*self.context).nb_streams as usize - 1 }
+    }
+
+    /// The tag of a copied stream: the source's where Matroska knows it, for some decoders tell their
+    /// pixel format by it; else the muxer's own.
+    fn tag_for(&self, source: StreamView<'_>) -> u32 {
+        let parameters = source.parameters();
+        // SAFETY: the format has a static name and a static list of tables, or none.
+        unsafe {
+            let format = &*(*self.context).oformat;
+            let is_matroska = super::text(format.name).is_some_and(|name| name == "matroska");
+            let is_known = is_matroska
+                && !format.codec_tag.is_null()
+                && ffi::av_codec_get_id(format.codec_tag, parameters.codec_tag) == parameters.codec_id;
+            if is_known { parameters.codec_tag } else { 0 }
+        }
     }
 
     /// Apple's players want `hvc1` where the headers are in the container.

@@ -29,6 +29,8 @@ impl Preview {
             check(ffi::avcodec_parameters_to_context(context.0, parameters))?;
             context.get_mut().pkt_timebase = stream.raw().time_base;
             context.get_mut().thread_count = 1;
+            // What an edit list hides is looked at as well.
+            context.get_mut().flags2 |= ffi::AV_CODEC_FLAG2_SKIP_MANUAL as c_int;
             check(ffi::avcodec_open2(context.0, codec, &raw mut options.0))?;
             Ok(Self(context))
         }
