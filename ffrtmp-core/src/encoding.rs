@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Error, Result};
 use crate::media::named_enum;
-use crate::units::{Bitrate, Crf, PictureSize, Seconds};
+use crate::units::{Bitrate, Crf, Moment, PictureSize, Seconds};
 
 mod ladder;
 mod selection;
@@ -265,7 +265,7 @@ pub struct EncoderOptions {
 pub struct Stills {
     /// Time of the poster in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub poster: Option<Seconds>,
+    pub poster: Option<Moment>,
     /// Number of thumbnails, spread evenly.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thumbnails: Option<u32>,

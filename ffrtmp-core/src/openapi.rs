@@ -7,7 +7,7 @@ use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, 
 use crate::clock::Timestamp;
 use crate::encoding::Auto;
 use crate::error::Code;
-use crate::units::{Bitrate, Crf, FrameRate, PictureSize, Resolution, Seconds};
+use crate::units::{Bitrate, Crf, FrameRate, Moment, PictureSize, Resolution, Seconds};
 
 macro_rules! schema {
     ($name:ty, $build:expr) => {
@@ -33,6 +33,7 @@ schema!(FrameRate, |s| s.schema_type(Type::Number).minimum(Some(1.0)).maximum(So
 schema!(Crf, |s| s.schema_type(Type::Number).minimum(Some(0.0)).maximum(Some(63.0)).examples([23]));
 schema!(Seconds, |s| s.schema_type(Type::Number).minimum(Some(0.001)).maximum(Some(31_622_400.0)).examples([10]));
 
+schema!(Moment, |s| s.schema_type(Type::Number).minimum(Some(0.0)).maximum(Some(31_622_400.0)).examples([3]));
 schema!(Auto, |s| s.schema_type(Type::String).enum_values(Some(["auto"])));
 
 impl utoipa::PartialSchema for Code {

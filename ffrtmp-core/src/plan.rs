@@ -375,7 +375,10 @@ fn video_plan(
     let fps = request.fps().or_else(|| match source {
         None => Some(FrameRate::whole(GENERATED_FPS)),
         Some(_) if parameters.timing == Some(Timing::Constant) => {
-            Some(picture.and_then(|video| video.frame_rate).unwrap_or(FrameRate::whole(ASSUMED_FPS)))
+            let own = picture.and_then(|video| video.frame_rate).unwrap_or(FrameRate::whole(ASSUMED_FPS));
+            // One picture for each field is twice as many.
+            let by_field = parameters.deinterlace == Some(Deinterlace::Field);
+            Some(if by_field { FrameRate::new(own.num * 2, own.den).unwrap_or(own) } else { own })
         }
         Some(_) => None,
     });

@@ -448,6 +448,58 @@ impl<'de> Deserialize<'de> for Seconds {
     }
 }
 
+/// A time in the output, in seconds from its beginning; 0 is the first picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
+pub struct Moment(f64);
+
+impl Moment {
+    /// Seconds from the beginning.
+    #[must_use]
+    pub const fn value(self) -> f64 {
+        self.0
+    }
+}
+
+impl TryFrom<f64> for Moment {
+    type Error = Error;
+
+    fn try_from(value: f64) -> Result<Self, Error> {
+        if (0.0..=366.0 * 86400.0).contains(&value) {
+            Ok(Self(value))
+        } else {
+            Err(invalid("time", &value.to_string(), "give seconds from the beginning, 0 to 31622400"))
+        }
+    }
+}
+
+impl FromStr for Moment {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let text = text.trim();
+        let number = text.strip_suffix('s').unwrap_or(text);
+        number.parse::<f64>().map_err(|_| invalid("time", text, "give seconds, such as 0 or 2.5"))?.try_into()
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.fract() == 0.0 { serializer.serialize_u64(self.0 as u64) } else { serializer.serialize_f64(self.0) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        f64::deserialize(deserializer)?.try_into().map_err(de::Error::custom)
+    }
+}
+
 /// An exact fraction, for time bases and sample aspect ratios.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -1,6 +1,6 @@
 //! Wishes that contradict each other, found before any source is looked at.
 
-use super::{OutputRequest, carriage, rate};
+use super::{OutputRequest, carriage, rate, subtitles};
 use crate::encoding::{Deinterlace, Ladder, RateMode, Timing, ToneMap};
 use crate::error::{Code, Error, Result};
 use crate::media::{Target, VideoCodec};
@@ -89,7 +89,21 @@ impl OutputRequest {
         if let Some(ladder) = &parameters.ladder {
             ladder.check()?;
         }
+        self.check_subtitles()?;
         self.check_stills()
+    }
+
+    /// A text codec that is named is wanted; the container must have it.
+    fn check_subtitles(&self) -> Result<()> {
+        let Some((Target::Encode(codec), container)) = self.parameters.subtitle_codec.zip(self.named_container()) else {
+            return Ok(());
+        };
+        if subtitles::carries(container, codec) {
+            return Ok(());
+        }
+        Err(Error::new(Code::ContainerMismatch, format!("{container} cannot carry subtitles as {codec}"))
+            .field("parameters.subtitle_codec")
+            .hint("leave it out for the container's own form, or name the output .mkv"))
     }
 
     fn check_stills(&self) -> Result<()> {

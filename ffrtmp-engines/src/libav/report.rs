@@ -44,7 +44,9 @@ pub(super) fn describe(
     let duration_seconds = (filled().map(|lane| lane.end).fold(0.0, f64::max) - first).max(0.0);
     let bit_rate = |bytes: u64| if duration_seconds > 0.0 { (bytes as f64 * 8.0 / duration_seconds) as u64 } else { 0 };
     let output_bytes: u64 = files.iter().map(|file| file.size_bytes).sum();
-    let size_bytes = files.first().map_or(0, |file| file.size_bytes);
+    // A manifest is not the media.
+    let primary = files.first().map_or(0, |file| file.size_bytes);
+    let size_bytes = if plan.container.is_segmented() { output_bytes } else { primary };
     notes.info(&format!("verified {output_bytes} bytes, {duration_seconds:.3} s"));
     let renditions = renditions(plan, written, &encoders, &bit_rate);
     Ok(JobReport {
@@ -73,7 +75,7 @@ fn renditions(
     bit_rate: &dyn Fn(u64) -> u64,
 ) -> Vec<RenditionReport> {
     let planned = plan.renditions();
-    if planned.len() < 2 {
+    if planned.len() < 2 && !plan.container.is_segmented() {
         return Vec::new();
     }
     let lanes = written.iter().flat_map(|sink| &sink.lanes).filter(|lane| lane.is_video());

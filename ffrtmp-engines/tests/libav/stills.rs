@@ -10,6 +10,7 @@ use ffrtmp_core::media::{AudioCodec, Container, VideoCodec};
 use ffrtmp_core::plan::{self, VideoPlan};
 use ffrtmp_core::units::{Resolution, Seconds};
 
+use crate::shapes::turn_track;
 use crate::workbench::{Bench, ENGINE, Listener, encode, pixels, plan};
 
 fn seconds(value: f64) -> Option<Seconds> {
@@ -50,10 +51,10 @@ fn stills_are_upright_from_the_right_rendition_and_within_the_cut() {
     let black_then_white = "-f lavfi -i color=black:size=640x360:rate=25:duration=2,drawbox=x=0:y=0:w=320:h=360:c=gray:t=fill \
                             -c:v libx264 -preset ultrafast";
     let Some(flat) = bench.ffmpeg("flat.mp4", black_then_white) else { return };
-    let turned = format!("-i {} -c copy -metadata:s:v rotate=90", flat.display());
-    let Some(input) = bench.ffmpeg("turned.mp4", &turned) else { return };
+    let input = bench.path("turned.mp4");
+    turn_track(&flat, &input, [0, 1, -1, 0]);
     let stills = Stills {
-        poster: seconds(60.0),
+        poster: Some(60.0.try_into().unwrap()),
         thumbnails: Some(2),
         thumbnail_width: Some(80),
         sprite_interval: seconds(0.5),

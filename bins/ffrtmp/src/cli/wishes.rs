@@ -8,7 +8,7 @@ use ffrtmp::core::encoding::{
 };
 use ffrtmp::core::job::Parameters;
 use ffrtmp::core::media::{AudioCodec, Container, SubtitleCodec, Target, VideoCodec};
-use ffrtmp::core::units::{Bitrate, Crf, FrameRate, PictureSize, Seconds};
+use ffrtmp::core::units::{Bitrate, Crf, FrameRate, Moment, PictureSize, Seconds};
 
 use super::values::{Named, pair, parse, positive};
 
@@ -115,8 +115,8 @@ pub(crate) struct Wishes {
     #[arg(long, value_parser = Named::of(SegmentKind::ALL, SegmentKind::as_str), help_heading = "Output")]
     pub(crate) segment_type: Option<SegmentKind>,
     /// Take a poster at this time
-    #[arg(long, value_name = "SECONDS", value_parser = parse::<Seconds>, allow_negative_numbers = true, help_heading = "Stills")]
-    pub(crate) poster: Option<Seconds>,
+    #[arg(long, value_name = "SECONDS", value_parser = parse::<Moment>, allow_negative_numbers = true, help_heading = "Stills")]
+    pub(crate) poster: Option<Moment>,
     /// Take this many thumbnails, spread evenly
     #[arg(long, value_name = "N", value_parser = positive::<u32>, allow_negative_numbers = true, help_heading = "Stills")]
     pub(crate) thumbnails: Option<u32>,

@@ -92,7 +92,8 @@ pub(super) fn workers(
     };
     let workers = (chunks / per_worker).min(cores).min(room);
     if (workers as f64) < gain {
-        return Err(format!("{chunks} chunks are too few for {cores} cores"));
+        let what = if chunks == 1 { "the pictures fit into one chunk".to_owned() } else { format!("{chunks} chunks are too few for {cores} cores") };
+        return Err(what);
     }
     let reason = format!(
         "{workers} encoders of one thread are faster than one with {cores} threads at {size}, which is worth {gain:.1} of them"

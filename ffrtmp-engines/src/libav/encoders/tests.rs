@@ -114,7 +114,7 @@ fn rates_become_what_each_encoder_calls_them() {
         ("libvpx-vp9", quality(cap), "crf=30 b=2000000 maxrate=2000000 bufsize=4000000"),
         ("libvpx-vp9", constant(), "b=1000000 minrate=1000000 maxrate=1000000 lag-in-frames=0"),
         ("libsvtav1", quality(None), "crf=30 !b"),
-        ("libsvtav1", quality(cap), "crf=30 maxrate=2000000"),
+        ("libsvtav1", quality(cap), "crf=30 maxrate=2000000 svtav1-params=mbr-overshoot-pct~25"),
         ("libsvtav1", average(1500, false), "b=1000000 !maxrate"),
         ("libaom-av1", quality(None), "crf=30 b=0"),
         ("libaom-av1", constant(), "usage=realtime cpu-used=6 minrate=1000000 maxrate=1000000"),

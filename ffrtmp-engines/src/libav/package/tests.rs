@@ -115,7 +115,11 @@ fn ffprobe(path: &Path, arguments: &str) -> String {
 
 /// Presentation times of all frames of a stream, decoded.
 fn frames(path: &Path, stream: &str) -> Vec<f64> {
-    let text = ffprobe(path, &format!("-select_streams {stream} -show_entries frame=pts_time -of csv=p=0"));
+    times(path, stream, "frame")
+}
+
+fn times(path: &Path, stream: &str, of: &str) -> Vec<f64> {
+    let text = ffprobe(path, &format!("-select_streams {stream} -show_entries {of}=pts_time -of csv=p=0"));
     text.lines().filter_map(|line| line.trim_matches([',', ' ']).parse().ok()).collect()
 }
 
@@ -236,7 +240,9 @@ fn check_presentation(primary: &Path, source: &Path) {
         }
     }
     for stream in ["a:0", "a:1"] {
-        let (ours, theirs) = (frames(primary, stream), frames(source, stream));
+        // Newer readers of DASH drop the priming anew in front of each segment, also where there is none.
+        let is_dash = primary.extension().is_some_and(|extension| extension == "mpd");
+        let (ours, theirs) = (times(primary, stream, if is_dash { "packet" } else { "frame" }), frames(source, stream));
         // Priming may be decoded before the start; what is heard is heard when it was in the source.
         assert!((ours[0] - zero - theirs[0]).abs() < AUDIO_FRAME + 0.002, "{stream}: {} {}", ours[0], theirs[0]);
         for time in &theirs[1..theirs.len() - 1] {

@@ -1,7 +1,7 @@
 //! The poster: one picture in full size.
 
 use ffrtmp_core::error::Result;
-use ffrtmp_core::units::Seconds;
+use ffrtmp_core::units::Moment;
 
 use super::files::Files;
 use super::print::Printer;
@@ -13,7 +13,7 @@ pub(super) struct Poster {
 }
 
 impl Poster {
-    pub(super) fn at(time: Seconds) -> Self {
+    pub(super) fn at(time: Moment) -> Self {
         Self { due: Some(time.value()) }
     }
 

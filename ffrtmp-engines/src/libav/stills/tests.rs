@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use ffrtmp_core::engine::{Control, MediaBounds};
-use ffrtmp_core::units::Seconds;
+use ffrtmp_core::units::{Moment, Seconds};
 use tempfile::TempDir;
 
 use super::*;
@@ -124,6 +124,10 @@ fn assert_same(made: &[u8], reference: &[u8], what: &str) {
     assert!(difference < 8.0, "{what}: {difference} levels off");
 }
 
+fn moment(value: f64) -> Option<Moment> {
+    Some(Moment::try_from(value).unwrap())
+}
+
 fn seconds(value: f64) -> Option<Seconds> {
     Some(Seconds::try_from(value).unwrap())
 }
@@ -168,7 +172,7 @@ fn colours_are_those_of_the_source() {
     ];
     for (name, encode) in cases {
         let Some(bench) = Bench::clip(name, &format!("{MOVING} {encode}")) else { return };
-        let stills = Stills { poster: seconds(2.0), ..Stills::default() };
+        let stills = Stills { poster: moment(2.0), ..Stills::default() };
         bench.take(&stills, Some(6.0), 6.0, None).unwrap();
         assert_same(&whole(&bench.path("poster.jpg"), (638, 358)), &bench.reference(2.0, (638, 358)), name);
     }
@@ -183,7 +187,7 @@ fn pictures_are_those_of_their_times() {
     let encode = "-pix_fmt yuv420p -c:v libx264 -preset ultrafast -qp 12";
     let Some(bench) = Bench::clip("moving.mp4", &format!("{MOVING} {encode}")) else { return };
     let stills = Stills {
-        poster: seconds(2.0),
+        poster: moment(2.0),
         thumbnails: Some(3),
         thumbnail_width: Some(255),
         sprite_interval: seconds(2.2),
@@ -231,7 +235,7 @@ fn a_picture_is_shown_until_the_next_one_comes() {
     let select = ",select='eq(n,0)+eq(n,1)+eq(n,5)+eq(n,20)+eq(n,21)+eq(n,50)',setsar=2/1";
     let Some(bench) = counted(select, 6) else { return };
     let stills = Stills {
-        poster: seconds(100.0),
+        poster: moment(100.0),
         thumbnails: Some(2),
         sprite_interval: seconds(0.5),
         sprite_columns: Some(5),
@@ -274,7 +278,7 @@ fn thumbnails_are_spread_over_what_came() {
 fn one_picture_is_enough_for_all() {
     let Some(bench) = counted(",select='eq(n,0)'", 1) else { return };
     let stills =
-        Stills { poster: seconds(3.0), thumbnails: Some(12), sprite_interval: seconds(1.0), ..Stills::default() };
+        Stills { poster: moment(3.0), thumbnails: Some(12), sprite_interval: seconds(1.0), ..Stills::default() };
     let made = bench.take(&stills, None, 0.0001, None).unwrap();
     assert_eq!(made.len(), 1 + 12 + 2);
     assert_eq!(whole(&bench.path("sprite.jpg"), (64, 48)).len(), 64 * 48 * 3);
@@ -318,7 +322,7 @@ fn what_is_too_much_is_refused_and_leaves_nothing() {
 #[test]
 fn stills_come_from_the_smallest_rendition_that_has_their_width() {
     let stills =
-        Stills { poster: seconds(1.0), thumbnails: Some(3), sprite_interval: seconds(1.0), ..Stills::default() };
+        Stills { poster: moment(1.0), thumbnails: Some(3), sprite_interval: seconds(1.0), ..Stills::default() };
     let on = |stills: &Stills, widths: &[u32]| {
         let shapes: Vec<_> = widths.iter().map(|width| (*width, Ratio { num: 1, den: 1 })).collect();
         let taps = Taps::default();
