@@ -199,6 +199,8 @@ impl Sink for Packager {
             language: tag("language").and_then(|language| names::language(language)),
             title: tag("title").cloned(),
             is_default: source.is_default(),
+            is_forced: source.dispositions().any(|name| name == "forced"),
+            characteristics: source.dispositions().find_map(characteristics),
         };
         let kept: Vec<_> =
             tag("language").map(|language| ("language".to_owned(), language.clone())).into_iter().collect();
@@ -322,6 +324,17 @@ impl Sink for Packager {
             .filter(|(_, _, lane)| lane.packets > 0)
             .map(|(track, name, lane)| self.check(track, name, lane))
             .collect()
+    }
+}
+
+/// What a stream does for people who cannot hear or see, by libav's name of its disposition.
+fn characteristics(disposition: &str) -> Option<&'static str> {
+    match disposition {
+        "hearing_impaired" | "captions" => {
+            Some("public.accessibility.transcribes-spoken-dialog,public.accessibility.describes-music-and-sound")
+        }
+        "visual_impaired" | "descriptions" => Some("public.accessibility.describes-video"),
+        _ => None,
     }
 }
 

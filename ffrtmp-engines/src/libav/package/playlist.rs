@@ -135,6 +135,12 @@ fn alternative(
         let _ = write!(text, ",LANGUAGE=\"{language}\"");
     }
     let _ = write!(text, ",DEFAULT={},AUTOSELECT=YES", if is_default { "YES" } else { "NO" });
+    if kind == "SUBTITLES" && rendition.label.is_forced {
+        text.push_str(",FORCED=YES");
+    }
+    if let Some(characteristics) = rendition.label.characteristics {
+        let _ = write!(text, ",CHARACTERISTICS=\"{characteristics}\"");
+    }
     if let Content::Audio { channels, .. } = rendition.content
         && channels > 0
     {
@@ -247,7 +253,8 @@ mod tests {
     }
 
     fn audio(name: &str, title: &str, language: Option<&str>) -> Rendition {
-        let label = Label { language: language.map(str::to_owned), title: Some(title.to_owned()), is_default: false };
+        let language = language.map(str::to_owned);
+        let label = Label { language, title: Some(title.to_owned()), ..Label::default() };
         let content = Content::Audio { channels: 6, sample_rate: 48_000 };
         let (name, codec) = (name.to_owned(), Some("mp4a.40.2".to_owned()));
         Rendition { name, content, codec, label, segments: spans(2, 4.0, 64_000), timescale: 48_000 }

@@ -47,6 +47,10 @@ pub(super) struct Label {
     pub(super) language: Option<String>,
     pub(super) title: Option<String>,
     pub(super) is_default: bool,
+    /// Text that belongs to the film, such as what signs say.
+    pub(super) is_forced: bool,
+    /// What it does for people who cannot hear or see, in Apple's words.
+    pub(super) characteristics: Option<&'static str>,
 }
 
 /// A segment: when it is presented, in seconds, and its size.
