@@ -4,7 +4,7 @@
 //! Software is not: opening it for the job is the test.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use ffrtmp_core::encoding::{EncoderOptions, Hardware, VideoEncoder};
 use ffrtmp_core::engine::EngineCapabilities;
@@ -30,11 +30,16 @@ const RATE: (i32, i32) = (30, 1);
 type Outcome = std::result::Result<(), String>;
 /// A test encode that happens once.
 type Test = Arc<OnceLock<Outcome>>;
+/// Test encodes by encoder and bits.
+type Tests = Mutex<HashMap<(VideoEncoder, u8), Test>>;
+
+/// What was tried in this process: devices do not come and go with engines.
+static TRIED: LazyLock<Tests> = LazyLock::new(Tests::default);
 
 /// The encoders that passed a test encode, each tried once per bit depth when first asked for.
 #[derive(Debug, Default)]
 pub(super) struct Encoders {
-    tested: Mutex<HashMap<(VideoEncoder, u8), Test>>,
+    tested: Tests,
     lists: [OnceLock<Vec<String>>; VideoCodec::ALL.len()],
     all: OnceLock<EngineCapabilities>,
 }
@@ -84,7 +89,7 @@ impl Encoders {
     /// As if this had been the outcome of a test.
     #[cfg(test)]
     fn assume(&self, encoder: VideoEncoder, depth: u8, outcome: Outcome) {
-        let fresh = self.test_of(encoder, depth).set(outcome);
+        let fresh = test_of(&self.tested, encoder, depth).set(outcome);
         assert!(fresh.is_ok(), "nothing was tried yet");
     }
 
@@ -135,13 +140,9 @@ impl Encoders {
 
     /// Encodes a few pictures, once.
     fn test(&self, encoder: VideoEncoder, depth: u8) -> Outcome {
-        let outcome = self.test_of(encoder, depth);
-        outcome.get_or_init(|| test_encode(encoder, depth)).clone()
-    }
-
-    fn test_of(&self, encoder: VideoEncoder, depth: u8) -> Test {
-        let mut tested = self.tested.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(tested.entry((encoder, depth)).or_default())
+        let own = test_of(&self.tested, encoder, depth);
+        let tried = || test_of(&TRIED, encoder, depth).get_or_init(|| test_encode(encoder, depth)).clone();
+        own.get_or_init(tried).clone()
     }
 
     /// Encoders that work for a codec, the preferred one first.
@@ -170,6 +171,11 @@ impl Encoders {
             versions: libraries(),
         })
     }
+}
+
+fn test_of(tests: &Tests, encoder: VideoEncoder, depth: u8) -> Test {
+    let mut tests = tests.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(tests.entry((encoder, depth)).or_default())
 }
 
 /// The encoders that a plan leaves open, the preferred one first.

@@ -17,9 +17,7 @@ pub(super) fn failed(code: Code, what: impl Into<String>, error: AvError) -> Err
 /// Why a muxer failed: the disk, a limit, or the muxer itself.
 pub(super) fn write_failed(output: &Output, what: &str, error: AvError) -> Error {
     match output.fault() {
-        Some(WriteFault::OverLimit) => {
-            over_limit()
-        }
+        Some(WriteFault::OverLimit) => over_limit(),
         Some(WriteFault::File(error)) => file_failed(error),
         None => failed(Code::EncodeFailed, what, error),
     }

@@ -72,13 +72,15 @@ use remains::Remains;
 use session::{Opened, Order};
 use sys::log::{self, Collector};
 
-/// Prepares the process for codec libraries: their words go to `tracing`, and SVT-AV1, which only
-/// knows an environment variable for that, stays silent.
+/// Prepares the process for codec libraries: their words go to `tracing`; SVT-AV1, which only knows an
+/// environment variable for that, stays silent; the allocator keeps up to 8 MiB per arena that codecs
+/// gave back for the next ones, where the environment does not tell it otherwise.
 ///
 /// Programs call it first thing in `main`: the variable can be set only before a second thread
 /// exists. [`LibavEngine::new`] does the rest where it was not called.
 pub fn init() {
     sys::quiet_svt();
+    sys::keep_memory();
     log::redirect();
 }
 

@@ -32,6 +32,9 @@ use super::tracks::{self, Track, Tracks, Work};
 use super::verify;
 use super::video::PatternTrack;
 
+/// Below this length, in seconds, an output gets codecs without threads.
+const BRIEF: f64 = 0.2;
+
 /// What tracks are made with.
 pub(super) struct Tools<'a> {
     pub(super) encoders: &'a Encoders,
@@ -61,6 +64,15 @@ impl Opened {
             Source::Generated(length) => Ok((Self::Generated(length.value()), 0)),
         }
     }
+
+    /// Length that it says it has, if it is not cut before.
+    fn seconds(&self, cut: Option<f64>) -> Option<f64> {
+        let own = match self {
+            Self::File(input) => input.duration().map(|micros| TimeBase::MICROS.seconds(micros)),
+            Self::Generated(length) => Some(*length),
+        };
+        [own, cut].into_iter().flatten().reduce(f64::min)
+    }
 }
 
 /// What an attempt is made of.
@@ -82,10 +94,11 @@ pub(super) struct Order<'a> {
 pub(super) fn transcode(order: &Order<'_>, source: Opened) -> Result<JobReport> {
     let before = Usage::now();
     let meter = Arc::new(Meter::new());
+    let seconds = order.plan.duration.map(|length| length.value());
     let limit = Limit {
         from: None,
-        seconds: order.plan.duration.map(|length| length.value()),
-        bounds: *order.bounds,
+        seconds,
+        bounds: bounds(order.bounds, source.seconds(seconds)),
         control: order.control.clone(),
         meter: Arc::clone(&meter),
     };
@@ -128,6 +141,12 @@ impl<'a> Order<'a> {
     }
 }
 
+/// A few pictures are done before codecs have started their threads.
+fn bounds(bounds: &MediaBounds, seconds: Option<f64>) -> MediaBounds {
+    let is_brief = bounds.threads == 0 && seconds.is_some_and(|seconds| seconds < BRIEF);
+    MediaBounds { threads: if is_brief { 1 } else { bounds.threads }, ..*bounds }
+}
+
 struct Attempt<'a> {
     tools: Tools<'a>,
     plan: &'a Plan,
@@ -151,7 +170,8 @@ impl Attempt<'_> {
         if let Some(division) = &order.division {
             return self.run(source, Some(division), notes())?.map_err(chunks::not_divided);
         }
-        match Division::consider(self.plan, path, self.output, order.encoders, &self.limit)? {
+        let seconds = source.seconds(self.limit.seconds);
+        match Division::consider(self.plan, path, self.output, order.encoders, &self.limit, seconds)? {
             Err(reason) => in_one_piece(self.run(source, None, notes())?, Some(reason)),
             Ok(division) => match self.run(source, Some(&division), notes())? {
                 Ok(report) => Ok(report),

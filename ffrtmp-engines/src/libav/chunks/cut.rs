@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::libav::sys::TimeBase;
 
 /// Chunks are not shorter than this, in seconds: what encoders look ahead is lost at every end.
-const SHORTEST: f64 = 1.8;
+pub(super) const SHORTEST: f64 = 1.8;
 /// Wanted length of a chunk in seconds, between these bounds.
 const WANTED: RangeInclusive<f64> = 2.5..=10.0;
 /// The same for codecs of which a key frame is worth many other pictures.

@@ -6,7 +6,7 @@ use std::thread;
 use ffrtmp_core::encoding::{Chunking, Deinterlace};
 use ffrtmp_core::plan::{Gop, PicturePlan, Plan, RateControl, VideoEncode, VideoPlan};
 
-use super::Fit;
+use super::{Fit, cut};
 use crate::libav::encoders::Family;
 use crate::libav::sys::StreamView;
 
@@ -48,6 +48,16 @@ pub(super) fn kind(plan: &Plan) -> Fit<(&PicturePlan, &VideoEncode)> {
     match rendition.gop {
         Gop::Free | Gop::AtMost(_) => Ok((picture, rendition)),
         Gop::Fixed(_) | Gop::FixedAndCuts(_) => Err("key frames have fixed places".to_owned()),
+    }
+}
+
+/// Whether there can be chunks enough for two workers, fewer of which are never faster: told before
+/// anything else is looked at.
+pub(super) fn length(chunking: Chunking, seconds: Option<f64>) -> Fit<()> {
+    let shortest = cut::SHORTEST * (2 * PER_WORKER) as f64;
+    match seconds.filter(|seconds| chunking == Chunking::Auto && *seconds < shortest) {
+        Some(seconds) => Err(format!("{seconds:.2} s are too few for chunks")),
+        None => Ok(()),
     }
 }
 

@@ -48,7 +48,8 @@ enum Makers {
 }
 
 impl Division {
-    /// Divides the pictures of a source where that is right and faster, or says why not.
+    /// Divides the pictures of a source where that is right and faster, or says why not. `seconds`
+    /// is the length of the output, as far as it is known.
     ///
     /// # Errors
     /// `canceled`, and those of opening the source.
@@ -58,8 +59,9 @@ impl Division {
         output: &Path,
         encoders: &Encoders,
         limit: &Limit,
+        seconds: Option<f64>,
     ) -> Result<Fit<Self>> {
-        let rendition = match decide::kind(plan) {
+        let rendition = match decide::kind(plan).and_then(|kind| decide::length(plan.chunks, seconds).map(|()| kind)) {
             Ok((_, rendition)) => rendition,
             Err(reason) => return Ok(Err(reason)),
         };

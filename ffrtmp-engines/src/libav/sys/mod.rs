@@ -42,7 +42,7 @@ pub(crate) use names::{Color, bit_depth, chroma_shift, has_alpha, has_encoder, h
 pub(crate) use output::{Output, StreamShape, WriteFault};
 pub(crate) use parts::{Measured, Parts};
 pub(crate) use preview::Preview;
-pub(crate) use process::{Usage, libraries, libraries_match, quiet_svt};
+pub(crate) use process::{Usage, keep_memory, libraries, libraries_match, quiet_svt};
 pub(crate) use subtitle::{Event, SubtitleDecoder, SubtitleEncoder};
 
 /// A code that a C function answered with instead of success.
