@@ -133,7 +133,7 @@ impl Trial<'_> {
             }
             (Some(number), how) => self.fault(number, how.unwrap_or("ended without a word")),
             (None, Some(how)) => {
-                self.fault(range.start, &format!("{how}, outside of any mutation up to {}", range.end))
+                self.fault(range.start, &format!("{how}, outside of any mutation up to {}", range.end));
             }
         }
         at.map_or(range.end, |number| number + 1)

@@ -33,7 +33,7 @@ impl Trial<'_> {
         match (made, refusal) {
             (Ok(_), Some(_)) => self.fault(format!("a copy to {container} is not refused any more")),
             (Ok(_), None) => {
-                for fault in self.differences(source, &Seen::read(&output)) {
+                for fault in self.differences(source, &Seen::read(&output), container) {
                     self.fault(format!("copy to {container}: {fault}"));
                 }
             }
@@ -43,7 +43,7 @@ impl Trial<'_> {
         }
     }
 
-    fn differences(&self, source: &Seen, copy: &Seen) -> Vec<String> {
+    fn differences(&self, source: &Seen, copy: &Seen, container: Container) -> Vec<String> {
         let kept = |seen: &'_ Seen| -> Vec<usize> {
             seen.video().into_iter().chain(seen.of_type("audio")).map(|stream| stream.index).collect()
         };
@@ -58,7 +58,8 @@ impl Trial<'_> {
         let new: Vec<_> = new.into_iter().map(|index| by_index(copy, index)).collect();
         let origin = |streams: &[Vec<Option<f64>>]| streams.iter().flatten().flatten().copied().reduce(f64::min);
         let (Some(from), Some(to)) = (origin(&old), origin(&new)) else { return vec!["nothing in it".to_owned()] };
-        let is_delayed = source.of_type("audio").iter().any(|stream| stream.codec_name == "opus");
+        let is_delayed =
+            container == Container::Mkv && source.of_type("audio").iter().any(|stream| stream.codec_name == "opus");
         let rounding = if is_delayed { DELAY } else { ROUNDING };
         let mut faults = Vec::new();
         for (stream, (old, new)) in old.iter().zip(&new).enumerate() {
@@ -69,8 +70,9 @@ impl Trial<'_> {
             if self.case.has(&Quirk::OtherTimes) || old.iter().any(Option::is_none) {
                 continue;
             }
-            let pairs = old.iter().zip(new).map(|(old, new)| (old.unwrap_or(0.0) - from, new.unwrap_or(f64::NAN) - to));
-            let wrong = pairs.enumerate().find(|(_, (old, new))| !((old - new).abs() <= rounding));
+            let pairs =
+                old.iter().zip(new).map(|(old, new)| (old.unwrap_or(0.0) - from, new.unwrap_or(f64::INFINITY) - to));
+            let wrong = pairs.enumerate().find(|(_, (old, new))| (old - new).abs() > rounding);
             if let Some((place, (old, new))) = wrong {
                 faults.push(format!("packet {place} of stream {stream} is at {new:.4} s instead of {old:.4} s"));
             }

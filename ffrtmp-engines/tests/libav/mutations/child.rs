@@ -2,6 +2,7 @@
 //! of them ended.
 
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -69,7 +70,7 @@ fn works_through_a_range() {
     setrlimit(Resource::As, limit).unwrap();
     let seeds = Seeds::read(folder);
     for number in start.parse().unwrap()..end.parse().unwrap() {
-        println!("{MARK}{number}");
+        say(&number.to_string());
         // Lets the kernel measure the highest point anew.
         fs::write("/proc/self/clear_refs", "5").unwrap();
         let seed = seeds.of(number);
@@ -78,9 +79,14 @@ fn works_through_a_range() {
         let before = cpu_millis();
         let outcome = probe_and_transcode(&input, number, output(folder, number));
         let took = cpu_millis() - before;
-        println!("{MARK}{number} {} {took} {outcome}", peak());
+        say(&format!("{number} {} {took} {outcome}", peak()));
         fs::remove_file(input).unwrap();
     }
+}
+
+fn say(word: &str) {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{MARK}{word}").and_then(|()| out.flush()).unwrap();
 }
 
 /// CPU time of this process so far.

@@ -61,7 +61,7 @@ fn rates() -> Vec<Case> {
         case("8000.mp4", at(8_000, "aac")),
         case("11025.mkv", at(11_025, "mp3")),
         case("16000.mp4", at(16_000, "aac")),
-        case("22050.avi", format!("V A:22050 -c:v mpeg4 -c:a mp3")),
+        case("22050.avi", "V A:22050 -c:v mpeg4 -c:a mp3"),
         case("32000.mp4", at(32_000, "aac")),
         case("32000.ts", at(32_000, "mp2")),
         case("88200.mkv", at(88_200, "flac")),
