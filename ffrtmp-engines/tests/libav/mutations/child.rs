@@ -69,7 +69,7 @@ fn works_through_a_range() {
     let limit = Rlimit { current: Some(ADDRESS_SPACE), maximum: Some(ADDRESS_SPACE) };
     setrlimit(Resource::As, limit).unwrap();
     let seeds = Seeds::read(folder);
-    for number in start.parse().unwrap()..end.parse().unwrap() {
+    for number in start.parse::<u64>().unwrap()..end.parse().unwrap() {
         say(&number.to_string());
         // Lets the kernel measure the highest point anew.
         fs::write("/proc/self/clear_refs", "5").unwrap();
