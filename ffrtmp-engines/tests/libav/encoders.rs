@@ -18,7 +18,9 @@ use serde_json::Value;
 
 use crate::workbench::{Bench, ENGINE, plan};
 
-const TAGGED: &str = "-f lavfi -i testsrc2=size=192x108:rate=25:duration=2.4 -pix_fmt yuv420p -color_range tv \
+/// Old versions take the tags of the encoder, new ones those of the pictures.
+const TAGGED: &str = "-f lavfi -i testsrc2=size=192x108:rate=25:duration=2.4 -vf format=yuv420p,\
+                      setparams=range=tv:color_primaries=bt470bg:color_trc=bt470bg:colorspace=bt470bg -color_range tv \
                       -color_primaries bt470bg -color_trc gamma28 -colorspace bt470bg -c:v libx264 -preset ultrafast";
 
 /// Remembers the lines of the job's log.

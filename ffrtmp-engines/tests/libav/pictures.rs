@@ -145,6 +145,8 @@ fn a_cascade_is_as_good_as_direct_scaling() {
 fn colours_keep_values_and_tags() {
     let bench = Bench::new();
     let tagged = "-color_primaries bt470bg -color_trc gamma28 -colorspace bt470bg";
+    // New versions of ffmpeg take the tags of the pictures, not those of the encoder.
+    let on_pictures = "setparams=color_primaries=bt470bg:color_trc=bt470bg:colorspace=bt470bg";
     let cases = [
         ("yuv420p", "", "tv", "scale=160:90", false),
         ("yuv420p", "-color_range pc", "pc", "scale=160:90:in_range=pc:out_range=pc", false),
@@ -159,7 +161,9 @@ fn colours_keep_values_and_tags() {
     for (format, tags, range, wanted, thinner) in cases {
         let source = "-f lavfi -i testsrc2=s=320x180:r=25:d=0.2";
         let codec = if format == "yuvj420p" { "mjpeg -q:v 2" } else { "ffv1" };
-        let arguments = format!("{source} -vf format={format} -c:v {codec} -pix_fmt {format} {tags} -strict -1");
+        let pictures =
+            if tags == tagged { format!("format={format},{on_pictures}") } else { format!("format={format}") };
+        let arguments = format!("{source} -vf {pictures} -c:v {codec} -pix_fmt {format} {tags} -strict -1");
         let Some(input) = bench.ffmpeg("in.mkv", &arguments) else { return };
         for codec in [VideoCodec::H264, VideoCodec::Vp9] {
             let shrink = |pictures: &mut PicturePlan| {
@@ -485,15 +489,19 @@ fn scene_cuts_are_key_frames_of_every_rendition() {
 #[test]
 fn pictures_that_change_in_mid_stream_fit_the_first() {
     let bench = Bench::new();
-    let part = |name: &str, size: &str, offset: f64, tags: &str| {
+    let part = |name: &str, size: &str, offset: f64, (matrix, range): (&str, &str)| {
         // The numbers of one red in both matrices and ranges.
         let (light, blue, red) = if offset == 0.0 { (63, 102, 240) } else { (76, 85, 255) };
         let source = format!("-f lavfi -i color=black:s={size}:r=25:d=1");
-        let pixels = format!("-vf format=yuv420p,geq=lum={light}:cb={blue}:cr={red}");
+        // The tags are on the pictures too: new versions of ffmpeg would convert them otherwise.
+        let pixels = format!(
+            "-vf format=yuv420p,geq=lum={light}:cb={blue}:cr={red},setparams=range={range}:colorspace={matrix}"
+        );
+        let tags = format!("-colorspace {matrix} -color_range {range}");
         bench.ffmpeg(name, &format!("{source} {pixels} -c:v libx264 -bf 0 -qp 1 {tags} -output_ts_offset {offset}"))
     };
-    let first = part("first.ts", "192x108", 0.0, "-colorspace bt709 -color_range tv");
-    let second = part("second.ts", "320x180", 1.0, "-colorspace smpte170m -color_range pc");
+    let first = part("first.ts", "192x108", 0.0, ("bt709", "tv"));
+    let second = part("second.ts", "320x180", 1.0, ("smpte170m", "pc"));
     let (Some(first), Some(second)) = (first, second) else { return };
     let joined = bench.path("joined.ts");
     std::fs::write(&joined, [std::fs::read(first).unwrap(), std::fs::read(second).unwrap()].concat()).unwrap();
