@@ -21,8 +21,9 @@ use super::sys::{AvError, Encoder, Frame, Packet, TimeBase};
 
 /// No codec decodes a frame more places than this before it is shown.
 const MAX_REORDER: u64 = 64;
-/// Frames that wait for an encoder: enough to keep it busy while the next one is decoded.
-const WAITING: usize = 4;
+/// Frames that wait for an encoder: enough to keep it busy while the next one is decoded, and no more
+/// memory than that.
+const WAITING: usize = 2;
 /// How often a wait for the encoder's end looks whether it was told to stop.
 const LOOK: Duration = Duration::from_millis(20);
 /// A frame this much before a multiple of the key interval counts as being there, in seconds.
