@@ -95,7 +95,8 @@ impl OutputRequest {
 
     /// A text codec that is named is wanted; the container must have it.
     fn check_subtitles(&self) -> Result<()> {
-        let Some((Target::Encode(codec), container)) = self.parameters.subtitle_codec.zip(self.named_container()) else {
+        let Some((Target::Encode(codec), container)) = self.parameters.subtitle_codec.zip(self.named_container())
+        else {
             return Ok(());
         };
         if subtitles::carries(container, codec) {

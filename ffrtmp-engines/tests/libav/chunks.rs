@@ -228,6 +228,9 @@ fn sizes(path: &Path) -> Vec<f64> {
     text.lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).collect()
 }
 
+/// A source, a word of the reason, and what makes the plan one that cannot be divided.
+type Case<'a> = (&'a Path, &'a str, Box<dyn Fn(&mut Plan)>);
+
 #[test]
 fn what_cannot_be_divided_is_encoded_in_one_piece_and_says_why() {
     let bench = Bench::new();
@@ -238,13 +241,13 @@ fn what_cannot_be_divided_is_encoded_in_one_piece_and_says_why() {
     };
     let bytes = fs::read(&input).unwrap();
     let damaged = bench.path("damaged.mp4");
-    let mut broken = bytes.clone();
+    let mut broken = bytes;
     let middle = broken.len() / 2;
     broken[middle..middle + 3000].fill(0xff);
     fs::write(&damaged, broken).unwrap();
 
     let average = workbench::average(300);
-    let cases: [(&Path, &str, Box<dyn Fn(&mut Plan)>); 7] = [
+    let cases: [Case<'_>; 7] = [
         (&input, "switched off", Box::new(|plan| plan.chunks = Chunking::Off)),
         (&input, "bit rate", Box::new(move |plan| picture(plan, |picture| picture.renditions[0].rate = average))),
         (&input, "no pictures", Box::new(|plan| plan.video = None)),

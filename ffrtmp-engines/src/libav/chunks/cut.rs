@@ -210,7 +210,7 @@ mod tests {
         // Key frames every 50 pictures, one of them early.
         let regular: Vec<usize> = (0..500).step_by(50).collect();
         assert_eq!(ends(&pictures(500, &regular))[0], 50);
-        let mut early = regular.clone();
+        let mut early = regular;
         early.insert(2, 75);
         assert_eq!(ends(&pictures(500, &early))[0], 75);
         let mut spiked = pictures(500, &[0, 250]);

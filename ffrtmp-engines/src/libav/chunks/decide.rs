@@ -102,7 +102,11 @@ pub(super) fn workers(
     };
     let workers = (chunks / per_worker).min(cores).min(room);
     if (workers as f64) < gain {
-        let what = if chunks == 1 { "the pictures fit into one chunk".to_owned() } else { format!("{chunks} chunks are too few for {cores} cores") };
+        let what = if chunks == 1 {
+            "the pictures fit into one chunk".to_owned()
+        } else {
+            format!("{chunks} chunks are too few for {cores} cores")
+        };
         return Err(what);
     }
     let reason = format!(
