@@ -20,10 +20,13 @@ pub(crate) struct Row {
     pub(crate) missing: Vec<&'static str>,
 }
 
+/// Does the work of one trial and says what it used.
+pub(crate) type Work = Box<dyn Fn(&Trial) -> Result<Usage>>;
+
 /// Someone who does the work.
 pub(crate) struct Contender {
     pub(crate) name: String,
-    pub(crate) work: Box<dyn Fn(&Trial) -> Result<Usage>>,
+    pub(crate) work: Work,
     /// Names of the outputs in the directory of the trial, those that are compared.
     pub(crate) outputs: Vec<String>,
 }

@@ -1,6 +1,6 @@
 //! Four renditions of one source.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
@@ -60,13 +60,13 @@ fn contender(name: String, work: impl Fn(&Trial) -> Result<sys::Usage> + 'static
     Contender { name, work: Box::new(work), outputs: RUNGS.map(|rung| rung.3.to_owned()).to_vec() }
 }
 
-fn alone(peer: &Peer, input: &PathBuf, (_, width, height, output): (&str, u32, u32, &str), trial: &Trial) -> Command {
+fn alone(peer: &Peer, input: &Path, (_, width, height, output): (&str, u32, u32, &str), trial: &Trial) -> Command {
     let mut command = peer.reading(input);
     command.args(["-vf", &format!("scale={width}:{height}:flags=bicubic")]);
     words(command, X264, &trial.dir.join(output))
 }
 
-fn together(peer: &Peer, input: &PathBuf, trial: &Trial) -> Command {
+fn together(peer: &Peer, input: &Path, trial: &Trial) -> Command {
     let mut command = peer.reading(input);
     let scale = |(index, (_, width, height, _)): (usize, &(&str, u32, u32, &str))| {
         format!("[s{index}]scale={width}:{height}:flags=bicubic[v{index}]")
