@@ -189,14 +189,16 @@ fn refusal(error: OpenError, bounds: &MediaBounds) -> Error {
             Error::new(Code::InputUnsupported, format!("the file is of the format {name}, which is not accepted"))
                 .hint("formats that name other files, such as playlists, are refused; give the media file itself")
         }
-        OpenError::Damaged(..) if Collector::said("max_streams") => {
-            too_large(format!("the file has more than {} streams", bounds.max_streams))
-        }
+        OpenError::Damaged(..) if Collector::said("max_streams") => too_many_streams(bounds),
         OpenError::Damaged(name, error) => {
             let name = name.split(',').next().unwrap_or_default();
             failed(Code::InputInvalid, format!("the file looks like {name} but is damaged or cut off"), error)
         }
     }
+}
+
+fn too_many_streams(bounds: &MediaBounds) -> Error {
+    too_large(format!("the file has more than {} streams", bounds.max_streams))
 }
 
 fn check_bounds(input: &Input, bounds: &MediaBounds) -> Result<()> {
@@ -211,6 +213,10 @@ fn check_bounds(input: &Input, bounds: &MediaBounds) -> Result<()> {
     }
     if input.len() > bounds.max_streams {
         return Err(too_large(format!("the file has {} streams, more than {}", input.len(), bounds.max_streams)));
+    }
+    // Some demuxers leave out the streams that were too many.
+    if Collector::said("max_streams") {
+        return Err(too_many_streams(bounds));
     }
     for (width, height) in input.streams().filter(StreamView::is_video).map(|stream| stream.size()) {
         if u64::from(width) * u64::from(height) > bounds.max_pixels {
