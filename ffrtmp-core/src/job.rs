@@ -438,10 +438,10 @@ pub struct JobReport {
     pub bit_rate: u64,
     /// What a reader should know: fallbacks, skipped streams, repaired timestamps.
     pub warnings: Vec<String>,
-    /// Every file that was made, the primary one first, where there is more than one.
+    /// Every file that was made, the primary one first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<OutputFile>,
-    /// Every rendition of a ladder, the largest first.
+    /// Every rendition that was encoded, the largest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub renditions: Vec<RenditionReport>,
     /// Whether the pictures were encoded in chunks, and why or why not.

@@ -1,7 +1,7 @@
 //! From wishes to a plan: what the scenario and the parameters leave open comes from the source,
 //! then from the bit rate table.
 //!
-//! `check` refuses wishes that contradict each other, `carriage` chooses container and codecs,
+//! `check` and `lost` refuse wishes that contradict each other or would be lost, `carriage` chooses container and codecs,
 //! `streams` selects what goes along, `renditions` makes the ladder, `size` fits the picture,
 //! [`rate`] holds the bit rate table and the default qualities.
 //! `docs/scenarios.md` explains them to people.
@@ -21,6 +21,7 @@ use streams::Found;
 
 mod carriage;
 mod check;
+mod lost;
 pub mod rate;
 mod renditions;
 mod size;
@@ -281,6 +282,12 @@ impl Plan {
         request.check()?;
         let picture = streams::video(request, source)?;
         let sound = streams::audio(request, source)?;
+        let nothing = Some(&Selection::None);
+        if request.parameters.video_stream.as_ref() == nothing && request.parameters.audio_streams.as_ref() == nothing {
+            return Err(Error::new(Code::InvalidField, "neither pictures nor sound were asked for")
+                .field("parameters.audio_streams")
+                .hint("leave out video_stream or audio_streams"));
+        }
         if picture == Found::Nothing && sound.is_empty() {
             return Err(Error::new(Code::InputUnsupported, "the input has neither video nor audio")
                 .field("input")

@@ -25,13 +25,7 @@ impl OutputRequest {
             Some(Target::Encode(codec)) => self.check_encode(codec)?,
             None => self.check_sound_only()?,
         }
-        if self.parameters.audio_codec == Some(Target::Copy) && self.parameters.audio_bitrate.is_some() {
-            return Err(contradiction(
-                "audio_bitrate",
-                "a copied track keeps its bit rate",
-                "leave out audio_bitrate, or name an audio codec",
-            ));
-        }
+        self.check_lost_wishes()?;
         match self.named_container() {
             Some(_) => carriage::choose(self, None).map(|_| ()),
             None => Ok(()),
@@ -59,6 +53,7 @@ impl OutputRequest {
             ("crf", parameters.crf.is_some()),
             ("ladder", parameters.ladder.is_some()),
             ("encoder", parameters.encoder.is_some()),
+            ("stills", !parameters.stills.is_empty()),
         ];
         match wishes.iter().find(|(_, wished)| *wished) {
             Some((wish, _)) => Err(contradiction(
@@ -247,6 +242,6 @@ pub(super) fn nothing_to_copy(field: &str) -> Error {
 }
 
 /// An error about one of the parameters.
-fn contradiction(parameter: &str, message: &str, hint: &str) -> Error {
+pub(super) fn contradiction(parameter: &str, message: &str, hint: &str) -> Error {
     Error::new(Code::InvalidField, message).field(format!("parameters.{parameter}")).hint(hint)
 }

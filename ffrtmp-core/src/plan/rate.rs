@@ -119,13 +119,16 @@ pub(super) fn choose(
     if let Some(crf) = parameters.crf {
         return quality(crf);
     }
-    if let Some(bitrate) = parameters.bitrate.filter(|_| !is_ladder) {
+    if let Some(bitrate) = parameters.bitrate {
         return rate(bitrate);
     }
     let named = request.scenario.names_output() || request.scenario.is_live_hint() || is_ladder;
     match source {
         Some(_) if !named => quality(default_quality(codec)),
-        source => rate(worthwhile(codec, size, fps, source, if is_ladder { 0.0 } else { 1.0 })),
+        source => {
+            let worth = worthwhile(codec, size, fps, source, if is_ladder { 0.0 } else { 1.0 });
+            rate(max.map_or(worth, |max| worth.min(max)))
+        }
     }
 }
 
@@ -136,7 +139,7 @@ fn average(request: &OutputRequest, max: Option<Bitrate>, bitrate: Bitrate) -> R
         return RateControl::Constant { bitrate, buffer: parameters.buffer_size.unwrap_or(bitrate) };
     }
     let cap = match max {
-        Some(max) => vbv(max.max(bitrate), parameters.buffer_size),
+        Some(max) => vbv(max, parameters.buffer_size),
         None => Vbv {
             max_rate: bitrate.scaled(3, 2),
             buffer: parameters.buffer_size.unwrap_or_else(|| bitrate.scaled(2, 1)),

@@ -4,7 +4,7 @@ use super::{Gop, OutputRequest, VideoEncode, rate, size, whole_seconds};
 use crate::encoding::{EncoderOptions, Hardware, Ladder, Rendition};
 use crate::error::{Code, Error, Result};
 use crate::media::{MediaInfo, VideoCodec, VideoInfo};
-use crate::units::{FrameRate, PictureSize, RESOLUTION_NAMES, Resolution};
+use crate::units::{FrameRate, PictureSize, RESOLUTION_NAMES, Resolution, Seconds};
 
 /// Heights of an automatic ladder.
 const AUTOMATIC: [&str; 4] = ["1080p", "720p", "480p", "360p"];
@@ -107,12 +107,21 @@ fn gop(request: &OutputRequest) -> Gop {
     let parameters = &request.parameters;
     let aligned = parameters.ladder.is_some() || request.named_container().is_some_and(|to| to.is_segmented());
     let interval = parameters.keyframe_interval;
+    let regular = || interval.unwrap_or_else(|| aligned_interval(parameters.segment_duration));
     match (aligned, parameters.scene_cut) {
         (false, None | Some(true)) => interval.map_or(Gop::Free, Gop::AtMost),
         (false, Some(false)) => Gop::Fixed(interval.unwrap_or_else(|| whole_seconds(10))),
-        (true, Some(true)) => Gop::FixedAndCuts(interval.unwrap_or_else(|| whole_seconds(ALIGNED_GOP_SECONDS))),
-        (true, _) => Gop::Fixed(interval.unwrap_or_else(|| whole_seconds(ALIGNED_GOP_SECONDS))),
+        (true, Some(true)) => Gop::FixedAndCuts(regular()),
+        (true, _) => Gop::Fixed(regular()),
     }
+}
+
+/// Two seconds, or less so that it fits into a segment a whole number of times.
+fn aligned_interval(segment: Option<Seconds>) -> Seconds {
+    let usual = whole_seconds(ALIGNED_GOP_SECONDS);
+    let Some(segment) = segment else { return usual };
+    let parts = (segment.value() / usual.value()).ceil().max(1.0);
+    Seconds::try_from(segment.value() / parts).unwrap_or(usual)
 }
 
 impl OutputRequest {

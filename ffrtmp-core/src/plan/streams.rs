@@ -55,7 +55,7 @@ pub(super) fn besides(request: &OutputRequest, info: &MediaInfo, plan: &mut Plan
     let wish = request.parameters.subtitle_streams.clone().unwrap_or_default();
     named(info, &wish, "subtitle_streams", |stream| stream.kind == StreamKind::Subtitle)?;
     for stream in &info.streams {
-        if is_used(plan, stream.index) {
+        if is_used(plan, stream.index) || is_excluded(request, stream) {
             continue;
         }
         let kept = match stream.kind {
@@ -74,10 +74,42 @@ pub(super) fn besides(request: &OutputRequest, info: &MediaInfo, plan: &mut Plan
             kind => Err(unwanted(kind, plan.container, plan.video.as_ref())),
         };
         if let Err(reason) = kept {
+            if stream.kind == StreamKind::Subtitle && is_wished(request, &wish, stream) {
+                return Err(not_carried(stream, &reason));
+            }
             plan.left_out.push(LeftOut { stream: stream.index, reason: format!("{reason} ({})", stream.codec) });
         }
     }
     Ok(())
+}
+
+/// Whether somebody named these subtitles, or what shall become of them.
+fn is_wished(request: &OutputRequest, wish: &Selection, stream: &StreamInfo) -> bool {
+    let is_copy = request.parameters.subtitle_codec == Some(Target::Copy) && is_text(&stream.codec);
+    is_copy || wish.names(stream.index, stream.language.as_deref()) == Some(true)
+}
+
+fn not_carried(stream: &StreamInfo, reason: &str) -> Error {
+    Error::new(Code::ContainerMismatch, format!("stream {} ({}): {reason}", stream.index, stream.codec))
+        .field("parameters.subtitle_streams")
+        .hint("name the output .mkv, leave the stream out, or let the container's own form be chosen")
+}
+
+/// Whether the request itself says that the stream stays behind: no news then.
+fn is_excluded(request: &OutputRequest, stream: &StreamInfo) -> bool {
+    let parameters = &request.parameters;
+    let wish = match stream.kind {
+        StreamKind::Video if stream.video.as_ref().is_some_and(|video| video.cover_art) => return false,
+        StreamKind::Video => &parameters.video_stream,
+        StreamKind::Audio => &parameters.audio_streams,
+        StreamKind::Subtitle => &parameters.subtitle_streams,
+        StreamKind::Data | StreamKind::Attachment => return false,
+    };
+    let names_sound =
+        stream.kind == StreamKind::Video && request.named_container().is_some_and(|to| to.default_video().is_none());
+    let is_named = |wish: &Selection| wish.names(stream.index, stream.language.as_deref());
+    let stays = wish.as_ref().is_some_and(|wish| *wish == Selection::None || is_named(wish) == Some(false));
+    names_sound || stays
 }
 
 fn is_used(plan: &Plan, index: usize) -> bool {

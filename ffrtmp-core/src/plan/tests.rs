@@ -236,6 +236,19 @@ fn wishes_that_contradict_each_other() {
         ("720p-vp8", "a.mp4", json!({}), Code::ContainerMismatch, "scenario"),
         ("", "a.webm", json!({"codec": "h265"}), Code::ContainerMismatch, "parameters.codec"),
         ("", "a.webm", json!({"audio_codec": "aac"}), Code::ContainerMismatch, "parameters.audio_codec"),
+        ("", "a.mp4", json!({"ladder": "auto", "bitrate": "3M"}), Code::InvalidField, "parameters.bitrate"),
+        ("", "a.mp4", json!({"bitrate": "3M", "max_bitrate": "1M"}), Code::InvalidField, "parameters.max_bitrate"),
+        ("", "a.mp4", json!({"rate_mode": "cbr"}), Code::InvalidField, "parameters.rate_mode"),
+        ("", "a.mp4", json!({"buffer_size": "1M"}), Code::InvalidField, "parameters.buffer_size"),
+        ("", "a.mp4", json!({"stills": {"sprite_columns": 4}}), Code::InvalidField, "parameters.stills.sprite_columns"),
+        ("", "a.webm", json!({"audio_sample_rate": 44100}), Code::InvalidField, "parameters.audio_sample_rate"),
+        (
+            "",
+            "a.m3u8",
+            json!({"segment_duration": 3, "keyframe_interval": 7}),
+            Code::InvalidField,
+            "parameters.keyframe_interval",
+        ),
         ("", "a.mpd", json!({"segment_type": "ts"}), Code::InvalidField, "parameters.segment_type"),
         ("", "a.mp4", json!({"segment_type": "ts"}), Code::InvalidField, "parameters.segment_type"),
         ("vp9", "a.m3u8", json!({"segment_type": "ts"}), Code::ContainerMismatch, "parameters.segment_type"),
@@ -344,4 +357,13 @@ fn audio_rates() {
         }
     }
     assert_eq!(wish("").generated_length().to_string(), "10");
+}
+
+#[test]
+fn key_frames_fit_into_segments() {
+    for (segment, keys) in [(1.0, 1.0), (3.0, 1.5), (5.0, 5.0 / 3.0), (6.0, 2.0), (0.7, 0.7)] {
+        let made = encode(&request("", "a.m3u8", serde_json::json!({"segment_duration": segment})), None);
+        let Gop::Fixed(interval) = made.gop else { panic!("{:?}", made.gop) };
+        assert!((interval.value() - keys).abs() < 1e-9, "{segment}: {interval}");
+    }
 }

@@ -11,6 +11,7 @@ use ffrtmp_core::plan::Plan;
 use super::fault::file_failed;
 use super::limit::Limit;
 use super::meter::Meter;
+use super::mux::Lane;
 use super::notes::Notes;
 use super::outputs::Written;
 use super::session::Made;
@@ -48,7 +49,7 @@ pub(super) fn describe(
     let primary = files.first().map_or(0, |file| file.size_bytes);
     let size_bytes = if plan.container.is_segmented() { output_bytes } else { primary };
     notes.info(&format!("verified {output_bytes} bytes, {duration_seconds:.3} s"));
-    let renditions = renditions(plan, written, &encoders, &bit_rate);
+    let renditions = renditions(plan, written, &encoders);
     Ok(JobReport {
         size_bytes,
         output_bytes,
@@ -61,30 +62,28 @@ pub(super) fn describe(
         resolution: plan.renditions().first().map(|plan| plan.size.to_string()),
         bit_rate: bit_rate(size_bytes),
         warnings: notes.into_warnings(),
-        files: if files.len() > 1 { files } else { Vec::new() },
+        files,
         renditions,
         ..JobReport::default()
     })
 }
 
-/// What became of every rung of a ladder.
-fn renditions(
-    plan: &Plan,
-    written: &[Written],
-    encoders: &[String],
-    bit_rate: &dyn Fn(u64) -> u64,
-) -> Vec<RenditionReport> {
+/// Average bit rate of a stream over its own length.
+fn rate_of(lane: &Lane) -> u64 {
+    let seconds = lane.end - lane.first.max(0.0);
+    if seconds > 0.0 { (lane.bytes as f64 * 8.0 / seconds) as u64 } else { 0 }
+}
+
+/// What became of every rendition.
+fn renditions(plan: &Plan, written: &[Written], encoders: &[String]) -> Vec<RenditionReport> {
     let planned = plan.renditions();
-    if planned.len() < 2 && !plan.container.is_segmented() {
-        return Vec::new();
-    }
     let lanes = written.iter().flat_map(|sink| &sink.lanes).filter(|lane| lane.is_video());
     let each = planned.iter().zip(encoders).zip(lanes).map(|((planned, encoder), lane)| RenditionReport {
         name: planned.name.clone(),
         resolution: planned.size.to_string(),
         video_encoder: encoder.clone(),
         frames: lane.packets,
-        bit_rate: bit_rate(lane.bytes),
+        bit_rate: rate_of(lane),
     });
     each.collect()
 }
