@@ -148,6 +148,28 @@ fn a_cut_ends_the_last_text_and_leaves_out_what_comes_after() {
 }
 
 #[test]
+fn a_track_without_text_in_the_range_stays_empty() {
+    let bench = Bench::new();
+    fs::write(bench.path("late.srt"), "1\n00:00:05,000 --> 00:00:06,000\nSpät\n\n").unwrap();
+    let streams = "-i late.srt -map 0 -map 1 -c:v libx264 -preset ultrafast";
+    let Some(late) = bench.ffmpeg("late.mkv", &format!("{PICTURES} {streams} -c:s subrip")) else { return };
+    let silent = bench.ffmpeg("silent.mkv", &format!("{PICTURES} {streams} -c:s subrip -t 4")).unwrap();
+    let copied = bench.ffmpeg("copied.mp4", &format!("{PICTURES} {streams} -c:s mov_text -t 4")).unwrap();
+    for container in [Container::Mp4, Container::Fmp4, Container::Mkv] {
+        for (input, seconds) in [(&late, Some(1.0)), (&silent, None), (&copied, Some(1.0))] {
+            let (report, output) = run(&bench, input, container, seconds);
+            let context = format!("{} to {container}: {:?}", input.display(), report.warnings);
+            let streams = facts(&output, "stream=codec_type");
+            assert_eq!(streams, ["video", "subtitle"], "{context}");
+            assert_eq!(shown(&output, 0).trim(), "", "{context}");
+            let told = report.warnings.iter().any(|warning| warning.contains("had no text in this range and is empty"));
+            // The copy brings the empty sample that the source has.
+            assert!(told || input == &copied, "{context}");
+        }
+    }
+}
+
+#[test]
 fn covers_and_fonts_go_along_where_there_is_a_place() {
     let bench = Bench::new();
     let Some(film) = film(&bench) else { return };
