@@ -22,8 +22,10 @@ pub(super) fn manifest(renditions: &[Rendition], title: Option<&str>, directory:
         let _ = writeln!(text, "  <ProgramInformation><Title>{}</Title></ProgramInformation>", escaped(&title));
     }
     let _ = writeln!(text, "  <Period id=\"0\" start=\"PT0S\">");
+    let sound = main_sound(renditions);
     for (id, set) in sets(renditions).into_iter().enumerate() {
-        text.push_str(&adaptation_set(id, &set, directory, target));
+        let role = role(set[0], sound);
+        text.push_str(&adaptation_set(id, &set, role, directory, target));
     }
     text.push_str("  </Period>\n</MPD>\n");
     text
@@ -47,11 +49,27 @@ fn sets(renditions: &[Rendition]) -> Vec<Vec<&Rendition>> {
     sets
 }
 
+/// The sound that plays unless another is chosen: the default one, else the first.
+fn main_sound(renditions: &[Rendition]) -> Option<&Rendition> {
+    let mut sounds = renditions.iter().filter(|each| matches!(each.content, Content::Audio { .. }));
+    sounds.clone().find(|sound| sound.label.is_default).or_else(|| sounds.next())
+}
+
+/// By the scheme of roles of ISO/IEC 23009-1.
+fn role(rendition: &Rendition, sound: Option<&Rendition>) -> &'static str {
+    match rendition.content {
+        Content::Video { .. } => "main",
+        Content::Audio { .. } if sound.is_some_and(|sound| std::ptr::eq(sound, rendition)) => "main",
+        Content::Audio { .. } => "alternate",
+        Content::Text => "subtitle",
+    }
+}
+
 fn codec_family(rendition: &Rendition) -> &str {
     rendition.codec.as_deref().and_then(|codec| codec.split('.').next()).unwrap_or_default()
 }
 
-fn adaptation_set(id: usize, set: &[&Rendition], directory: &str, target: u64) -> String {
+fn adaptation_set(id: usize, set: &[&Rendition], role: &str, directory: &str, target: u64) -> String {
     let first = set[0];
     let mut text = format!("    <AdaptationSet id=\"{id}\"");
     if let Some(language) = &first.label.language {
@@ -74,8 +92,6 @@ fn adaptation_set(id: usize, set: &[&Rendition], directory: &str, target: u64) -
         }
         Content::Text => text.push_str(" contentType=\"text\" mimeType=\"text/vtt\">\n"),
     }
-    let role = if first.is_video() || first.label.is_default { "main" } else { "alternate" };
-    let role = if matches!(first.content, Content::Text) { "subtitle" } else { role };
     let _ = writeln!(text, "      <Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"{role}\"/>");
     if let Some(title) = first.label.title.as_deref().map(quotable).filter(|title| !title.is_empty()) {
         let _ = writeln!(text, "      <Label>{}</Label>", escaped(&title));
@@ -208,7 +224,34 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rendition::Label;
     use super::*;
+
+    fn audio(name: &str, is_default: bool) -> Rendition {
+        Rendition {
+            name: name.to_owned(),
+            content: Content::Audio { channels: 2, sample_rate: 48_000 },
+            codec: None,
+            label: Label { is_default, ..Label::default() },
+            segments: Vec::new(),
+            timescale: 48_000,
+        }
+    }
+
+    #[test]
+    fn one_sound_is_the_main_one() {
+        for (defaults, wanted) in [
+            ([false, false], ["main", "alternate"]),
+            ([false, true], ["alternate", "main"]),
+            ([true, true], ["main", "alternate"]),
+        ] {
+            let renditions = [audio("first", defaults[0]), audio("second", defaults[1])];
+            let text = manifest(&renditions, None, "", 4);
+            let roles = text.lines().filter(|line| line.contains("<Role "));
+            let values: Vec<_> = roles.filter_map(|line| line.split("value=\"").nth(1)?.split('"').next()).collect();
+            assert_eq!(values, wanted, "{defaults:?}");
+        }
+    }
 
     #[test]
     fn frame_rates_are_whole_or_fractions() {
