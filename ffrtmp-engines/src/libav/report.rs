@@ -25,7 +25,7 @@ pub(super) fn describe(
     verified: &[Verified],
     stills: &[PathBuf],
     made: Made,
-    notes: Notes<'_>,
+    notes: &mut Notes<'_>,
     limit: &Limit,
 ) -> Result<JobReport> {
     let Made { encoders, input_bytes } = made;
@@ -61,7 +61,7 @@ pub(super) fn describe(
         video_codec: video.map(|lane| lane.codec.clone()),
         resolution: plan.renditions().first().map(|plan| plan.size.to_string()),
         bit_rate: bit_rate(size_bytes),
-        warnings: notes.into_warnings(),
+        warnings: notes.take_warnings(),
         files,
         renditions,
         ..JobReport::default()

@@ -215,7 +215,7 @@ impl Opening<'_> {
     fn open(&self, notes: &mut Notes<'_>) -> Result<(Rung, String)> {
         let choice = self.tools.encoders.choose(self.plan, self.filters.depth())?;
         if let Some(reason) = choice.reason() {
-            notes.info(&format!("encoders passed over: {reason}"));
+            notes.info_once(format!("encoders passed over: {reason}"));
         }
         let mut last = Error::new(Code::CodecUnavailable, "no encoder opened").field("parameters.codec");
         for name in &choice.encoders {

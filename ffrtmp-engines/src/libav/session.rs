@@ -165,46 +165,47 @@ pub(super) struct Made {
 impl Attempt<'_> {
     /// Encodes in chunks where that is better, else in one piece; the report says why.
     fn divided(&self, order: &Order<'_>, source: Opened) -> Result<JobReport> {
-        let notes = || Notes::new(order.observer);
-        let Source::File(path) = order.source else { return in_one_piece(self.run(source, None, notes())?, None) };
+        let notes = &mut Notes::new(order.observer);
+        let Source::File(path) = order.source else { return in_one_piece(self.run(source, None, notes)?, None) };
         if let Some(division) = &order.division {
-            return self.run(source, Some(division), notes())?.map_err(chunks::not_divided);
+            return self.run(source, Some(division), notes)?.map_err(chunks::not_divided);
         }
         let seconds = source.seconds(self.limit.seconds);
         match Division::consider(self.plan, path, self.output, order.encoders, &self.limit, seconds)? {
-            Err(reason) => in_one_piece(self.run(source, None, notes())?, Some(reason)),
-            Ok(division) => match self.run(source, Some(&division), notes())? {
+            Err(reason) => in_one_piece(self.run(source, None, notes)?, Some(reason)),
+            Ok(division) => match self.run(source, Some(&division), notes)? {
                 Ok(report) => Ok(report),
                 Err(reason) => {
                     let (source, _) = Opened::source(order.source, order.bounds, order.control)?;
-                    in_one_piece(self.run(source, None, notes())?, Some(reason))
+                    notes.begin_anew();
+                    in_one_piece(self.run(source, None, notes)?, Some(reason))
                 }
             },
         }
     }
 
-    fn run(&self, source: Opened, division: Option<&Division>, mut notes: Notes<'_>) -> Result<Fit<JobReport>> {
+    fn run(&self, source: Opened, division: Option<&Division>, notes: &mut Notes<'_>) -> Result<Fit<JobReport>> {
         for left_out in &self.plan.left_out {
             notes.warn(format!("stream {} was left out: {}", left_out.stream, left_out.reason));
         }
         let outputs = self.outputs()?;
         let made = match source {
-            Opened::File(input) => match self.convert(input, division, &outputs, &mut notes)? {
+            Opened::File(input) => match self.convert(input, division, &outputs, notes)? {
                 Ok(made) => made,
                 Err(reason) => return Ok(Err(reason)),
             },
-            Opened::Generated(length) => self.generate(length, &outputs, &mut notes)?,
+            Opened::Generated(length) => self.generate(length, &outputs, notes)?,
         };
         outputs.finish()?;
         let written = outputs.written();
         outputs.close();
-        let stills = self.finish_stills(&written, &mut notes)?;
+        let stills = self.finish_stills(&written, notes)?;
         let moved: u64 = written.iter().flat_map(|sink| &sink.lanes).map(|lane| lane.moved).sum();
         if moved > 0 {
             notes.warn(format!("{moved} timestamps out of order were repaired"));
         }
         let checks: Vec<verify::Output> = written.iter().flat_map(|sink| sink.checks.clone()).collect();
-        let verified = verify::check_all(&checks, &self.limit.bounds, &self.limit.control, &mut notes)?;
+        let verified = verify::check_all(&checks, &self.limit.bounds, &self.limit.control, notes)?;
         let mut report = report::describe(self.plan, &written, &verified, &stills, made, notes, &self.limit)?;
         report.chunking = division.map(Division::report);
         Ok(Ok(report))
