@@ -22,7 +22,7 @@ use ffrtmp::core::{Error, Result};
 
 pub(crate) use values::Format;
 
-/// Distributed, energy-aware video transcoding: jobs and nodes of a master, and local work
+/// Distributed video transcoding: jobs and nodes of a master, and local work
 /// without one
 #[derive(Debug, Parser)]
 #[command(name = "ffrtmp", version, after_long_help = EXIT_CODES, subcommand_required = true, arg_required_else_help = true)]

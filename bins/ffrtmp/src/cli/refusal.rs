@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use ffrtmp::core::error::nearest;
 use ffrtmp::core::{Code, Error, Result};
 
 use super::Parsed;
@@ -58,11 +59,28 @@ fn invalid_value(refusal: &clap::Error) -> Error {
 
 fn unknown(refusal: &clap::Error, what: &str, word: ContextKind, near: ContextKind) -> Error {
     let word = text(refusal, word).unwrap_or_default();
-    let hint = match texts(refusal, near).first() {
+    if refusal.kind() == ErrorKind::UnknownArgument && !word.starts_with('-') {
+        return one_too_many(refusal, &word);
+    }
+    let hint = match texts(refusal, near).into_iter().find(|near| is_near(&word, near)) {
         Some(near) => format!("did you mean {near}?"),
-        None => usage(refusal),
+        None => help(refusal),
     };
     Error::new(Code::UnknownField, format!("{what} {word:?}")).hint(hint)
+}
+
+/// Whether a suggestion of the parser, which is generous, is what was meant: a slip away, or what
+/// was typed is its beginning.
+fn is_near(typed: &str, suggested: &str) -> bool {
+    let (typed, suggested) = (typed.trim_start_matches('-'), suggested.trim_start_matches('-'));
+    (typed.len() > 2 && suggested.starts_with(typed)) || nearest(typed, [suggested]).is_some()
+}
+
+/// A word that stands where no flag takes one.
+fn one_too_many(refusal: &clap::Error, word: &str) -> Error {
+    let usage = usage(refusal);
+    let hint = if usage.contains("<IN>") { format!("one file at a time; {usage}") } else { usage };
+    Error::new(Code::InvalidField, format!("{word:?} is one word too many")).hint(hint)
 }
 
 fn missing(refusal: &clap::Error) -> Error {
@@ -97,6 +115,18 @@ fn usage(refusal: &clap::Error) -> String {
     match line.trim_start_matches("Usage:").trim() {
         "" => "see `ffrtmp --help`".to_owned(),
         usage => format!("usage: {usage}"),
+    }
+}
+
+/// Where everything that is known stands. The parser's usage is of no use with an unknown flag: it
+/// holds the suggestion.
+fn help(refusal: &clap::Error) -> String {
+    let usage = usage(refusal);
+    let is_name = |word: &&str| word.starts_with(|letter: char| letter.is_ascii_lowercase());
+    let names: Vec<_> = usage.trim_start_matches("usage: ").split(' ').take_while(is_name).collect();
+    match names.first() {
+        Some(&"ffrtmp") => format!("see `{} --help`", names.join(" ")),
+        _ => usage,
     }
 }
 

@@ -70,6 +70,18 @@ fn values_arrive_as_types() {
 }
 
 #[test]
+fn times_are_read_as_a_clock_shows_them() {
+    for (text, seconds) in [("2", 2.0), ("00:00:02", 2.0), ("90:05", 5405.0), ("1:02:03.25", 3723.25), ("2.5s", 2.5)] {
+        let line = format!("transcode a b --duration {text} --sprite-interval {text} --poster {text}");
+        let Command::Transcode(transcode) = accepted(&line).command else { panic!("{line}") };
+        let wishes = transcode.wishes;
+        assert_eq!(wishes.duration.map(|span| span.value()), Some(seconds), "{text}");
+        assert_eq!(wishes.sprite_interval.map(|span| span.value()), Some(seconds), "{text}");
+        assert_eq!(wishes.poster.map(|at| at.value()), Some(seconds), "{text}");
+    }
+}
+
+#[test]
 fn refusals_name_the_field_and_the_cure() {
     for (line, code, message, hint) in [
         ("jobs submit --scenario 1080pp", Code::UnknownScenario, "--scenario: ", "1080p"),
@@ -94,6 +106,18 @@ fn refusals_name_the_field_and_the_cure() {
         ("jobs submit --scenario 720p --fps 0", Code::InvalidField, "--fps: ", "1 to 240"),
         ("jobs submit --scenario 720p --output a.mp4", Code::InvalidField, "--output: ", "--out"),
         ("jobs submit --scenaro 720p", Code::UnknownField, "unknown flag \"--scenaro\"", "did you mean --scenario?"),
+        (
+            "transcode a.mp4 b.mp4 --start 99",
+            Code::UnknownField,
+            "unknown flag \"--start\"",
+            "see `ffrtmp transcode --help`",
+        ),
+        ("transcode a b --resol 720p", Code::UnknownField, "unknown flag \"--resol\"", "did you mean --resolution?"),
+        ("probe a.mkv b.mkv", Code::InvalidField, "\"b.mkv\" is one word too many", "one file at a time; usage: "),
+        ("transcode a b --crf abc", Code::InvalidField, "--crf: \"abc\" is not a quality from 0 to 63", "0 (best)"),
+        ("transcode a b --poster 1:60", Code::InvalidField, "--poster: \"1:60\" is not a time", "[HH:]MM:SS"),
+        ("transcode a b --duration 0:00", Code::InvalidField, "--duration: ", "positive number of seconds"),
+        ("transcode a b --duration soon", Code::InvalidField, "--duration: \"soon\"", "[HH:]MM:SS"),
         ("jobs lst", Code::UnknownField, "unknown command \"lst\"", "did you mean list?"),
         ("jbs list", Code::UnknownField, "unknown command \"jbs\"", "did you mean jobs?"),
         ("jobs cancel", Code::InvalidField, "<ID> is required", "usage: ffrtmp jobs cancel"),

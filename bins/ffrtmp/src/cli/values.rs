@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Arg, Command, ValueEnum};
+use ffrtmp::core::units::Crf;
 use ffrtmp::core::{Code, Error, Result};
 
 /// The shape of the output.
@@ -82,6 +83,49 @@ pub(crate) fn whole_seconds(text: &str) -> Result<u64> {
     let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     let seconds: u64 = digits.then(|| number.parse().ok()).flatten().ok_or_else(wrong)?;
     seconds.checked_mul(unit).filter(|seconds| *seconds > 0).ok_or_else(wrong)
+}
+
+/// Seconds as a number, or as a clock shows them: `90`, `2.5`, `01:30`, `1:02:03.5`.
+pub(crate) fn seconds<T: FromStr<Err = Error>>(text: &str) -> Result<T> {
+    const CLOCK: &str = "[HH:]MM:SS";
+    if !text.contains(':') {
+        return text.parse().map_err(|error: Error| {
+            let hint = format!("{}, or {CLOCK}", error.hint_text());
+            error.hint(hint)
+        });
+    }
+    let plain = on_clock(text.trim()).ok_or_else(|| {
+        Error::new(Code::InvalidField, format!("{text:?} is not a time"))
+            .hint(format!("give seconds, such as 10 or 2.5, or {CLOCK}, such as 01:30 or 1:02:03.5"))
+    })?;
+    plain.parse()
+}
+
+/// `[HH:]MM:SS[.f]` as a decimal number of seconds; all but the first part go to 59.
+fn on_clock(text: &str) -> Option<String> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts: Vec<_> = whole.split(':').collect();
+    if !(2..=3).contains(&parts.len()) || !is_number(fraction) {
+        return None;
+    }
+    let mut seconds = 0_u64;
+    for (position, part) in parts.iter().enumerate() {
+        let number: u64 = is_number(part).then(|| part.parse().ok()).flatten()?;
+        if position > 0 && number > 59 {
+            return None;
+        }
+        seconds = seconds.checked_mul(60)?.checked_add(number)?;
+    }
+    Some(format!("{seconds}.{fraction}"))
+}
+
+/// A constant quality.
+pub(crate) fn quality(text: &str) -> Result<Crf> {
+    text.parse().map_err(|error: Error| {
+        let told = Error::new(error.code(), format!("{text:?} is not a quality from 0 to 63"));
+        told.hint(error.hint_text())
+    })
 }
 
 /// A label: `KEY=VALUE`.

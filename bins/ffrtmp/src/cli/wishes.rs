@@ -10,13 +10,13 @@ use ffrtmp::core::job::Parameters;
 use ffrtmp::core::media::{AudioCodec, Container, SubtitleCodec, Target, VideoCodec};
 use ffrtmp::core::units::{Bitrate, Crf, FrameRate, Moment, PictureSize, Seconds};
 
-use super::values::{Named, pair, parse, positive};
+use super::values::{Named, pair, parse, positive, quality, seconds};
 
 /// What the output shall be; what is left open comes from the scenario, then from the source.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Wishes {
-    /// Seconds of output: cuts a longer input
-    #[arg(long, value_name = "SECONDS", value_parser = parse::<Seconds>, allow_negative_numbers = true)]
+    /// Seconds of output, or [HH:]MM:SS: cuts a longer input
+    #[arg(long, value_name = "SECONDS", value_parser = seconds::<Seconds>, allow_negative_numbers = true)]
     pub(crate) duration: Option<Seconds>,
     /// Average video bit rate, such as 5M or 800k
     #[arg(long, value_name = "RATE", value_parser = parse::<Bitrate>, allow_negative_numbers = true)]
@@ -34,7 +34,7 @@ pub(crate) struct Wishes {
     #[arg(long, value_name = "RATE", value_parser = parse::<FrameRate>, allow_negative_numbers = true)]
     pub(crate) fps: Option<FrameRate>,
     /// Constant quality instead of a bit rate: 0 (best) to 63
-    #[arg(long, value_name = "QUALITY", value_parser = parse::<Crf>, allow_negative_numbers = true)]
+    #[arg(long, value_name = "QUALITY", value_parser = quality, allow_negative_numbers = true)]
     pub(crate) crf: Option<Crf>,
     /// Audio codec: aac, opus, mp3, flac, or copy to pass the streams through
     #[arg(long, value_name = "CODEC", value_parser = parse::<Target<AudioCodec>>)]
@@ -61,7 +61,7 @@ pub(crate) struct Wishes {
     #[arg(long, value_parser = Named::of(Hardware::ALL, Hardware::as_str), help_heading = "Picture")]
     pub(crate) hardware: Option<Hardware>,
     /// Seconds between key frames at most
-    #[arg(long, value_name = "SECONDS", value_parser = parse::<Seconds>, allow_negative_numbers = true, help_heading = "Picture")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds::<Seconds>, allow_negative_numbers = true, help_heading = "Picture")]
     pub(crate) keyframe_interval: Option<Seconds>,
     /// Whether scene cuts get key frames of their own
     #[arg(long, value_name = "BOOL", value_parser = clap::value_parser!(bool), help_heading = "Picture")]
@@ -109,13 +109,13 @@ pub(crate) struct Wishes {
     #[arg(long, value_name = "LADDER", value_parser = parse::<Ladder>, help_heading = "Output")]
     pub(crate) ladder: Option<Ladder>,
     /// Seconds of a segment of HLS or DASH
-    #[arg(long, value_name = "SECONDS", value_parser = parse::<Seconds>, allow_negative_numbers = true, help_heading = "Output")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds::<Seconds>, allow_negative_numbers = true, help_heading = "Output")]
     pub(crate) segment_duration: Option<Seconds>,
     /// What the segments are
     #[arg(long, value_parser = Named::of(SegmentKind::ALL, SegmentKind::as_str), help_heading = "Output")]
     pub(crate) segment_type: Option<SegmentKind>,
-    /// Take a poster at this time
-    #[arg(long, value_name = "SECONDS", value_parser = parse::<Moment>, allow_negative_numbers = true, help_heading = "Stills")]
+    /// Take a poster at this time: seconds, or [HH:]MM:SS
+    #[arg(long, value_name = "SECONDS", value_parser = seconds::<Moment>, allow_negative_numbers = true, help_heading = "Stills")]
     pub(crate) poster: Option<Moment>,
     /// Take this many thumbnails, spread evenly
     #[arg(long, value_name = "N", value_parser = positive::<u32>, allow_negative_numbers = true, help_heading = "Stills")]
@@ -124,7 +124,7 @@ pub(crate) struct Wishes {
     #[arg(long, value_name = "PIXELS", value_parser = positive::<u32>, allow_negative_numbers = true, help_heading = "Stills")]
     pub(crate) thumbnail_width: Option<u32>,
     /// Make a sprite sheet with a picture every so many seconds, and its WebVTT index
-    #[arg(long, value_name = "SECONDS", value_parser = parse::<Seconds>, allow_negative_numbers = true, help_heading = "Stills")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds::<Seconds>, allow_negative_numbers = true, help_heading = "Stills")]
     pub(crate) sprite_interval: Option<Seconds>,
     /// Width of a picture of the sprite sheet
     #[arg(long, value_name = "PIXELS", value_parser = positive::<u32>, allow_negative_numbers = true, help_heading = "Stills")]

@@ -38,7 +38,7 @@ fn work(command: &Transcode, console: &Console) -> Done {
     for warning in warnings.iter().chain(unsaid) {
         console.note(format_args!("warning: {}", names::words(&crate::console::one_line(warning))));
     }
-    summary(&command.target, &report, console)
+    summary(command, &report, console)
 }
 
 /// Looks at the place of the output before any work is done for it.
@@ -143,12 +143,12 @@ fn name(source: &Source) -> String {
     crate::console::one_line(&name.unwrap_or_default())
 }
 
-fn summary(output: &Path, report: &JobReport, console: &Console) -> Done {
+fn summary(command: &Transcode, report: &JobReport, console: &Console) -> Done {
     if console.is_json() {
         return console.json(report);
     }
-    console.line(format_args!("{}: {}", output.display(), made(report).join(", ")))?;
-    for (name, value) in describe::job::outputs(report) {
+    console.line(format_args!("{}: {}", command.target.display(), made(report).join(", ")))?;
+    for (name, value) in describe::job::outputs(report, command.wishes.chunks) {
         console.line(format_args!("  {name}: {value}"))?;
     }
     Ok(())

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use comfy_table::{Cell, Table};
+use ffrtmp::core::encoding::Chunking;
 use ffrtmp::core::job::{
     ChunkReport, EnergySource, Job, JobReport, JobView, OutputFile, RenditionReport, StateTransition,
 };
@@ -45,7 +46,7 @@ pub(crate) fn facts(job: &Job, console: &Console) -> Table {
     for (name, value) in standing(job) {
         table.add_row(vec![console.heading(name), value.into()]);
     }
-    for (name, value) in job.result.iter().flat_map(measured) {
+    for (name, value) in job.result.iter().flat_map(|report| measured(report, job.parameters.chunks)) {
         table.add_row(vec![console.heading(name), value.into()]);
     }
     table
@@ -89,7 +90,7 @@ fn engine(job: &Job) -> String {
 }
 
 /// What an attempt measured, as facts.
-pub(crate) fn measured(report: &JobReport) -> Vec<(&'static str, String)> {
+pub(crate) fn measured(report: &JobReport, chunks: Option<Chunking>) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     facts.extend(report.output_uri.as_deref().map(|uri| ("result", one_line(uri))));
     let picture: Vec<_> = report.video_codec.iter().chain(&report.resolution).map(String::as_str).collect();
@@ -111,7 +112,7 @@ pub(crate) fn measured(report: &JobReport) -> Vec<(&'static str, String)> {
         };
         facts.push(("energy", format!("{:.1} J ({how})", energy.0)));
     }
-    facts.extend(outputs(report));
+    facts.extend(outputs(report, chunks));
     facts.extend(report.hash.as_deref().map(|hash| ("hash", one_line(hash))));
     facts.extend(report.warnings.iter().map(|warning| ("warning", one_line(warning))));
     facts
@@ -125,13 +126,18 @@ pub(crate) fn size(report: &JobReport) -> String {
     }
 }
 
-/// What was made of the pictures and which files came out, as facts.
-pub(crate) fn outputs(report: &JobReport) -> Vec<(&'static str, String)> {
+/// What was made of the pictures and which files came out, as facts: renditions and files where
+/// there are several, chunks where there are some or were asked for.
+pub(crate) fn outputs(report: &JobReport, wish: Option<Chunking>) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
-    facts.extend(report.renditions.iter().map(|rendition| ("rendition", one_line(&self::rendition(rendition)))));
-    let encoded = report.video_encoder.is_some() || !report.renditions.is_empty();
-    facts.extend(report.chunking.as_ref().filter(|_| encoded).map(|chunking| ("chunks", one_line(&chunks(chunking)))));
-    facts.extend(files(&report.files).into_iter().map(|line| ("files", one_line(&line))));
+    if report.renditions.len() > 1 {
+        facts.extend(report.renditions.iter().map(|rendition| ("rendition", one_line(&self::rendition(rendition)))));
+    }
+    let told = |chunking: &&ChunkReport| chunking.chunks > 1 || wish == Some(Chunking::On);
+    facts.extend(report.chunking.as_ref().filter(told).map(|chunking| ("chunks", one_line(&chunks(chunking)))));
+    if report.files.len() > 1 {
+        facts.extend(files(&report.files).into_iter().map(|line| ("files", one_line(&line))));
+    }
     facts
 }
 
