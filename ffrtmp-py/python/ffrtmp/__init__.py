@@ -1,4 +1,4 @@
-"""Distributed, energy-aware video transcoding.
+"""Distributed video transcoding.
 
 >>> import ffrtmp
 >>> report = ffrtmp.transcode("in.mov", "out.mp4", scenario="720p30-h264")  # doctest: +SKIP
