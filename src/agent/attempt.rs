@@ -100,6 +100,13 @@ impl Attempt {
         self.control.cancel();
     }
 
+    /// Says why it ended without an output; there is always room for this line.
+    fn last_words(&self, status: ResultStatus, error: &JobError) {
+        let (level, text) = last_words(status, error);
+        let line = LogLine { at: self.clock.now(), level: level.to_owned(), text };
+        self.said().lines.push(line);
+    }
+
     fn lease_age(&self) -> Duration {
         self.said().renewed.map_or(Duration::MAX, |at| at.elapsed())
     }
@@ -280,7 +287,6 @@ async fn run_limited(
             left = left.saturating_sub(begun.elapsed());
         }
         if left.is_zero() && !attempt.timed_out.swap(true, Ordering::AcqRel) {
-            attempt.log("error", "the time limit is over");
             attempt.control.cancel();
             left = step;
         } else if left.is_zero() {
@@ -317,6 +323,7 @@ async fn report(shared: &Shared, job: &Job, attempt: &Attempt, outcome: Result<J
         Err(error) => failure(attempt, &error),
     };
     if let Some(error) = &error {
+        attempt.last_words(status, error);
         tracing::warn!(job = %job.id, fence = %job.fence, %status, code = %error.code, message = %error.message, "attempt ended without an output");
     }
     let request = FinishRequest {
@@ -342,6 +349,15 @@ async fn report(shared: &Shared, job: &Job, attempt: &Attempt, outcome: Result<J
         }
     };
     Ended { status, report }
+}
+
+/// The level and the text of the last line of an attempt without an output. What was told to stop
+/// has not gone wrong.
+fn last_words(status: ResultStatus, error: &JobError) -> (&'static str, String) {
+    let JobError { code, message, hint, .. } = error;
+    let is_stop = status != ResultStatus::Failed || *code == Code::Timeout;
+    let cure = if hint.is_empty() { String::new() } else { format!("; hint: {hint}") };
+    (if is_stop { "info" } else { "error" }, format!("{message} ({code}){cure}"))
 }
 
 fn failure(attempt: &Attempt, error: &Error) -> (ResultStatus, Option<JobReport>, Option<JobError>) {
@@ -372,6 +388,20 @@ mod tests {
     use ffrtmp_core::plan::Plan;
 
     use super::*;
+
+    #[test]
+    fn the_last_words_say_what_happened_and_what_to_do() {
+        for (status, code, level) in [
+            (ResultStatus::Failed, Code::InputInvalid, "error"),
+            (ResultStatus::Failed, Code::Timeout, "info"),
+            (ResultStatus::Canceled, Code::Canceled, "info"),
+            (ResultStatus::Released, Code::Killed, "info"),
+        ] {
+            let error = JobError::from(&Error::new(code, "this happened").hint("do that"));
+            let text = format!("this happened ({code}); hint: do that");
+            assert_eq!(last_words(status, &error), (level, text), "{status} {code}");
+        }
+    }
 
     #[test]
     fn attempts_share_the_cores() {
