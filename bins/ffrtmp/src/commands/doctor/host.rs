@@ -81,25 +81,25 @@ fn rapl(root: &Path) -> Finding {
 }
 
 fn cgroup(root: &Path) -> Finding {
-    const WHAT: &str = "resource limits";
+    const WHAT: &str = "cgroups";
     let Ok(controllers) = std::fs::read_to_string(root.join("sys/fs/cgroup/cgroup.controllers")) else {
         return Finding::not(
             WHAT,
             Standing::Absent,
-            "no cgroup v2: CPU and memory are watched, not enforced",
-            "boot with systemd.unified_cgroup_hierarchy=1",
+            "no cgroup v2",
+            "not needed: attempts are not put into groups yet",
         );
     };
     let own = own_group(root);
     let has = |name: &str| controllers.split_whitespace().any(|controller| controller == name);
     let writable = own.as_ref().is_some_and(|group| access(group, Access::WRITE_OK).is_ok());
     match writable && has("cpu") && has("memory") {
-        true => Finding::works(WHAT, "cgroup v2 is writable: CPU and memory can be enforced"),
+        true => Finding::works(WHAT, "cgroup v2 is writable; attempts are not put into groups yet"),
         false => Finding::not(
             WHAT,
             Standing::Absent,
-            "cgroup v2 without write access: CPU and memory are watched, not enforced",
-            "start agents through systemd with Delegate=yes",
+            "cgroup v2 without write access",
+            "not needed: attempts are not put into groups yet",
         ),
     }
 }
