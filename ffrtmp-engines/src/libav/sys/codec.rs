@@ -173,6 +173,25 @@ pub(crate) struct Encoder {
     context: Context,
     /// What a first pass measured, which the context points to.
     _measured: Option<CString>,
+    /// Whether it got a frame.
+    is_fed: bool,
+}
+
+impl Drop for Encoder {
+    /// SVT-AV1 waits for its first picture when it is closed, and for ever where none comes.
+    fn drop(&mut self) {
+        let (context, is_fed) = (self.context.get(), self.is_fed);
+        // SAFETY: an open context has a codec, which is static, with a name.
+        let name = unsafe { CStr::from_ptr((*context.codec).name) };
+        if is_fed || name != c"libsvtav1" {
+            return;
+        }
+        let frame = Frame::zeroed(context.width, context.height, context.pix_fmt as c_int);
+        if frame.and_then(|frame| self.send(Some(&frame))).is_err() {
+            // Its memory rather than a thread that never ends.
+            self.context.0 = ptr::null_mut();
+        }
+    }
 }
 
 impl Encoder {
@@ -269,8 +288,9 @@ impl Encoder {
                 context.get_mut().stats_in = measured.as_ptr().cast_mut();
             }
             check(ffi::avcodec_open2(context.0, codec, &raw mut options.0))?;
+            let encoder = Self { context, _measured: measured, is_fed: false };
             options.all_taken()?;
-            Ok(Self { context, _measured: measured })
+            Ok(encoder)
         }
     }
 
@@ -285,7 +305,9 @@ impl Encoder {
     pub(crate) fn send(&mut self, frame: Option<&Frame>) -> Result<(), AvError> {
         let frame = frame.map_or(ptr::null(), |frame| frame.as_ptr().cast_const());
         // SAFETY: the context is open; NULL starts draining.
-        check(unsafe { ffi::avcodec_send_frame(self.context.0, frame) }).map(drop)
+        check(unsafe { ffi::avcodec_send_frame(self.context.0, frame) })?;
+        self.is_fed |= !frame.is_null();
+        Ok(())
     }
 
     pub(crate) fn receive(&mut self, packet: &mut Packet) -> Result<(), AvError> {

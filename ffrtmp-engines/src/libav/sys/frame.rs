@@ -1,8 +1,9 @@
 //! Packets and frames that free themselves.
 
 use ffmpeg_sys_next as ffi;
+use libc::c_int;
 
-use super::{Color, TimeBase};
+use super::{AvError, Color, TimeBase, check};
 
 /// `AV_FRAME_FLAG_INTERLACED`, which the bindings do not name.
 #[cfg(feature = "ffmpeg_6_1")]
@@ -133,6 +134,22 @@ impl Frame {
         let frame = unsafe { ffi::av_frame_alloc() };
         assert!(!frame.is_null(), "out of memory");
         Self(frame)
+    }
+
+    /// A picture of which every sample is zero.
+    pub(super) fn zeroed(width: c_int, height: c_int, format: c_int) -> Result<Self, AvError> {
+        let frame = Self::new();
+        // SAFETY: the frame is fresh; a buffer that it got is ours and writable for its size.
+        unsafe {
+            let raw = &mut *frame.as_ptr();
+            (raw.width, raw.height, raw.format) = (width, height, format);
+            check(ffi::av_frame_get_buffer(raw, 0))?;
+            raw.pts = 0;
+            for buffer in raw.buf.iter().filter_map(|buffer| buffer.as_ref()) {
+                std::ptr::write_bytes(buffer.data, 0, buffer.size);
+            }
+        }
+        Ok(frame)
     }
 
     pub(super) fn as_ptr(&self) -> *mut ffi::AVFrame {
