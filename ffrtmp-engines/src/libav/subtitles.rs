@@ -25,6 +25,11 @@ const MAX_STEP: i64 = 1_800_000_000;
 /// A sample of MPEG-4 timed text that shows nothing.
 const NOTHING: &[u8] = &[0, 0];
 
+/// Place of the text among the fields of a line of dialogue, from 0; it may hold commas itself.
+const TEXT_FIELD: usize = 8;
+/// Most bytes of a code in braces.
+const MAX_CODE: usize = 1024;
+
 /// Takes packets on their way out, with the unit of their times.
 pub(super) type Deliver<'a> = &'a mut dyn FnMut(&mut Packet, TimeBase) -> Result<()>;
 
@@ -154,6 +159,8 @@ struct Span {
 struct Converter {
     decoder: SubtitleDecoder,
     encoder: SubtitleEncoder,
+    /// Whether characters of the text are markup in the target: libav does not mask them.
+    has_markup: bool,
 }
 
 impl Converter {
@@ -170,12 +177,12 @@ impl Converter {
         };
         let encoder = SubtitleEncoder::open(name, &decoder)
             .map_err(|error| failed(Code::CodecUnavailable, format!("no encoder for {target}"), error))?;
-        Ok(Self { decoder, encoder })
+        Ok(Self { decoder, encoder, has_markup: target == SubtitleCodec::WebVtt })
     }
 
     /// Decodes a packet of which the container says the length, or the end of the stream.
     fn feed(&mut self, packet: Option<&Packet>, length: i64, outlet: &mut Outlet, deliver: Deliver<'_>) -> Result<()> {
-        let event = match self.decoder.decode(packet) {
+        let mut event = match self.decoder.decode(packet) {
             Ok(Some(event)) => event,
             Ok(None) => return Ok(()),
             Err(_) => {
@@ -187,6 +194,9 @@ impl Converter {
             outlet.damaged += 1;
             return Ok(());
         };
+        if self.has_markup {
+            event.change_texts(masked).map_err(no_memory)?;
+        }
         let length = match event.length() {
             // The decoder rounds to milliseconds what the container said.
             Some(told) if told.abs_diff(length) < 1000 => length,
@@ -206,6 +216,27 @@ impl Converter {
         }
         Ok(())
     }
+}
+
+/// A line of dialogue in which `&`, `<` and `>` are WebVTT's words for them, but for the codes in
+/// braces.
+fn masked(line: &str) -> String {
+    let text = line.match_indices(',').nth(TEXT_FIELD - 1).map_or(0, |(comma, _)| comma + 1);
+    let mut masked = line[..text].to_owned();
+    let mut rest = &line[text..];
+    while let Some(first) = rest.chars().next() {
+        let code =
+            if rest.starts_with("{\\") { rest.bytes().take(MAX_CODE).position(|byte| byte == b'}') } else { None };
+        let length = code.map_or(first.len_utf8(), |end| end + 1);
+        masked.push_str(match first {
+            '&' => "&amp;",
+            '<' => "&lt;",
+            '>' => "&gt;",
+            _ => &rest[..length],
+        });
+        rest = &rest[length..];
+    }
+    masked
 }
 
 /// Where events leave, within the window.

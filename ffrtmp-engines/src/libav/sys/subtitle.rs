@@ -6,7 +6,7 @@ use ffmpeg_sys_next as ffi;
 use libc::c_int;
 
 use super::input::StreamView;
-use super::{AvError, Options, Output, Packet, TimeBase, check, cstring};
+use super::{AvError, Options, Output, Packet, TimeBase, check, cstring, text};
 
 /// Most bytes of one encoded event, as the `ffmpeg` program has it.
 const MAX_EVENT: usize = 1 << 20;
@@ -105,6 +105,25 @@ impl Event {
     pub(crate) fn length(&self) -> Option<i64> {
         let (start, end) = (self.0.start_display_time, self.0.end_display_time);
         (end != u32::MAX).then(|| i64::from(end.saturating_sub(start)) * 1000)
+    }
+
+    /// Rewrites the lines of dialogue.
+    pub(crate) fn change_texts(&mut self, change: impl Fn(&str) -> String) -> Result<(), AvError> {
+        for index in 0..self.texts() {
+            // SAFETY: the array has that many entries, each one owned by the event; a line is NULL or
+            // NUL-terminated and freed by the allocator that makes the new one.
+            unsafe {
+                let rect = &mut **self.0.rects.add(index);
+                let Some(line) = text(rect.ass) else { continue };
+                let line = ffi::av_strdup(cstring(&change(&line)).as_ptr());
+                if line.is_null() {
+                    return Err(AvError::MEMORY);
+                }
+                ffi::av_free(rect.ass.cast());
+                rect.ass = line;
+            }
+        }
+        Ok(())
     }
 
     /// Texts that are shown together.
