@@ -135,11 +135,17 @@ impl Orientation {
 }
 
 /// Average frame rate of a stream, if it is one that video has.
+///
+/// An average of exactly twice the rate of the pictures counts fields: AVI has room for both.
 pub(super) fn frame_rate(stream: StreamView<'_>) -> Option<FrameRate> {
-    stream.frame_rates().into_iter().find_map(|(num, den)| {
+    let [average, pictures] = stream.frame_rates().map(|(num, den)| {
         let (num, den) = (u32::try_from(num).ok()?, u32::try_from(den).ok()?);
         FrameRate::new(num, den).ok()
-    })
+    });
+    match (average, pictures) {
+        (Some(average), Some(pictures)) if average.as_f64() == 2.0 * pictures.as_f64() => Some(pictures),
+        (average, pictures) => average.or(pictures),
+    }
 }
 
 /// Whether a file is an HLS playlist. Newer libraries know one by the name of the file only, which
