@@ -1,7 +1,8 @@
 //! The streams of a source that go into the outputs, whatever is done with each.
 
+use ffrtmp_core::encoding::SegmentKind;
 use ffrtmp_core::error::{Code, Error, Result};
-use ffrtmp_core::media::Target;
+use ffrtmp_core::media::{Container, Target};
 use ffrtmp_core::plan::{AudioPlan, AudioWork, Plan, SubtitlePlan, VideoPlan};
 
 use super::audio::AudioTrack;
@@ -10,6 +11,7 @@ use super::limit::Limit;
 use super::mux::Lane;
 use super::notes::Notes;
 use super::outputs::{Audience, Outputs, Route};
+use super::probe::Orientation;
 use super::rungs::Place;
 use super::session::Tools;
 use super::subtitles::{SubtitleTrack, Window};
@@ -71,6 +73,11 @@ impl Tracks {
             Some(VideoPlan::Copy(index)) => {
                 let stream = input.stream(*index).ok_or_else(|| missing(*index))?;
                 self.encoders.push("copy".to_owned());
+                if let Some(container) =
+                    without_turn(plan).filter(|_| Orientation::of(stream) != Orientation::default())
+                {
+                    notes.warn(format!("the turn of the picture is not carried by {container}"));
+                }
                 (*index, Work::Copy(CopyTrack::open(stream, outputs)?))
             }
             Some(VideoPlan::Encode(pictures)) => {
@@ -169,6 +176,17 @@ fn open_subtitle(input: &Input, plan: &SubtitlePlan, tools: &Tools<'_>, outputs:
 
 fn missing(index: usize) -> Error {
     Error::new(Code::InvalidField, format!("the plan names stream {index}, which the input has not")).field("input")
+}
+
+/// What a plan writes, where that cannot say how players turn the pictures.
+fn without_turn(plan: &Plan) -> Option<Container> {
+    match (plan.container, &plan.segments) {
+        (Container::Hls | Container::Dash, Some(segments)) if segments.kind == SegmentKind::Ts => {
+            Some(Container::MpegTs)
+        }
+        (Container::Mp4 | Container::Fmp4 | Container::Hls | Container::Dash, _) => None,
+        (container, _) => Some(container),
+    }
 }
 
 impl Track {
