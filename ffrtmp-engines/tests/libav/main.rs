@@ -10,6 +10,7 @@ mod containers;
 mod control;
 mod copying;
 mod encoders;
+mod findings;
 mod hostile;
 mod ladders;
 mod matrix;

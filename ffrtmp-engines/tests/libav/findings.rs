@@ -1,0 +1,142 @@
+//! Inputs that were once treated wrongly, each of its own kind.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use ffrtmp_core::encoding::Chunking;
+use ffrtmp_core::engine::{Control, Engine, MediaBounds, Source, Task, Unobserved};
+use ffrtmp_core::error::Code;
+use ffrtmp_core::job::Parameters;
+use ffrtmp_core::media::{AudioCodec, Container, VideoCodec};
+use ffrtmp_core::plan::{OutputRequest, RateControl, VideoPlan as Pictures};
+use ffrtmp_core::units::Crf;
+
+use crate::workbench::{AudioPlan, Bench, ENGINE, Plan, VideoPlan, plan, probe};
+
+/// Far beyond what the work takes; only an attempt that hangs needs it.
+const EVER: Duration = Duration::from_secs(120);
+const TONE: &str = "-f lavfi -i sine=r=48000:d=12";
+
+/// A film of which the pictures are stored out of order.
+fn film(bench: &Bench, seconds: u32) -> Option<std::path::PathBuf> {
+    let arguments = format!(
+        "-f lavfi -i testsrc2=s=192x108:r=25:d={seconds} {TONE} -shortest -c:v libx264 -preset ultrafast -bf 2 -g 25 -c:a aac"
+    );
+    bench.ffmpeg("film.mp4", &arguments)
+}
+
+#[test]
+fn an_encoder_of_av1_that_gets_no_picture_ends() {
+    let bench = Bench::new();
+    let Some(input) = film(&bench, 12) else { return };
+    let source = Source::File(input);
+    let mut plan = plan(Container::Mp4, VideoCodec::Av1, AudioCodec::Aac).on(&source);
+    plan.chunks = Chunking::On;
+    if let Some(Pictures::Encode(picture)) = &mut plan.video {
+        let rendition = &mut picture.renditions[0];
+        rendition.preset = Some("12".to_owned());
+        rendition.rate = RateControl::Quality { crf: Crf::try_from(40.0).unwrap(), cap: None };
+    }
+    let (output, (end, ended)) = (bench.path("out.mp4"), mpsc::channel());
+    let name = output.clone();
+    thread::spawn(move || {
+        end.send(ENGINE.execute(&plan, &source, &name, &MediaBounds::default(), &Control::default(), &Unobserved))
+    });
+    match ended.recv_timeout(EVER).expect("the encoder hangs") {
+        Ok(report) => {
+            assert!(report.chunking.unwrap().chunks > 1);
+            let made = probe(&output);
+            let (stream, _) = made.best_video().unwrap();
+            assert!((stream.duration_seconds.unwrap() - 12.0).abs() < 0.1, "{stream:?}");
+        }
+        Err(error) => assert_eq!(error.code(), Code::CodecUnavailable, "{error}"),
+    }
+}
+
+#[test]
+fn copies_of_a_cut_with_hidden_sound_are_accepted() {
+    let bench = Bench::new();
+    if film(&bench, 8).is_none() {
+        return;
+    }
+    for start in ["0.5", "1", "1.7", "3"] {
+        let name = format!("cut-{start}.mp4");
+        let input = bench.ffmpeg(&name, &format!("-ss {start} -i film.mp4 -t 2 -c copy")).unwrap();
+        for video in [Some(VideoPlan::Copy), None] {
+            for container in [Container::Mp4, Container::Fmp4] {
+                let work = plan(container, VideoCodec::H264, AudioCodec::Aac);
+                let work = Plan { video: video.clone(), audio: Some(AudioPlan::Copy), ..work };
+                let made = bench.run(&work, &input, "copy.mp4");
+                assert!(made.is_ok(), "{name} to {container}: {:?}", made.err());
+            }
+        }
+    }
+}
+
+#[test]
+fn fields_of_avi_are_not_pictures() {
+    let bench = Bench::new();
+    if film(&bench, 3).is_none() {
+        return;
+    }
+    let input = bench.ffmpeg("film.avi", "-i film.mp4 -c copy").unwrap();
+    let made = probe(&input);
+    let (_, video) = made.best_video().unwrap();
+    assert_eq!(video.frame_rate.map(|rate| rate.as_f64()), Some(25.0));
+}
+
+#[test]
+fn text_is_no_markup_in_webvtt() {
+    let bench = Bench::new();
+    let text = "1\n00:00:00,500 --> 00:00:01,500\nä & < > \"q\", {x} <i>1 < 2</i>\n\n";
+    fs::write(bench.path("text.srt"), text).unwrap();
+    let arguments = "-f lavfi -i testsrc2=s=64x48:r=10:d=2 -i text.srt -map 0 -map 1 -c:v libx264 -c:s subrip";
+    let Some(input) = bench.ffmpeg("text.mkv", arguments) else { return };
+    let task = Task {
+        source: Source::File(input),
+        output: bench.path("text.webm"),
+        request: OutputRequest {
+            parameters: Parameters { preset: Some("ultrafast".to_owned()), ..Parameters::default() },
+            container: Some(Container::Webm),
+            ..OutputRequest::default()
+        },
+        bounds: MediaBounds::default(),
+    };
+    ENGINE.run(&task, &Control::default(), &Unobserved).unwrap();
+    let cues = cues(&task.output);
+    assert!(cues.contains("ä &amp; &lt; &gt; \"q\", {x} <i>1 &lt; 2</i>"), "{cues}");
+}
+
+#[test]
+fn a_copy_that_loses_the_turn_says_so() {
+    let bench = Bench::new();
+    if film(&bench, 1).is_none() {
+        return;
+    }
+    let input = bench.ffmpeg("turned.mp4", "-i film.mp4 -c copy -metadata:s:v:0 rotate=90").unwrap();
+    let rotation = probe(&input).best_video().map(|(_, video)| video.rotation);
+    if rotation == Some(0) {
+        eprintln!("skipped: this ffmpeg turns nothing by metadata");
+        return;
+    }
+    for (container, is_lost) in [(Container::Mkv, true), (Container::MpegTs, true), (Container::Mp4, false)] {
+        let work = plan(container, VideoCodec::H264, AudioCodec::Aac);
+        let work = Plan { video: Some(VideoPlan::Copy), audio: Some(AudioPlan::Copy), ..work };
+        let (report, _) = bench.run(&work, &input, "copy").unwrap();
+        let said = report.warnings.iter().any(|warning| warning.contains("the turn of the picture"));
+        assert_eq!(said, is_lost, "{container}: {:?}", report.warnings);
+    }
+}
+
+/// The cues of the first stream of WebVTT as they are stored.
+fn cues(path: &Path) -> String {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-nostdin", "-v", "error", "-i"]).arg(path);
+    let output = command.args(["-map", "0:s:0", "-c", "copy", "-f", "webvtt", "-"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
