@@ -147,6 +147,11 @@ fn a_job_that_cannot_work_fails_once_with_its_reason() {
         assert_eq!(job.failure_reason, Some(reason), "{context}");
         assert_eq!((job.attempt, job.retry_count), (1, 0), "never retried: {context}");
         assert!(!error.message.is_empty() && error.message.lines().count() == 1 && !error.hint.is_empty(), "{context}");
+        let log = cluster.call(cluster.client.logs(id)).expect("logs");
+        let last = log.last().unwrap_or_else(|| panic!("nothing in the log: {context}"));
+        let is_told =
+            [code.as_str(), error.message.as_str(), error.hint.as_str()].iter().all(|part| last.text.contains(*part));
+        assert!(last.level == "error" && is_told, "{context}: {log:?}");
     }
     assert!(files_under(&files.join("out")).is_empty(), "{:?}", files_under(&files.join("out")));
     assert_eq!(files_under(cluster.path("outside").as_path()), before, "the tree outside is unchanged");
