@@ -93,7 +93,7 @@ impl Transcode {
     /// Does it. Blocks; the output appears whole, verified, or not at all.
     ///
     /// # Errors
-    /// What [`Engine::run`] refuses; `output_directory_missing`, `output_not_writable`.
+    /// What [`Engine::run`] refuses; `output_directory_missing`, `output_not_writable`, `output_is_input`.
     pub fn run(&self) -> Result<JobReport> {
         self.run_observed(&Unobserved)
     }
@@ -106,7 +106,7 @@ impl Transcode {
         let engine = self.chosen_engine()?;
         self.refuse_same_file()?;
         let mut task = self.task(PathBuf::new())?;
-        let staged = Staging::new(&self.output, &task.request)?;
+        let staged = Staging::new(&self.output, &task.request, Some(&self.input))?;
         task.output = staged.path();
         let report = engine.run(&task, &self.control, observer)?;
         staged.commit()?;

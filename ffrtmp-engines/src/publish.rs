@@ -4,6 +4,7 @@
 //! renames it. What the name says about the format does not matter here: the plan decides. An output
 //! of several files is a [`StagedPackage`].
 
+mod existing;
 mod package;
 
 use std::ffi::{OsStr, OsString};
@@ -12,10 +13,12 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use ffrtmp_core::error::{Code, Error, Result};
+use ffrtmp_core::media::Container;
 use ffrtmp_core::plan::OutputRequest;
 use tempfile::{Builder, TempPath};
 
-pub use package::StagedPackage;
+use self::existing::Origin;
+pub use self::package::StagedPackage;
 
 /// Longest piece of the target's name in the hidden one, in bytes; file systems stop at 255.
 const MAX_NAME: usize = 128;
@@ -58,16 +61,22 @@ pub enum Staging {
 }
 
 impl Staging {
-    /// A place for what is asked for.
+    /// A place for what is asked for. The source, where it is a file, is never replaced.
     ///
     /// # Errors
-    /// As [`Staged::new`].
-    pub fn new(target: &Path, request: &OutputRequest) -> Result<Self> {
-        if request.may_be_package() {
-            StagedPackage::new(target).map(Self::Package)
-        } else {
-            Staged::new(target).map(Self::File)
+    /// As [`Staged::new`]; `output_not_writable` also where the directory of a manifest would replace
+    /// one that is no package of the same name; `output_is_input`.
+    pub fn new(target: &Path, request: &OutputRequest, source: Option<&Path>) -> Result<Self> {
+        if !request.may_be_package() {
+            let staged = Staged::new(target)?;
+            source.and_then(Origin::of).map_or(Ok(()), |origin| origin.spare(target))?;
+            return Ok(Self::File(staged));
         }
+        let package = StagedPackage::new(target, source)?;
+        if request.parameters.container.or(request.container).is_some_and(Container::is_segmented) {
+            package.check_segments()?;
+        }
+        Ok(Self::Package(package))
     }
 
     /// Where to write the primary file.

@@ -166,7 +166,11 @@ async fn work(shared: &Arc<Shared>, job: &Job, attempt: &Arc<Attempt>) -> Result
             .field("output")
             .hint("name another file"));
     }
-    let staged = Staging::new(&target, &request)?;
+    let origin = match &source {
+        Source::File(path) => Some(path.as_path()),
+        Source::Generated(_) => None,
+    };
+    let staged = Staging::new(&target, &request, origin)?;
     dir.note_output(&staged.hidden())?;
     let threads = threads(available_parallelism().map_or(1, NonZero::get), shared.attempts().len());
     let task = Task { source, output: staged.path(), request, bounds: bounds(job, staged_bytes, threads) };

@@ -5,7 +5,7 @@
 //! they replace goes into the hidden directory and, if a later step fails, back again.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,11 @@ use ffrtmp_core::error::Result;
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 use tempfile::{Builder, TempDir};
 
+use super::existing::{self, Origin};
 use super::{Published, PublishedFile, check_target, hidden_prefix, not_writable, place_of, refused};
+
+#[cfg(test)]
+mod tests;
 
 /// End of the names of hidden directories.
 const SUFFIX: &str = ".parts";
@@ -29,6 +33,7 @@ pub struct StagedPackage {
     target: PathBuf,
     directory: PathBuf,
     name: OsString,
+    origin: Option<Origin>,
     staging: TempDir,
     // Locked while it is in use.
     _lock: File,
@@ -36,12 +41,16 @@ pub struct StagedPackage {
 
 impl StagedPackage {
     /// Checks that the target can be written and makes a hidden directory, for this user only, in
-    /// the target's own.
+    /// the target's own. The source, where it is a file, is never replaced.
     ///
     /// # Errors
-    /// As [`Staged::new`](super::Staged::new).
-    pub fn new(target: &Path) -> Result<Self> {
+    /// As [`Staged::new`](super::Staged::new); `output_is_input`.
+    pub fn new(target: &Path, source: Option<&Path>) -> Result<Self> {
         let (directory, name) = place_of(target)?;
+        let origin = source.and_then(Origin::of);
+        if let Some(origin) = &origin {
+            origin.spare(target)?;
+        }
         let refuse = |error| refused(target, error);
         let prefix = hidden_prefix(name);
         sweep(&directory, &prefix).map_err(refuse)?;
@@ -52,9 +61,38 @@ impl StagedPackage {
             // Someone who sweeps may have been quicker.
             if let Some(lock) = lock(staging.path()).map_err(refuse)? {
                 let name = name.to_owned();
-                return Ok(Self { target: target.to_owned(), directory, name, staging, _lock: lock });
+                return Ok(Self { target: target.to_owned(), directory, name, origin, staging, _lock: lock });
             }
         }
+    }
+
+    /// Checks before any work is done that the directory of a manifest can be published.
+    pub(super) fn check_segments(&self) -> Result<()> {
+        let mut directory = self.target.with_extension("");
+        if directory == self.target {
+            directory.as_mut_os_string().push("_files");
+        }
+        match fs::symlink_metadata(&directory) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(refused(&directory, error)),
+            Ok(there) => self.check_replaced(&directory, &there, true),
+        }
+    }
+
+    /// Checks that what has the name of a file or directory of the package may go.
+    fn check_replaced(&self, there: &Path, metadata: &Metadata, is_directory: bool) -> Result<()> {
+        if metadata.is_symlink() {
+            return Err(not_writable(there, "is a symbolic link"));
+        }
+        match is_directory {
+            true if !metadata.is_dir() => return Err(not_writable(there, "is not a directory")),
+            false if !metadata.is_file() => return Err(not_writable(there, "is not a regular file")),
+            _ => {}
+        }
+        if let Some(origin) = &self.origin {
+            origin.spare(there)?;
+        }
+        if is_directory { existing::check_directory(there, &self.name) } else { Ok(()) }
     }
 
     /// The hidden directory.
@@ -70,16 +108,22 @@ impl StagedPackage {
     }
 
     /// Makes all files durable and moves them beside the target, the primary one last. Directories
-    /// that exist are replaced as a whole.
+    /// of an earlier package of this name are replaced as a whole.
     ///
     /// # Errors
-    /// `disk_full`, `storage`; `output_not_writable` where something of another kind, or a symbolic
-    /// link, has the name of a file or directory of the package. Everything is then as it was before.
+    /// `disk_full`, `storage`; `output_not_writable` where something of another kind, a symbolic link
+    /// or a directory that is no such package has the name of a file or directory of this one;
+    /// `output_is_input` where that is the source or holds it. Everything is then as it was before.
     pub fn commit(self) -> Result<Published> {
         let refuse = |error| refused(&self.target, error);
+        self.mark().map_err(refuse)?;
         let mut files = Vec::new();
         sync(self.staging.path(), Path::new(""), &mut files).map_err(refuse)?;
+        files.retain(|file| !existing::is_mark(&file.path));
         check_target(&self.target)?;
+        if let Some(origin) = &self.origin {
+            origin.spare(&self.target)?;
+        }
         let mut moves = Moves::new(&self);
         moves.all()?;
         fs::rename(self.path(), &self.target).map_err(refuse)?;
@@ -93,6 +137,16 @@ impl StagedPackage {
             size_bytes: primary.first().map_or(0, |file| file.size_bytes),
             others: others.into_iter().map(beside).collect(),
         })
+    }
+
+    fn mark(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.staging.path())? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                existing::mark(&entry.path(), &self.name)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -140,10 +194,10 @@ impl<'a> Moves<'a> {
                 fs::rename(&from, &to).map(|()| Replaced::Nothing).map_err(refuse)
             }
             Err(error) => Err(refuse(error)),
-            Ok(there) if there.is_symlink() => Err(not_writable(&to, "is a symbolic link")),
-            Ok(there) if is_directory && !there.is_dir() => Err(not_writable(&to, "is not a directory")),
-            Ok(there) if !is_directory && !there.is_file() => Err(not_writable(&to, "is not a regular file")),
-            Ok(_) => self.exchange(name).map_err(refuse),
+            Ok(there) => {
+                self.package.check_replaced(&to, &there, is_directory)?;
+                self.exchange(name).map_err(refuse)
+            }
         }
     }
 
@@ -162,7 +216,7 @@ impl<'a> Moves<'a> {
     }
 
     fn ends(&self, name: &OsString) -> (PathBuf, PathBuf) {
-        (self.package.staging.path().join(name), self.package.directory.join(name))
+        (self.package.staging.path().join(name), self.package.target.with_file_name(name))
     }
 
     fn aside(&self, name: &OsString) -> PathBuf {
@@ -247,131 +301,4 @@ fn sweep(directory: &Path, prefix: &OsString) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::symlink;
-
-    use ffrtmp_core::error::Code;
-
-    use super::*;
-
-    /// Every file below a directory with its content, hidden ones too.
-    fn tree(root: &Path) -> Vec<(String, String)> {
-        let mut files = Vec::new();
-        sync(root, Path::new(""), &mut files).unwrap();
-        let content = |path: &Path| fs::read_to_string(root.join(path)).unwrap();
-        files.iter().map(|file| (file.path.display().to_string(), content(&file.path))).collect()
-    }
-
-    fn files(list: &[(&str, &str)]) -> Vec<(String, String)> {
-        list.iter().map(|(path, content)| ((*path).to_owned(), (*content).to_owned())).collect()
-    }
-
-    fn fill(package: &StagedPackage, list: &[(&str, &str)]) {
-        for (path, content) in list {
-            let path = package.path().with_file_name("").join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, content).unwrap();
-        }
-    }
-
-    const NEW: &[(&str, &str)] = &[("720p/1.ts", "a"), ("720p/2.ts", "bc"), ("film.m3u8", "list"), ("poster.jpg", "p")];
-    const OLD: &[(&str, &str)] =
-        &[("720p/1.ts", "old"), ("720p/9.ts", "old"), ("film.m3u8", "old"), ("poster.jpg", "old")];
-
-    #[test]
-    fn a_package_appears_whole_and_replaces_an_older_one() {
-        let root = tempfile::tempdir().unwrap();
-        for _ in 0..2 {
-            let package = StagedPackage::new(&root.path().join("film.m3u8")).unwrap();
-            let hidden = package.path().parent().unwrap().metadata().unwrap();
-            assert_eq!(hidden.permissions().mode() & 0o777, 0o700);
-            fill(&package, NEW);
-            let published = package.commit().unwrap();
-            assert_eq!((published.path, published.size_bytes), (root.path().join("film.m3u8"), 4));
-            let others: Vec<_> = published.others.iter().map(|file| (file.path.clone(), file.size_bytes)).collect();
-            let beside = |name: &str, size| (root.path().join(name), size);
-            assert_eq!(others, [beside("720p/1.ts", 1), beside("720p/2.ts", 2), beside("poster.jpg", 1)]);
-            assert_eq!(tree(root.path()), files(NEW));
-            // The second time there is something to replace.
-            for (path, content) in OLD {
-                fs::write(root.path().join(path), content).unwrap();
-            }
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_published_changes_nothing() {
-        type Obstacle = fn(&Path);
-        let obstacles: [(&str, Obstacle); 4] = [
-            ("a link for a file", |root| {
-                fs::remove_file(root.join("poster.jpg")).unwrap();
-                symlink("film.m3u8", root.join("poster.jpg")).unwrap();
-            }),
-            ("a directory for a file", |root| {
-                fs::remove_file(root.join("poster.jpg")).unwrap();
-                fs::create_dir(root.join("poster.jpg")).unwrap();
-            }),
-            ("a file for a directory", |root| {
-                fs::remove_dir_all(root.join("720p")).unwrap();
-                fs::write(root.join("720p"), "file").unwrap();
-            }),
-            ("a directory for the primary", |root| {
-                fs::remove_file(root.join("film.m3u8")).unwrap();
-                fs::create_dir(root.join("film.m3u8")).unwrap();
-            }),
-        ];
-        for (what, obstacle) in obstacles {
-            let root = tempfile::tempdir().unwrap();
-            let package = StagedPackage::new(&root.path().join("film.m3u8")).unwrap();
-            fill(&package, NEW);
-            fs::create_dir(root.path().join("720p")).unwrap();
-            for (path, content) in OLD {
-                fs::write(root.path().join(path), content).unwrap();
-            }
-            obstacle(root.path());
-            let names = || {
-                let entries = fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap());
-                let mut names: Vec<_> = entries.map(|entry| (entry.file_name(), entry.file_type().unwrap())).collect();
-                names.retain(|(name, _)| !name.as_encoded_bytes().starts_with(b"."));
-                names.sort_by(|one, other| one.0.cmp(&other.0));
-                names
-            };
-            let before = names();
-            assert_eq!(package.commit().unwrap_err().code(), Code::OutputNotWritable, "{what}");
-            assert_eq!(names(), before, "{what}");
-            if root.path().join("720p").is_dir() {
-                assert_eq!(tree(&root.path().join("720p")), files(&[("1.ts", "old"), ("9.ts", "old")]), "{what}");
-            }
-            assert_eq!(fs::read_dir(root.path()).unwrap().count(), before.len(), "{what}");
-        }
-    }
-
-    #[test]
-    fn a_package_without_its_primary_file_is_not_published() {
-        let root = tempfile::tempdir().unwrap();
-        let package = StagedPackage::new(&root.path().join("film.m3u8")).unwrap();
-        fill(&package, &[("720p/1.ts", "a")]);
-        package.commit().unwrap_err();
-        assert!(tree(root.path()).is_empty());
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn what_a_killed_process_left_is_swept_by_the_next() {
-        let root = tempfile::tempdir().unwrap();
-        let target = root.path().join("film.m3u8");
-        let alive = StagedPackage::new(&target).unwrap();
-        let killed = root.path().join(".film.m3u8.abcdefgh.parts");
-        fs::create_dir(&killed).unwrap();
-        fs::write(killed.join("1.ts"), "half").unwrap();
-        let other = root.path().join(".film.m3u8.notours");
-        fs::create_dir(&other).unwrap();
-        let next = StagedPackage::new(&target).unwrap();
-        assert!(!killed.exists() && other.exists() && alive.path().parent().unwrap().exists());
-        drop((alive, next));
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
-    }
 }

@@ -112,7 +112,7 @@ fn attempt(
     let control = Control::default();
     // First of all: a signal that comes before it would leave the staged file behind.
     super::signals::cancel_on_signal(&control)?;
-    let staged = Staging::new(&command.target, &task.request)?;
+    let staged = Staging::new(&command.target, &task.request, Some(&command.input))?;
     task.output = staged.path();
     let shown = Shown::on(Board::new(console, command.progress).gauge(name(&task.source)));
     let ran = engine.run(&task, &control, &shown);

@@ -111,6 +111,35 @@ fn an_output_of_several_files_is_planned_made_and_listed() {
 }
 
 #[test]
+fn what_others_made_is_never_replaced() {
+    let desk = Desk::new();
+    std::fs::create_dir(desk.path("show")).unwrap();
+    clip(&desk.path("show/ep1.mp4"), "240p30-h264", 1.0);
+    let source = std::fs::read(desk.path("show/ep1.mp4")).unwrap();
+    desk.write("film_60p.mp4", &source);
+    let made = desk.run(&["transcode", "film_60p.mp4", "a.m3u8"]);
+    assert_eq!(made.code, 0, "{}", made.err);
+    let before = desk.names();
+    for (args, code, start) in [
+        (&["show/ep1.mp4", "show.m3u8"][..], 5, "OUT: show holds the input"),
+        (&["film_60p.mp4", "show.mpd"], 4, "OUT: show is not a package of show.mpd"),
+        (&["film_60p.mp4", "a.mpd"], 4, "OUT: a is not a package of a.mpd"),
+        (&["film_60p.mp4", "film.mp4", "--ladder", "160x120,80x60"], 5, "OUT: film_60p.mp4 is the input"),
+    ] {
+        let refused = desk.run(&[&["transcode"], args].concat());
+        assert_eq!(refused.code, code, "{args:?}: {}", refused.err);
+        assert!(refused.err.contains(start) && refused.err.contains("name the output otherwise"), "{}", refused.err);
+        assert_eq!(desk.names(), before, "{args:?}");
+        for kept in ["show/ep1.mp4", "film_60p.mp4"] {
+            assert_eq!(std::fs::read(desk.path(kept)).unwrap(), source, "{args:?}");
+        }
+    }
+    let again = desk.run(&["transcode", "film_60p.mp4", "a.m3u8"]);
+    assert_eq!(again.code, 0, "{}", again.err);
+    assert_eq!(desk.names(), before);
+}
+
+#[test]
 fn an_interrupt_cancels_and_leaves_nothing() {
     let desk = Desk::new();
     clip(&desk.path("in.mp4"), "720p30-h264", 10.0);
