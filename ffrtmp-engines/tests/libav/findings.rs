@@ -44,9 +44,11 @@ fn an_encoder_of_av1_that_gets_no_picture_ends() {
     let (output, (end, ended)) = (bench.path("out.mp4"), mpsc::channel());
     let name = output.clone();
     thread::spawn(move || {
-        end.send(ENGINE.execute(&plan, &source, &name, &MediaBounds::default(), &Control::default(), &Unobserved))
+        let bounds = MediaBounds::default();
+        let made = ENGINE.execute(&plan, &source, &name, &bounds, &Control::default(), &Unobserved);
+        end.send(Box::new(made))
     });
-    match ended.recv_timeout(EVER).expect("the encoder hangs") {
+    match *ended.recv_timeout(EVER).expect("the encoder hangs") {
         Ok(report) => {
             assert!(report.chunking.unwrap().chunks > 1);
             let made = probe(&output);
