@@ -160,7 +160,13 @@ fn open_decoder(stream: StreamView<'_>, bounds: &MediaBounds) -> Result<Decoder>
         let what = format!("no decoder for {} video", stream.codec());
         return Err(Error::new(Code::InputUnsupported, what).field("input"));
     }
-    Decoder::open(stream, bounds.threads, bounds.max_pixels)
+    // Encoding takes several times the work. libav would take one thread more than there are cores,
+    // and pictures and a delay for each.
+    let threads = match bounds.threads {
+        0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)),
+        threads => threads,
+    };
+    Decoder::open(stream, threads, bounds.max_pixels)
         .map_err(|error| failed(Code::InputInvalid, format!("the {} video cannot be decoded", stream.codec()), error))
 }
 

@@ -226,7 +226,7 @@ fn everything_of_a_film_is_in_its_package() {
     let folder = output.with_file_name(subtitles.replace("%20", " "));
     let shown = |name: &str| fs::read_to_string(folder.with_file_name(name)).unwrap();
     // The container begins with the priming of the sound, so its pictures and texts come 23 ms later.
-    let cue = "00:00:01.523 --> 00:00:04.523\n<i>long</i> & last\n";
+    let cue = "00:00:01.523 --> 00:00:04.523\n<i>long</i> &amp; last\n";
     assert!(shown("seg_00001.vtt").contains(cue), "{}", shown("seg_00001.vtt"));
     assert!(shown("seg_00003.vtt").contains("last") && !shown("seg_00003.vtt").contains("first"));
 
