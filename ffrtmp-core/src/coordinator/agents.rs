@@ -169,9 +169,12 @@ impl Coordinator {
         }
         let metrics = request.metrics.map(bounds::report).transpose()?;
         let outcome = outcome(request.status, metrics, request.error);
+        // Whoever sees the end finds the log whole.
+        if held && (before.state.is_active() || before.state == JobState::Paused) {
+            self.keep_logs(&before, request.logs).await?;
+        }
         let job = self.apply_one(request.job_id, JobCommand::Finish { lease, outcome }).await?;
         if job.state != before.state {
-            self.keep_logs(&job, request.logs).await?;
             self.announce(&job);
             self.settle_dependents(&job).await?;
         }
