@@ -282,12 +282,6 @@ impl Plan {
         request.check()?;
         let picture = streams::video(request, source)?;
         let sound = streams::audio(request, source)?;
-        let nothing = Some(&Selection::None);
-        if request.parameters.video_stream.as_ref() == nothing && request.parameters.audio_streams.as_ref() == nothing {
-            return Err(Error::new(Code::InvalidField, "neither pictures nor sound were asked for")
-                .field("parameters.audio_streams")
-                .hint("leave out video_stream or audio_streams"));
-        }
         if picture == Found::Nothing && sound.is_empty() {
             return Err(Error::new(Code::InputUnsupported, "the input has neither video nor audio")
                 .field("input")

@@ -2,8 +2,9 @@
 
 use super::OutputRequest;
 use super::check::contradiction;
-use crate::encoding::{Ladder, RateMode};
+use crate::encoding::{Ladder, RateMode, Selection};
 use crate::error::Result;
+use crate::job::Parameters;
 use crate::media::{AudioCodec, Target};
 use crate::units::Bitrate;
 
@@ -14,6 +15,12 @@ impl OutputRequest {
     /// # Errors
     /// `invalid_field`, naming the wish that would be lost.
     pub(super) fn check_lost_wishes(&self) -> Result<()> {
+        let nothing = Some(&Selection::None);
+        let Parameters { video_stream, audio_streams, .. } = &self.parameters;
+        if video_stream.as_ref() == nothing && audio_streams.as_ref() == nothing {
+            let what = "neither pictures nor sound were asked for";
+            return Err(contradiction("audio_streams", what, "leave out video_stream or audio_streams"));
+        }
         self.check_rates()?;
         self.check_buffer()?;
         self.check_sound()?;
