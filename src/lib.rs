@@ -1,4 +1,4 @@
-//! Distributed, energy-aware video transcoding as a library.
+//! Distributed video transcoding as a library.
 //!
 //! One file to another, in this process:
 //!

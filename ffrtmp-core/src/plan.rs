@@ -22,6 +22,7 @@ use streams::Found;
 mod carriage;
 mod check;
 mod lost;
+mod options;
 pub mod rate;
 mod renditions;
 mod size;

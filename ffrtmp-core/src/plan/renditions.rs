@@ -1,8 +1,8 @@
 //! The renditions of a job: one, or a ladder with the largest first.
 
 use super::{Gop, OutputRequest, VideoEncode, rate, size, whole_seconds};
-use crate::encoding::{EncoderOptions, Hardware, Ladder, Rendition};
-use crate::error::{Code, Error, Result};
+use crate::encoding::{Hardware, Ladder, Rendition};
+use crate::error::Result;
 use crate::media::{MediaInfo, VideoCodec, VideoInfo};
 use crate::units::{FrameRate, PictureSize, RESOLUTION_NAMES, Resolution, Seconds};
 
@@ -122,42 +122,4 @@ fn aligned_interval(segment: Option<Seconds>) -> Seconds {
     let Some(segment) = segment else { return usual };
     let parts = (segment.value() / usual.value()).ceil().max(1.0);
     Seconds::try_from(segment.value() / parts).unwrap_or(usual)
-}
-
-impl OutputRequest {
-    /// Refuses options that no encoder has.
-    pub(super) fn check_options(&self) -> Result<()> {
-        let EncoderOptions {
-            level,
-            b_frames,
-            references,
-            lookahead,
-            aq_mode,
-            aq_strength,
-            tile_columns,
-            tile_rows,
-            film_grain,
-            tune: _,
-            profile: _,
-        } = self.parameters.encoder_options;
-        let whole = |value: Option<u8>| value.map(f64::from);
-        for (name, value, least, most) in [
-            ("level", level, 1.0, 7.3),
-            ("b_frames", whole(b_frames), 0.0, 16.0),
-            ("references", whole(references), 1.0, 16.0),
-            ("lookahead", lookahead.map(f64::from), 0.0, 250.0),
-            ("aq_mode", whole(aq_mode), 0.0, 4.0),
-            ("aq_strength", aq_strength, 0.0, 3.0),
-            ("tile_columns", whole(tile_columns), 0.0, 6.0),
-            ("tile_rows", whole(tile_rows), 0.0, 6.0),
-            ("film_grain", whole(film_grain), 0.0, 50.0),
-        ] {
-            if let Some(value) = value.filter(|value| !(least..=most).contains(value)) {
-                return Err(Error::new(Code::InvalidField, format!("{value} is out of range"))
-                    .field(format!("parameters.encoder_options.{name}"))
-                    .hint(format!("give {least} to {most}")));
-            }
-        }
-        Ok(())
-    }
 }

@@ -7,7 +7,6 @@
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use ffrtmp_core::error::Result;
 use ffrtmp_core::plan::{Plan, RateControl, VideoEncode};
@@ -22,9 +21,8 @@ use super::sys::{Encoder, Packet, TimeBase};
 /// What the first pass leaves to the second.
 pub(super) struct Passes {
     directory: PathBuf,
-    /// Texts by rendition.
-    texts: Mutex<Vec<String>>,
-    is_measured: bool,
+    /// What the encoders said, by rendition; `None` until the first pass is over.
+    texts: Option<Vec<String>>,
 }
 
 impl Passes {
@@ -42,19 +40,17 @@ impl Passes {
         name.push(".passes");
         let directory = output.with_file_name(name);
         DirBuilder::new().mode(0o700).create(&directory).map_err(file_failed)?;
-        Ok(Self { directory, texts: Mutex::new(Vec::new()), is_measured: false })
+        Ok(Self { directory, texts: None })
     }
 
     /// Takes what the encoders of the first pass measured, by rendition.
     pub(super) fn measured(&mut self, encoders: &[Encoder]) {
-        let texts = encoders.iter().map(|encoder| encoder.stats().unwrap_or_default()).collect();
-        *self.texts.lock().unwrap_or_else(PoisonError::into_inner) = texts;
-        self.is_measured = true;
+        self.texts = Some(encoders.iter().map(|encoder| encoder.stats().unwrap_or_default()).collect());
     }
 
     /// Which pass of a rendition comes now, given the place of its measurements.
     pub(super) fn of<'a>(&self, rendition: &VideoEncode, file: &'a Path) -> Pass<'a> {
-        match (is_twice(rendition), self.is_measured) {
+        match (is_twice(rendition), self.texts.is_some()) {
             (false, _) => Pass::Single,
             (true, false) => Pass::First(file),
             (true, true) => Pass::Second(file),
@@ -67,9 +63,8 @@ impl Passes {
     }
 
     /// What the first pass of a rendition said.
-    pub(super) fn text(&self, rendition: usize) -> String {
-        let texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
-        texts.get(rendition).cloned().unwrap_or_default()
+    pub(super) fn text(&self, rendition: usize) -> Option<&str> {
+        self.texts.as_ref()?.get(rendition).map(String::as_str)
     }
 }
 

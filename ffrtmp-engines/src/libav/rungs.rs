@@ -224,9 +224,9 @@ impl Opening<'_> {
             let pass = self.tools.passes.map_or(Pass::Single, |passes| passes.of(self.plan, &file));
             let mut settings = encoders::settings(name, self.plan, rate, threads, pass, &hdr)?;
             settings.extend(self.tools.fullness.and_then(|share| chunks::fullness(self.plan, share)));
-            let text =
-                self.tools.passes.filter(|_| matches!(pass, Pass::Second(_))).map(|passes| passes.text(self.index));
-            match self.open_one(name, &settings, text.as_deref()) {
+            let second = self.tools.passes.filter(|_| matches!(pass, Pass::Second(_)));
+            let text = second.and_then(|passes| passes.text(self.index));
+            match self.open_one(name, &settings, text) {
                 Ok(rung) => return Ok((rung, name.clone())),
                 Err(error) => {
                     notes.warn(format!("the encoder {name} did not open, trying the next one: {error}"));

@@ -65,8 +65,9 @@ impl Division {
             Ok((_, rendition)) => rendition,
             Err(reason) => return Ok(Err(reason)),
         };
-        let named = rendition.encoder.map(|encoder| encoder.as_str());
-        let encoder = named.or_else(|| encoders.for_codec(rendition.codec).first().map(String::as_str));
+        // What cannot be opened fails where it is opened, with its reason.
+        let chosen = encoders.choose(rendition, rendition.bit_depth.map_or(8, i32::from)).ok();
+        let encoder = chosen.as_ref().and_then(|choice| choice.encoders.first()).map(String::as_str);
         let threads = limit.bounds.threads;
         let workers = |chunks| decide::workers(plan.chunks, rendition, encoder.unwrap_or_default(), threads, chunks);
         // What no number of chunks would change needs no look at the source.

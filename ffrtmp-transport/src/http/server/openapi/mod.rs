@@ -19,7 +19,7 @@ const KEY: &str = "api_key";
 pub(super) fn frame() -> OpenApi {
     let mut info = Info::new("ffrtmp master", env!("CARGO_PKG_VERSION"));
     info.description = Some(
-        "Distributed, energy-aware video transcoding: jobs, nodes, and the protocol of the agents. \
+        "Distributed video transcoding: jobs, nodes, and the protocol of the agents. \
          Every path answers without the prefix /api/v1 as well."
             .into(),
     );
