@@ -10,6 +10,8 @@
 mod admission;
 mod memory;
 mod prefix;
+#[cfg(feature = "private-server")]
+pub mod private_server;
 mod sqlite;
 mod tally;
 
