@@ -17,9 +17,9 @@ use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::id::{JobId, NodeId};
 use ffrtmp_core::job::{Job, JobReport, JobRequest};
 use ffrtmp_core::lifecycle::{JobCommand, Lease, Outcome};
-use ffrtmp_core::node::Capabilities;
+use ffrtmp_core::node::Offer;
 use ffrtmp_core::request;
-use ffrtmp_core::store::{ClaimOrder, NewJob, Rank, Store};
+use ffrtmp_core::store::{Caps, ClaimOrder, NewJob, Rank, Store};
 use ffrtmp_store::{MemoryStore, SqliteStore};
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
@@ -153,10 +153,10 @@ fn order(slots: usize) -> ClaimOrder {
     ClaimOrder {
         node: NodeId::from_u128(1),
         node_name: "bench".into(),
-        capabilities: Capabilities::default(),
-        labels: std::collections::BTreeMap::new(),
+        offer: Offer::default(),
         slots,
         lease: Duration::from_secs(60),
+        caps: Caps::default(),
     }
 }
 

@@ -18,7 +18,7 @@ impl Scheduler for ShortestFirst {
         "shortest-first"
     }
 
-    fn rank(&self, job: &Job, _now: Timestamp) -> Rank {
+    fn rank(&self, job: &Job, _cluster: &Cluster, _now: Timestamp) -> Rank {
         let seconds = job.parameters.duration.map_or(f64::MAX, |duration| duration.value());
         Rank((seconds * 1000.0) as i64)
     }

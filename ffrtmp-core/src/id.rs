@@ -137,6 +137,26 @@ impl TenantId {
     }
 }
 
+impl fmt::Display for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for TenantId {
+    type Err = Error;
+
+    /// Takes 1 to 64 bytes without control characters.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        if text.is_empty() || text.len() > 64 || text.chars().any(char::is_control) {
+            return Err(Error::new(Code::InvalidField, "a tenant needs a name of 1 to 64 bytes")
+                .field("tenant")
+                .hint("give letters and digits, without control characters"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
 impl Default for TenantId {
     fn default() -> Self {
         Self::single()

@@ -362,6 +362,51 @@ pub struct JobRequest {
     pub depends_on: Vec<JobId>,
     /// Free labels, to filter by.
     pub labels: BTreeMap<String, String>,
+    /// When the result is wanted; the scheduler `deadline` takes the earliest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+}
+
+named_enum!(
+    /// How an attempt ended.
+    AttemptOutcome, "outcome" {
+        /// Its output is published.
+        Completed "completed",
+        /// It failed, or its node was lost.
+        Failed "failed",
+        /// Its node gave the job back unharmed.
+        Released "released",
+        /// A person canceled the job.
+        Canceled "canceled",
+    }
+);
+
+/// One attempt at a job. Its log lines carry its number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Attempt {
+    /// Counts from 1 over all rounds.
+    pub number: u32,
+    /// The fence under which it ran.
+    pub fence: Fence,
+    /// Who ran it.
+    pub node_id: NodeId,
+    /// Its name.
+    pub node_name: String,
+    /// When the node was given the job.
+    pub assigned_at: Timestamp,
+    /// When the node began; absent if it never did.
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
+    /// When it ended; absent while it runs.
+    #[serde(default)]
+    pub ended_at: Option<Timestamp>,
+    /// How it ended; absent while it runs.
+    #[serde(default)]
+    pub outcome: Option<AttemptOutcome>,
+    /// What went wrong.
+    #[serde(default)]
+    pub error: Option<JobError>,
 }
 
 /// One change of state.
@@ -548,6 +593,9 @@ pub struct Job {
     pub depends_on: Vec<JobId>,
     /// Free labels.
     pub labels: BTreeMap<String, String>,
+    /// When the result is wanted.
+    #[serde(default)]
+    pub deadline: Option<Timestamp>,
     /// Node of the current or last attempt.
     pub node_id: Option<NodeId>,
     /// Its name.
@@ -585,6 +633,9 @@ pub struct Job {
     pub result: Option<JobReport>,
     /// Service-level verdict, once it ended.
     pub sla: Option<SlaVerdict>,
+    /// Every attempt so far, oldest first; the last 50 of a very long story.
+    #[serde(default)]
+    pub attempts: Vec<Attempt>,
     /// Every change of state so far, oldest first; the last 200 of a very long story.
     pub state_transitions: Vec<StateTransition>,
 }

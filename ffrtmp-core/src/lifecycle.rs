@@ -7,11 +7,14 @@ use crate::clock::Timestamp;
 use crate::error::{Code, Disposition, Error, JobError, Result};
 use crate::fsm;
 use crate::id::{Fence, JobId, NodeId};
-use crate::job::{EngineName, Job, JobReport, JobState, StateTransition};
+use crate::job::{Attempt, AttemptOutcome, EngineName, Job, JobReport, JobState, StateTransition};
 use crate::policy::{retry, sla};
 
 /// Transitions kept with a job.
 pub const MAX_TRANSITIONS: usize = 200;
+
+/// Attempts kept with a job.
+pub const MAX_ATTEMPTS: usize = 50;
 
 const RETRIED: &str = "retried by a person";
 
@@ -109,7 +112,30 @@ impl Job {
         self.last_activity_at = Some(now);
         self.progress = 0.0;
         self.become_state(JobState::Assigned, format!("claimed by {name}, attempt {}", self.attempt), now)?;
+        if self.attempts.len() >= MAX_ATTEMPTS {
+            self.attempts.remove(0);
+        }
+        self.attempts.push(Attempt {
+            number: self.attempt,
+            fence: self.fence,
+            node_id: node,
+            node_name: name.to_owned(),
+            assigned_at: now,
+            started_at: None,
+            ended_at: None,
+            outcome: None,
+            error: None,
+        });
         Ok(Lease { node, fence: self.fence })
+    }
+
+    /// The current attempt is over.
+    fn end_attempt(&mut self, outcome: AttemptOutcome, error: Option<JobError>, now: Timestamp) {
+        if let Some(attempt) = self.attempts.last_mut().filter(|attempt| attempt.outcome.is_none()) {
+            attempt.ended_at = Some(now);
+            attempt.outcome = Some(outcome);
+            attempt.error = error;
+        }
     }
 
     /// Applies a command. Returns whether anything changed that must be saved.
@@ -167,6 +193,9 @@ impl Job {
         self.become_state(JobState::Running, "attempt started".into(), now)?;
         self.started_at = Some(now);
         self.last_activity_at = Some(now);
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.started_at = Some(now);
+        }
         if let Some((name, reason)) = engine {
             self.engine_used = Some(name);
             self.engine_reason = Some(reason);
@@ -232,6 +261,7 @@ impl Job {
             self.become_state(JobState::Running, "the attempt ended before it froze".into(), now)?;
         }
         self.become_state(JobState::Completed, "output published".into(), now)?;
+        self.end_attempt(AttemptOutcome::Completed, None, now);
         self.progress = 100.0;
         self.result = Some(report);
         self.error = None;
@@ -240,6 +270,7 @@ impl Job {
     }
 
     fn attempt_failed(&mut self, error: JobError, now: Timestamp) -> Result<bool> {
+        self.end_attempt(AttemptOutcome::Failed, Some(error.clone()), now);
         if error.disposition != Disposition::Transient || self.retry_count >= self.max_retries {
             return self.fail(error, now);
         }
@@ -263,6 +294,7 @@ impl Job {
     fn release(&mut self, reason: &str, now: Timestamp) -> Result<bool> {
         let held = self.is_frozen();
         self.become_state(JobState::Retrying, format!("given back by its node: {reason}"), now)?;
+        self.end_attempt(AttemptOutcome::Released, None, now);
         self.let_go();
         if held { self.hold_again(now) } else { self.requeue("ready for another node".into(), now) }
     }
@@ -287,6 +319,7 @@ impl Job {
             return Ok(false);
         }
         self.become_state(JobState::Canceled, "canceled by a person".into(), now)?;
+        self.end_attempt(AttemptOutcome::Canceled, None, now);
         self.end(now);
         Ok(true)
     }

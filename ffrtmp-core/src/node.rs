@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::encoding::VideoEncoder;
 use crate::error::Result;
 use crate::id::NodeId;
-use crate::job::{EngineName, Job};
-use crate::media::{Container, Target, VideoCodec, named_enum};
-use crate::scenario::Scenario;
+use crate::job::EngineName;
+use crate::media::{VideoCodec, named_enum};
+
+mod requirements;
+
+pub use requirements::{Offer, Requirements};
 
 named_enum!(
     /// How a node stands.
@@ -49,63 +51,6 @@ impl Default for Capabilities {
             encoders: Vec::new(),
             enforced_limits: Vec::new(),
         }
-    }
-}
-
-/// What a job needs of a node. Jobs with equal requirements form a class; the claim compares a
-/// node with classes, not with jobs.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Requirements {
-    /// The engine that must run it.
-    pub engine: EngineName,
-    /// The codec that must be encoded; absent for `copy`.
-    pub video_codec: Option<VideoCodec>,
-    /// Labels that the node must carry, from the job's labels that start with `node.`.
-    pub labels: BTreeMap<String, String>,
-}
-
-impl Requirements {
-    /// What a job needs: its engine, the codec that it encodes, and labels `node.KEY`.
-    ///
-    /// # Errors
-    /// `unknown_scenario` for a stored scenario that this version cannot read.
-    pub fn of(job: &Job) -> Result<Self> {
-        let scenario: Scenario = if job.scenario.is_empty() { Scenario::default() } else { job.scenario.parse()? };
-        let container = job.parameters.container.or_else(|| job.output.as_deref().and_then(Container::from_path));
-        let video_codec = match job.parameters.codec {
-            Some(Target::Copy) => None,
-            Some(Target::Encode(codec)) => Some(codec),
-            None => {
-                let asked = job.parameters.encoder.map(VideoEncoder::codec).or(scenario.codec);
-                container.unwrap_or(Container::Mp4).default_video().map(|default| asked.unwrap_or(default))
-            }
-        };
-        let node_labels = job.labels.iter().filter_map(|(key, value)| Some((key.strip_prefix("node.")?, value)));
-        Ok(Self {
-            engine: job.engine_used.unwrap_or(EngineName::Ffmpeg),
-            video_codec,
-            labels: node_labels.map(|(key, value)| (key.to_owned(), value.clone())).collect(),
-        })
-    }
-
-    /// Whether a node with these capabilities and labels can run it.
-    #[must_use]
-    pub fn met_by(&self, capabilities: &Capabilities, labels: &BTreeMap<String, String>) -> bool {
-        let encodes = |codec| capabilities.video_codecs.as_ref().is_none_or(|codecs| codecs.contains(&codec));
-        capabilities.engines.contains(&self.engine)
-            && self.video_codec.is_none_or(encodes)
-            && self.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
-    }
-
-    /// The requirements as a stable text, the key of the class.
-    #[must_use]
-    pub fn class(&self) -> String {
-        let codec = self.video_codec.map_or("copy", VideoCodec::as_str);
-        let mut class = format!("{}/{codec}", self.engine);
-        for (key, value) in &self.labels {
-            class.push_str(&format!("/{key}={value}"));
-        }
-        class
     }
 }
 

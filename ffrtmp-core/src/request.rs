@@ -106,6 +106,7 @@ pub fn prepare(request: JobRequest, id: JobId, default_max_retries: u32, now: Ti
         max_retries,
         depends_on: request.depends_on,
         labels: request.labels,
+        deadline: request.deadline,
         node_id: None,
         node_name: None,
         attempt: 0,
@@ -124,6 +125,7 @@ pub fn prepare(request: JobRequest, id: JobId, default_max_retries: u32, now: Ti
         waiting_reason: None,
         result: None,
         sla: None,
+        attempts: Vec::new(),
         state_transitions: vec![StateTransition { from: state, to: state, at: now, reason: "submitted".into() }],
     };
     Ok(Prepared { requirements: Requirements::of(&job)?, job, fallback: chosen.fallback })

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::clock::Timestamp;
@@ -11,7 +12,7 @@ use crate::error::Result;
 use crate::id::{Fence, JobId, JobKey, NodeId, TenantId};
 use crate::job::{Classification, EngineName, Job, JobState, Priority, Queue};
 use crate::lifecycle::JobCommand;
-use crate::node::{About, Capabilities, Node, NodeCommand, Requirements};
+use crate::node::{About, Node, NodeCommand, Offer, Requirements};
 use crate::protocol::LogLine;
 
 /// The key by which claims are ordered: lowest first. Made by a [`crate::scheduler::Scheduler`].
@@ -83,6 +84,58 @@ pub struct Page {
     pub before: Option<u64>,
 }
 
+/// Jobs that the same nodes can run, of one tenant, in one queue. A claim reads the heads of lanes
+/// and never what stands behind them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Lane {
+    /// What each of its jobs needs of a node.
+    pub requirements: Requirements,
+    /// Whose they are.
+    pub tenant: TenantId,
+    /// Their queue.
+    pub queue: Queue,
+}
+
+/// How a lane stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneStanding {
+    /// Which one.
+    pub lane: Lane,
+    /// Jobs ready to be claimed.
+    pub queued: u64,
+    /// Jobs that a node holds: assigned, running, or paused while running.
+    pub active: u64,
+    /// Lowest rank of those that are ready.
+    pub first: Option<Rank>,
+    /// Highest rank of those that are ready.
+    pub last: Option<Rank>,
+}
+
+/// How many jobs nodes may hold at once. What is not named has no bound.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caps {
+    /// Per queue.
+    pub queues: BTreeMap<Queue, u32>,
+    /// For each tenant that is not named in `tenants`.
+    pub tenant: Option<u32>,
+    /// For particular tenants.
+    pub tenants: BTreeMap<TenantId, u32>,
+}
+
+impl Caps {
+    /// Whether nothing is bounded.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queues.is_empty() && self.tenant.is_none() && self.tenants.is_empty()
+    }
+
+    /// The bound of a tenant.
+    #[must_use]
+    pub fn of_tenant(&self, tenant: &TenantId) -> Option<u32> {
+        self.tenants.get(tenant).copied().or(self.tenant)
+    }
+}
+
 /// A claim by a node.
 #[derive(Clone, Debug)]
 pub struct ClaimOrder {
@@ -90,14 +143,29 @@ pub struct ClaimOrder {
     pub node: NodeId,
     /// Its name, kept in the job.
     pub node_name: String,
-    /// What it can do.
-    pub capabilities: Capabilities,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    /// What it has to offer.
+    pub offer: Offer,
     /// At most this many jobs.
     pub slots: usize,
     /// How long the lease holds.
     pub lease: Duration,
+    /// How many jobs the cluster may run at once.
+    pub caps: Caps,
+}
+
+/// Which of the masters on one store looks after what happens by the passing of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lead {
+    /// This one.
+    Leader {
+        /// Since this call.
+        newly: bool,
+    },
+    /// Another one.
+    Follower {
+        /// The leader's time now, if it was heard lately.
+        time: Option<Timestamp>,
+    },
 }
 
 /// Something whose time has come.
@@ -134,7 +202,9 @@ pub struct Counts {
 ///   inside the transaction; an implementation may use equivalent SQL but decides nothing itself.
 /// - `claim` gives a queued job to exactly one caller, lowest [`Rank`] first, sequence number
 ///   breaking ties, and skips jobs whose [`Requirements`] the node does not meet however many
-///   stand in front.
+///   stand in front. It never lifts the active jobs of a queue or tenant above the order's
+///   [`Caps`], nor the node's active jobs with `gpu` above its [`Offer::gpu_sessions`], whoever
+///   else claims at the same time.
 /// - `now` is the master's steady time; an implementation reads no clock of its own.
 /// - After a commit that makes a job claimable, the value behind [`Store::changes`] changes.
 ///
@@ -185,8 +255,8 @@ pub trait Store: Send + Sync + 'static {
     /// skipped.
     async fn rerank(&self, ranks: Vec<(JobId, Rank)>) -> Result<()>;
 
-    /// Requirement classes of queued jobs and how many each has.
-    async fn queued_classes(&self) -> Result<Vec<(Requirements, u64)>>;
+    /// Lanes that have queued or active jobs, in no particular order.
+    async fn lanes(&self) -> Result<Vec<LaneStanding>>;
 
     /// Adds lines to the log of a job, under the attempt that wrote them. The log keeps the newest
     /// [`MAX_LOG_LINES`] lines.
@@ -231,6 +301,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// Proves that the store can read and write.
     async fn check(&self) -> Result<()>;
+
+    /// Takes the lead of the masters on this store, or keeps it: at any time exactly one has it,
+    /// and one that died loses it. `now` is the caller's time, which followers are told.
+    async fn lead(&self, now: Timestamp) -> Result<Lead>;
+
+    /// Whether other processes may change the store.
+    fn is_shared(&self) -> bool;
 
     /// A value that changes whenever jobs may have become claimable.
     fn changes(&self) -> watch::Receiver<u64>;

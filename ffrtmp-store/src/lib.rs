@@ -12,6 +12,7 @@ mod memory;
 mod prefix;
 #[cfg(feature = "private-server")]
 pub mod private_server;
+mod room;
 mod sqlite;
 mod tally;
 

@@ -9,9 +9,9 @@ use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::id::{JobId, NodeId};
 use ffrtmp_core::job::{JobRequest, JobState};
 use ffrtmp_core::lifecycle::{JobCommand, Lease, Outcome};
-use ffrtmp_core::node::Capabilities;
+use ffrtmp_core::node::Offer;
 use ffrtmp_core::request;
-use ffrtmp_core::store::{ClaimOrder, JobFilter, NewJob, Page, Rank, Store};
+use ffrtmp_core::store::{Caps, ClaimOrder, JobFilter, NewJob, Page, Rank, Store};
 use ffrtmp_store::SqliteStore;
 
 const DATABASE: &str = "FFRTMP_CRASH_TEST_DB";
@@ -30,10 +30,10 @@ async fn victim() {
     let order = ClaimOrder {
         node: NodeId::from_u128(1),
         node_name: "victim".into(),
-        capabilities: Capabilities::default(),
-        labels: BTreeMap::new(),
+        offer: Offer::default(),
         slots: 1,
         lease: std::time::Duration::from_secs(30),
+        caps: Caps::default(),
     };
     let mut output = std::io::stderr().lock();
     loop {

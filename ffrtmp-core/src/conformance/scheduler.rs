@@ -11,7 +11,7 @@ use crate::job::{EngineName, Job, JobRequest, Priority, Queue};
 use crate::media::VideoCodec;
 use crate::node::{About, Capabilities, Node, NodeCommand, Requirements};
 use crate::request;
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Cluster, Scheduler};
 
 /// Judges a scheduler.
 ///
@@ -30,7 +30,9 @@ fn older_jobs_never_rank_higher(scheduler: &dyn Scheduler) {
         for priority in Priority::ALL {
             let ranks: Vec<_> = AGES
                 .iter()
-                .map(|age| scheduler.rank(&job(*queue, *priority, at(*age)), at(AGES[AGES.len() - 1])))
+                .map(|age| {
+                    scheduler.rank(&job(*queue, *priority, at(*age)), &Cluster::default(), at(AGES[AGES.len() - 1]))
+                })
                 .collect();
             assert!(ranks.is_sorted(), "{queue}/{priority}: an older job ranks behind a younger one: {ranks:?}");
         }
@@ -39,11 +41,11 @@ fn older_jobs_never_rank_higher(scheduler: &dyn Scheduler) {
 
 fn the_same_question_has_the_same_answer(scheduler: &dyn Scheduler) {
     let job = job(Queue::Default, Priority::High, at(5));
-    let rank = scheduler.rank(&job, at(9));
+    let rank = scheduler.rank(&job, &Cluster::default(), at(9));
     let nodes = fleet();
     let chosen = scheduler.place(&needs(VideoCodec::H264, &[]), &nodes).map(|node| node.id);
     for _ in 0..20 {
-        assert_eq!(scheduler.rank(&job, at(9)), rank, "rank is not pure");
+        assert_eq!(scheduler.rank(&job, &Cluster::default(), at(9)), rank, "rank is not pure");
         let again = scheduler.place(&needs(VideoCodec::H264, &[]), &nodes).map(|node| node.id);
         assert_eq!(again, chosen, "place is not pure");
     }
@@ -60,7 +62,7 @@ fn only_able_nodes_are_chosen(scheduler: &dyn Scheduler) {
                 .filter(|(bit, _)| nodes >> bit & 1 == 1)
                 .map(|(_, node)| node.clone())
                 .collect();
-            let able = |node: &&Node| node.takes_jobs() && needs.met_by(&node.about.capabilities, &node.about.labels);
+            let able = |node: &&Node| node.takes_jobs() && needs.met_by(&node.offer());
             let free = |node: &Node| node.active_jobs < node.about.max_concurrent_jobs;
             match scheduler.place(&needs, &chosen_from) {
                 Some(node) => {
@@ -125,7 +127,7 @@ fn questions() -> Vec<Requirements> {
 }
 
 fn needs(codec: VideoCodec, labels: &[(&str, &str)]) -> Requirements {
-    Requirements { engine: EngineName::Ffmpeg, video_codec: Some(codec), labels: text_map(labels) }
+    Requirements { video_codec: Some(codec), labels: text_map(labels), ..Requirements::engine(EngineName::Ffmpeg) }
 }
 
 fn text_map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {

@@ -111,7 +111,7 @@ cases! { $
         unrunnable_jobs_in_front_cost_nothing,
         rerank_moves_queued_jobs,
         rerank_skips_what_is_not_queued,
-        queued_classes_are_counted,
+        lanes_are_counted,
     }
     lifecycle {
         an_attempt_runs_to_its_end,

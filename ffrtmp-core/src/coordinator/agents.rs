@@ -188,11 +188,11 @@ impl Coordinator {
         }
         let order = ClaimOrder {
             node: node.id,
+            offer: node.offer(),
             node_name: node.about.name,
-            capabilities: node.about.capabilities,
-            labels: node.about.labels,
             slots: request.slots as usize,
             lease: self.settings.heartbeat_timeout,
+            caps: self.settings.caps.clone(),
         };
         let jobs = self.store.claim(&order, self.now()).await?;
         jobs.iter().for_each(|job| self.announce(job));

@@ -6,6 +6,7 @@ use crate::job::{EngineName, Job, JobRequest, JobState};
 use crate::lifecycle::JobCommand;
 use crate::protocol::LogLine;
 use crate::request::{self, Prepared};
+use crate::scheduler::Cluster;
 use crate::store::{Counts, Idempotency, JobFilter, NewJob, Page, Submitted};
 
 use super::{Coordinator, waiting};
@@ -20,7 +21,7 @@ impl Coordinator {
     /// What [`request::prepare`] refuses; `idempotency_mismatch`; `storage`.
     pub async fn submit(&self, request: JobRequest, idempotency_key: Option<String>) -> Result<Submitted> {
         let idempotency = idempotency_key.map(|key| Idempotency { key, digest: digest(&request) });
-        let job = NewJob { idempotency, ..self.prepare(request).await? };
+        let job = NewJob { idempotency, ..self.prepare(request, &mut self.cluster().await?).await? };
         let mut submitted = self.store.submit(vec![job], self.now()).await?;
         let submitted = submitted.pop().ok_or_else(|| Error::new(Code::Internal, "the store answered no job"))?;
         if submitted.created {
@@ -43,8 +44,9 @@ impl Coordinator {
             .field("jobs"));
         }
         let mut jobs = Vec::with_capacity(requests.len());
+        let mut cluster = self.cluster().await?;
         for (position, request) in requests.into_iter().enumerate() {
-            jobs.push(self.prepare(request).await.map_err(|error| at_position(&error, position))?);
+            jobs.push(self.prepare(request, &mut cluster).await.map_err(|error| at_position(&error, position))?);
         }
         let submitted = self.store.submit(jobs, self.now()).await?;
         let jobs: Vec<Job> = submitted.into_iter().map(|submitted| submitted.job).collect();
@@ -137,13 +139,22 @@ impl Coordinator {
         self.store.check().await
     }
 
-    async fn prepare(&self, request: JobRequest) -> Result<NewJob> {
+    /// What the scheduler wants to know of the other jobs.
+    async fn cluster(&self) -> Result<Cluster> {
+        let lanes = if self.scheduler.reads_cluster() { self.store.lanes().await? } else { Vec::new() };
+        Ok(Cluster { lanes })
+    }
+
+    async fn prepare(&self, request: JobRequest, cluster: &mut Cluster) -> Result<NewJob> {
         let mut prepared = request::prepare(request, JobId::random(), self.settings.max_retries, self.now())?;
         if prepared.fallback.is_some() && !self.fleet_has(prepared.requirements.engine).await? {
             prepared.fall_back();
         }
         let Prepared { job, requirements, .. } = prepared;
-        let rank = self.scheduler.rank(&job, self.now());
+        let rank = self.scheduler.rank(&job, cluster, self.now());
+        if self.scheduler.reads_cluster() {
+            cluster.note(&job, &requirements, rank);
+        }
         Ok(NewJob { job, rank, requirements, idempotency: None })
     }
 

@@ -26,7 +26,7 @@ use crate::job::{Job, JobState};
 use crate::media::named_enum;
 use crate::policy::retry;
 use crate::scheduler::Scheduler;
-use crate::store::Store;
+use crate::store::{Caps, Store};
 
 pub use reaper::Reaped;
 
@@ -50,6 +50,8 @@ pub struct Settings {
     pub retention: Option<Duration>,
     /// What happens to jobs that no known node can run.
     pub unrunnable: Unrunnable,
+    /// How many jobs nodes may hold at once, per queue and tenant.
+    pub caps: Caps,
 }
 
 impl Default for Settings {
@@ -65,6 +67,7 @@ impl Default for Settings {
             timeout_grace: Duration::from_secs(30),
             retention: Some(Duration::from_secs(7 * 24 * 3600)),
             unrunnable: Unrunnable::Wait,
+            caps: Caps::default(),
         }
     }
 }

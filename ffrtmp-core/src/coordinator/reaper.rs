@@ -184,7 +184,7 @@ impl Coordinator {
         let nodes = self.store.list_nodes().await?;
         for job in self.all_in(vec![JobState::Queued]).await? {
             let needs = crate::node::Requirements::of(&job)?;
-            if nodes.is_empty() || nodes.iter().any(|node| needs.met_by(&node.about.capabilities, &node.about.labels)) {
+            if nodes.is_empty() || nodes.iter().any(|node| needs.met_by(&node.offer())) {
                 continue;
             }
             let error =

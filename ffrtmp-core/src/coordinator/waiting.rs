@@ -22,7 +22,7 @@ fn queued(job: &Job, nodes: &[Node]) -> String {
         Ok(needs) => needs,
         Err(error) => return error.to_string(),
     };
-    let able: Vec<_> = nodes.iter().filter(|node| needs.met_by(&node.about.capabilities, &node.about.labels)).collect();
+    let able: Vec<_> = nodes.iter().filter(|node| needs.met_by(&node.offer())).collect();
     let serving = able.iter().filter(|node| node.takes_jobs()).count();
     let free = able.iter().filter(|node| node.status == NodeStatus::Available).count();
     match (nodes.len(), able.len(), serving, free) {

@@ -5,7 +5,7 @@ use crate::job::Job;
 use crate::media::VideoCodec;
 use crate::node::{Node, Requirements};
 use crate::policy::fifo::{PriorityFifo, free_slots, ready};
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Cluster, Scheduler};
 use crate::store::Rank;
 
 /// The able node with the least that the job does not need: engines, codecs and graphics
@@ -22,8 +22,12 @@ impl<S: Scheduler> Scheduler for CapabilityMatch<S> {
         "capability-match"
     }
 
-    fn rank(&self, job: &Job, now: Timestamp) -> Rank {
-        self.order.rank(job, now)
+    fn rank(&self, job: &Job, cluster: &Cluster, now: Timestamp) -> Rank {
+        self.order.rank(job, cluster, now)
+    }
+
+    fn reads_cluster(&self) -> bool {
+        self.order.reads_cluster()
     }
 
     fn place<'a>(&self, needs: &Requirements, nodes: &'a [Node]) -> Option<&'a Node> {
@@ -59,8 +63,7 @@ mod tests {
             node(3, false, &[VideoCodec::H264]),
         ];
         for (codec, id) in [(VideoCodec::H264, 3), (VideoCodec::Av1, 2)] {
-            let needs =
-                Requirements { engine: EngineName::Ffmpeg, video_codec: Some(codec), labels: Default::default() };
+            let needs = Requirements { video_codec: Some(codec), ..Requirements::engine(EngineName::Ffmpeg) };
             let chosen = CapabilityMatch::<PriorityFifo>::default().place(&needs, &nodes).unwrap();
             assert_eq!(chosen.id, NodeId::from_u128(id), "{codec}");
         }

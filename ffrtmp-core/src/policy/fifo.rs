@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::job::{Job, Priority, Queue};
 use crate::node::{Node, Requirements};
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Cluster, Scheduler};
 use crate::store::Rank;
 
 /// Live work first; then by queue, then by priority, then by age.
@@ -34,7 +34,7 @@ impl Scheduler for PriorityFifo {
         "priority-fifo"
     }
 
-    fn rank(&self, job: &Job, _now: Timestamp) -> Rank {
+    fn rank(&self, job: &Job, _cluster: &Cluster, _now: Timestamp) -> Rank {
         let priority = job.priority as i64;
         let submitted = job.created_at.as_micros();
         let step = i64::try_from(self.aging_step.as_micros()).unwrap_or(i64::MAX / 1024).min(BAND / 1024);
@@ -62,7 +62,7 @@ pub(super) fn ready<'a>(needs: &Requirements, nodes: &'a [Node]) -> impl Iterato
     nodes
         .iter()
         .filter(|node| node.takes_jobs() && free_slots(node) > 0)
-        .filter(move |node| needs.met_by(&node.about.capabilities, &node.about.labels))
+        .filter(move |node| needs.met_by(&node.offer()))
 }
 
 pub(super) fn free_slots(node: &Node) -> u32 {
@@ -83,7 +83,11 @@ mod tests {
     fn rank_with(policy: PriorityFifo, queue: Queue, priority: Priority, second: u64) -> Rank {
         let (queue, priority) = (Some(queue), Some(priority));
         let request = JobRequest { scenario: "720p".into(), queue, priority, ..JobRequest::default() };
-        policy.rank(&request::prepare(request, JobId::from_u128(1), 3, at(second)).unwrap().job, at(second))
+        policy.rank(
+            &request::prepare(request, JobId::from_u128(1), 3, at(second)).unwrap().job,
+            &Cluster::default(),
+            at(second),
+        )
     }
 
     fn rank(queue: Queue, priority: Priority, second: u64) -> Rank {

@@ -4,7 +4,7 @@ use crate::clock::Timestamp;
 use crate::job::Job;
 use crate::node::{Node, Requirements};
 use crate::policy::fifo::{PriorityFifo, ready};
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Cluster, Scheduler};
 use crate::store::Rank;
 
 /// Every able node gets one job before any gets its second: the next job goes to the node with
@@ -23,8 +23,12 @@ impl<S: Scheduler> Scheduler for RoundRobin<S> {
         "round-robin"
     }
 
-    fn rank(&self, job: &Job, now: Timestamp) -> Rank {
-        self.order.rank(job, now)
+    fn rank(&self, job: &Job, cluster: &Cluster, now: Timestamp) -> Rank {
+        self.order.rank(job, cluster, now)
+    }
+
+    fn reads_cluster(&self) -> bool {
+        self.order.reads_cluster()
     }
 
     fn place<'a>(&self, needs: &Requirements, nodes: &'a [Node]) -> Option<&'a Node> {
@@ -44,7 +48,7 @@ mod tests {
         let about = About { max_concurrent_jobs: 3, ..About::default() };
         let mut nodes: Vec<Node> =
             (0..3).map(|id| Node::new(NodeId::from_u128(id), about.clone(), Timestamp::default())).collect();
-        let needs = Requirements { engine: EngineName::Ffmpeg, video_codec: None, labels: Default::default() };
+        let needs = Requirements::engine(EngineName::Ffmpeg);
         for round in 1..=3 {
             for turn in 0..3 {
                 let id = RoundRobin::<PriorityFifo>::default().place(&needs, &nodes).unwrap().id;

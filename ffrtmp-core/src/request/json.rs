@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
+use crate::clock::Timestamp;
 use crate::encoding::{EncoderOptions, Ladder, Rendition, Selection, Stills};
 use crate::error::{Code, Error, Result, nearest};
 use crate::job::{JobRequest, Parameters, ResourceLimits};
@@ -43,6 +44,7 @@ pub fn parse(body: Value) -> Result<JobRequest> {
         max_retries: job.integer("max_retries")?,
         depends_on: job.list("depends_on")?,
         labels: job.labels("labels")?,
+        deadline: job.time("deadline")?,
     };
     // First of all a misspelt name, which may be why the scenario is missing.
     job.nothing_left()?;
@@ -189,6 +191,13 @@ impl Fields {
             Some(Value::Object(fields)) => Ok(Self::new(&self.path_of(name), fields)),
             Some(other) => Err(self.wrong_type(name, "an object", &other)),
         }
+    }
+
+    fn time(&mut self, name: &'static str) -> Result<Option<Timestamp>> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        text.parse()
+            .map(Some)
+            .map_err(|_| invalid(name, "is not a time", "give RFC 3339, such as 2026-01-31T12:00:00Z"))
     }
 
     fn text(&mut self, name: &'static str) -> Result<Option<String>> {

@@ -63,7 +63,10 @@ fn defaults_come_from_the_scenario_and_then_from_the_contract() {
 
     let live = accept(json!({"scenario": "live-4k", "output": "/out/a.webm"}));
     assert_eq!((live.job.queue, live.job.engine_used), (Queue::Live, Some(EngineName::Gstreamer)));
-    assert_eq!((live.requirements.class(), live.fallback), ("gstreamer/vp9".into(), Some(EngineName::Ffmpeg)));
+    assert_eq!(
+        (live.requirements.class(), live.fallback),
+        ("gstreamer/vp9/memory=4096MB".into(), Some(EngineName::Ffmpeg))
+    );
     let test = accept(json!({"scenario": "test1", "queue": "batch", "classification": "debug", "max_retries": 0}));
     assert_eq!(
         (test.job.queue, test.job.classification, test.job.max_retries),

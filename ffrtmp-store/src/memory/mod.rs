@@ -11,9 +11,11 @@ use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::id::{JobId, JobKey, NodeId};
 use ffrtmp_core::job::Job;
 use ffrtmp_core::lifecycle::JobCommand;
-use ffrtmp_core::node::{About, Node, NodeCommand, Requirements};
+use ffrtmp_core::node::{About, Node, NodeCommand};
 use ffrtmp_core::protocol::LogLine;
-use ffrtmp_core::store::{ClaimOrder, Counts, Due, JobFilter, NewJob, Page, Rank, Store, Submitted};
+use ffrtmp_core::store::{
+    ClaimOrder, Counts, Due, JobFilter, LaneStanding, Lead, NewJob, Page, Rank, Store, Submitted,
+};
 use tokio::sync::watch;
 
 use crate::closed;
@@ -89,8 +91,8 @@ impl Store for MemoryStore {
         })
     }
 
-    async fn queued_classes(&self) -> Result<Vec<(Requirements, u64)>> {
-        self.with(|state| Ok(state.queued_classes()))
+    async fn lanes(&self) -> Result<Vec<LaneStanding>> {
+        self.with(|state| Ok(state.lanes()))
     }
 
     async fn append_logs(&self, job: JobId, attempt: u32, lines: Vec<LogLine>) -> Result<()> {
@@ -131,6 +133,14 @@ impl Store for MemoryStore {
 
     async fn check(&self) -> Result<()> {
         self.with(|_| Ok(()))
+    }
+
+    async fn lead(&self, _now: Timestamp) -> Result<Lead> {
+        self.with(|state| Ok(Lead::Leader { newly: !std::mem::replace(&mut state.led, true) }))
+    }
+
+    fn is_shared(&self) -> bool {
+        false
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

@@ -2,18 +2,23 @@
 //! question that is asked often. Whoever changes a job does it through [`State::change`], which
 //! keeps the sets true.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::ops::Bound;
 
 use ffrtmp_core::Result;
 use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::id::{JobId, JobKey, NodeId, TenantId};
 use ffrtmp_core::job::{Job, JobState};
 use ffrtmp_core::lifecycle::JobCommand;
-use ffrtmp_core::node::{About, Node, NodeCommand, Requirements};
+use ffrtmp_core::node::{About, Node, NodeCommand};
 use ffrtmp_core::protocol::LogLine;
-use ffrtmp_core::store::{ClaimOrder, Counts, Due, JobFilter, MAX_LOG_LINES, NewJob, Page, Rank, Submitted};
+use ffrtmp_core::store::{
+    ClaimOrder, Counts, Due, JobFilter, Lane, LaneStanding, MAX_LOG_LINES, NewJob, Page, Rank, Submitted,
+};
 
 use crate::admission::{self, Admission, Stored};
+use crate::room::Room;
 use crate::tally::{Cell, Tally};
 use crate::{ambiguous, job_not_found, node_not_found, prefix};
 
@@ -21,11 +26,15 @@ use crate::{ambiguous, job_not_found, node_not_found, prefix};
 pub(super) struct State {
     /// Set by a change that made a job claimable, taken by the store.
     pub(super) claimable: bool,
+    /// Whether somebody asked to lead.
+    pub(super) led: bool,
     jobs: BTreeMap<JobId, Entry>,
     by_sequence: BTreeMap<u64, JobId>,
     last_sequence: u64,
     keys: HashMap<(TenantId, String), (String, JobId)>,
-    queued: BTreeMap<Requirements, BTreeSet<(Rank, u64)>>,
+    lanes: BTreeMap<Lane, Standing>,
+    /// Active jobs that need a graphics processor, by node.
+    gpu: BTreeMap<NodeId, u32>,
     leases: BTreeSet<(Timestamp, u64)>,
     backoffs: BTreeSet<(Timestamp, u64)>,
     ended: BTreeSet<(Timestamp, u64)>,
@@ -35,11 +44,18 @@ pub(super) struct State {
     nodes: BTreeMap<NodeId, Node>,
 }
 
+/// The jobs of a lane.
+#[derive(Debug, Default)]
+struct Standing {
+    queued: BTreeSet<(Rank, u64)>,
+    active: u64,
+}
+
 #[derive(Debug)]
 struct Entry {
     job: Job,
     rank: Rank,
-    requirements: Requirements,
+    lane: Lane,
     key: Option<(TenantId, String)>,
     logs: VecDeque<(u32, LogLine)>,
 }
@@ -78,7 +94,8 @@ impl State {
             key
         });
         self.by_sequence.insert(job.sequence_number, job.id);
-        let entry = Entry { job: job.clone(), rank, requirements, key, logs: VecDeque::new() };
+        let lane = Lane { requirements, tenant: job.tenant.clone(), queue: job.queue };
+        let entry = Entry { job: job.clone(), rank, lane, key, logs: VecDeque::new() };
         self.index(&entry);
         self.claimable |= job.state == JobState::Queued;
         self.jobs.insert(job.id, entry);
@@ -122,18 +139,26 @@ impl State {
     }
 
     pub(super) fn claim(&mut self, order: &ClaimOrder, now: Timestamp) -> Result<Vec<Job>> {
-        let able: Vec<_> = self
-            .queued
+        let mut room = Room::new(order, self.active(), self.gpu.get(&order.node).copied().unwrap_or(0));
+        let mut heads: BinaryHeap<_> = self
+            .lanes
             .iter()
-            .filter(|(needs, _)| needs.met_by(&order.capabilities, &order.labels))
-            .map(|(_, heads)| heads)
+            .filter(|(lane, _)| lane.requirements.met_by(&order.offer))
+            .filter_map(|(lane, standing)| standing.queued.first().map(|head| Reverse((*head, lane))))
             .collect();
-        let mut heads: Vec<(Rank, u64)> =
-            able.iter().flat_map(|heads| heads.iter().take(order.slots)).copied().collect();
-        heads.sort_unstable();
-        heads.truncate(order.slots);
-        let ids: Vec<JobId> =
-            heads.iter().filter_map(|(_, sequence)| self.by_sequence.get(sequence)).copied().collect();
+        let mut ids = Vec::new();
+        while let Some(Reverse((head, lane))) = heads.pop()
+            && ids.len() < order.slots
+        {
+            // A lane without room stays so for this claim.
+            if !room.take(lane) {
+                continue;
+            }
+            ids.extend(self.by_sequence.get(&head.1));
+            let rest = (Bound::Excluded(head), Bound::Unbounded);
+            let next = self.lanes.get(lane).and_then(|standing| standing.queued.range(rest).next());
+            heads.extend(next.map(|next| Reverse((*next, lane))));
+        }
         ids.into_iter()
             .map(|id| self.change(id, |job| job.assign(order.node, &order.node_name, order.lease, now).map(|_| ())))
             .collect()
@@ -160,7 +185,11 @@ impl State {
         let (job, sequence) = (&entry.job, entry.job.sequence_number);
         self.tally.add(Cell::from(job), 1);
         if job.state == JobState::Queued {
-            self.queued.entry(entry.requirements.clone()).or_default().insert((entry.rank, sequence));
+            self.lanes.entry(entry.lane.clone()).or_default().queued.insert((entry.rank, sequence));
+        }
+        if let Some(lease) = job.lease() {
+            self.lanes.entry(entry.lane.clone()).or_default().active += 1;
+            *self.gpu.entry(lease.node).or_default() += u32::from(entry.lane.requirements.gpu);
         }
         if job.state == JobState::Waiting {
             for dependency in &job.depends_on {
@@ -175,11 +204,17 @@ impl State {
     fn unindex(&mut self, entry: &Entry) {
         let (job, sequence) = (&entry.job, entry.job.sequence_number);
         self.tally.remove(Cell::from(job));
-        if let Some(heads) = self.queued.get_mut(&entry.requirements) {
-            heads.remove(&(entry.rank, sequence));
-            if heads.is_empty() {
-                self.queued.remove(&entry.requirements);
+        if let Some(standing) = self.lanes.get_mut(&entry.lane) {
+            standing.queued.remove(&(entry.rank, sequence));
+            standing.active -= u64::from(job.lease().is_some());
+            if standing.queued.is_empty() && standing.active == 0 {
+                self.lanes.remove(&entry.lane);
             }
+        }
+        if let Some(lease) = job.lease().filter(|_| entry.lane.requirements.gpu)
+            && let Some(sessions) = self.gpu.get_mut(&lease.node)
+        {
+            *sessions = sessions.saturating_sub(1);
         }
         for dependency in &job.depends_on {
             if let Some(dependents) = self.waiting.get_mut(dependency) {
@@ -218,14 +253,26 @@ impl State {
 
     pub(super) fn rerank(&mut self, id: JobId, rank: Rank) {
         let Some(entry) = self.jobs.get_mut(&id).filter(|entry| entry.job.state == JobState::Queued) else { return };
-        let heads = self.queued.entry(entry.requirements.clone()).or_default();
+        let heads = &mut self.lanes.entry(entry.lane.clone()).or_default().queued;
         heads.remove(&(entry.rank, entry.job.sequence_number));
         heads.insert((rank, entry.job.sequence_number));
         entry.rank = rank;
     }
 
-    pub(super) fn queued_classes(&self) -> Vec<(Requirements, u64)> {
-        self.queued.iter().map(|(needs, heads)| (needs.clone(), heads.len() as u64)).collect()
+    pub(super) fn lanes(&self) -> Vec<LaneStanding> {
+        let stands = |(lane, standing): (&Lane, &Standing)| LaneStanding {
+            lane: lane.clone(),
+            queued: standing.queued.len() as u64,
+            active: standing.active,
+            first: standing.queued.first().map(|head| head.0),
+            last: standing.queued.last().map(|head| head.0),
+        };
+        self.lanes.iter().map(stands).collect()
+    }
+
+    /// Active jobs by lane.
+    fn active(&self) -> impl Iterator<Item = (&Lane, u64)> {
+        self.lanes.iter().map(|(lane, standing)| (lane, standing.active))
     }
 
     pub(super) fn append_logs(&mut self, id: JobId, attempt: u32, lines: Vec<LogLine>) -> Result<()> {

@@ -7,7 +7,7 @@ use ffrtmp_core::job::{Job, JobState};
 use ffrtmp_core::lifecycle::JobCommand;
 use ffrtmp_core::node::Requirements;
 use ffrtmp_core::protocol::LogLine;
-use ffrtmp_core::store::{ClaimOrder, MAX_LOG_LINES, NewJob, Rank, Submitted};
+use ffrtmp_core::store::{ClaimOrder, Lane, LaneStanding, MAX_LOG_LINES, NewJob, Rank, Submitted};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::document::{self, micros};
@@ -142,12 +142,8 @@ fn class_of(database: &mut Database, requirements: Requirements) -> Result<Class
 
 /// Merges the heads of the classes that the node can run, by rank and sequence number.
 pub(super) fn claim(database: &mut Database, order: &ClaimOrder, now: Timestamp) -> Result<Vec<Job>, Fault> {
-    let able: Vec<ClassId> = database
-        .ledger
-        .queued()
-        .filter(|(_, needs, _)| needs.met_by(&order.capabilities, &order.labels))
-        .map(|(class, ..)| class)
-        .collect();
+    let able: Vec<ClassId> =
+        database.ledger.queued().filter(|(_, needs, _)| needs.met_by(&order.offer)).map(|(class, ..)| class).collect();
     let mut heads: Vec<(i64, i64)> = Vec::new();
     for class in able {
         let mut statement = database.connection.prepare_cached(
@@ -245,6 +241,30 @@ fn save(database: &mut Database, stand: &Stand, before: Standing, text: &str) ->
     database.ledger.moved(Some(before), Some(after));
     database.claimable |= before.queued.is_none() && after.queued.is_some();
     Ok(())
+}
+
+pub(super) fn lanes(database: &mut Database) -> Result<Vec<LaneStanding>, Fault> {
+    let mut statement = database.connection.prepare_cached(
+        "SELECT requirements, tenant, queue, sum(state = 'queued'), sum(lease_expires_at IS NOT NULL),
+                min(iif(state = 'queued', rank, NULL)), max(iif(state = 'queued', rank, NULL))
+         FROM jobs JOIN classes ON classes.id = class
+         WHERE state = 'queued' OR lease_expires_at IS NOT NULL GROUP BY class, tenant, queue",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut lanes = Vec::new();
+    while let Some(row) = rows.next()? {
+        let text: String = row.get(0)?;
+        let requirements = serde_json::from_str(&text).map_err(|error| Fault::Unreadable {
+            what: "class",
+            name: text.clone(),
+            source: error.into(),
+        })?;
+        let tenant: String = row.get(1)?;
+        let lane = Lane { requirements, tenant: tenant.parse()?, queue: document::word(row, 2)? };
+        let rank = |column| row.get::<_, Option<i64>>(column).map(|rank| rank.map(Rank));
+        lanes.push(LaneStanding { lane, queued: row.get(3)?, active: row.get(4)?, first: rank(5)?, last: rank(6)? });
+    }
+    Ok(lanes)
 }
 
 pub(super) fn rerank(database: &mut Database, ranks: &[(JobId, Rank)]) -> Result<(), Fault> {

@@ -18,6 +18,7 @@ mod writer;
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -26,9 +27,11 @@ use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::id::{JobId, JobKey, NodeId};
 use ffrtmp_core::job::Job;
 use ffrtmp_core::lifecycle::JobCommand;
-use ffrtmp_core::node::{About, Node, NodeCommand, Requirements};
+use ffrtmp_core::node::{About, Node, NodeCommand};
 use ffrtmp_core::protocol::LogLine;
-use ffrtmp_core::store::{ClaimOrder, Counts, Due, JobFilter, NewJob, Page, Rank, Store, Submitted};
+use ffrtmp_core::store::{
+    ClaimOrder, Counts, Due, JobFilter, LaneStanding, Lead, NewJob, Page, Rank, Store, Submitted,
+};
 use ffrtmp_core::{Code, Error, Result};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
@@ -56,6 +59,7 @@ pub struct SqliteStore {
     thread: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     readers: Option<Readers>,
     changes: watch::Sender<u64>,
+    led: AtomicBool,
 }
 
 impl SqliteStore {
@@ -97,6 +101,7 @@ impl SqliteStore {
             thread: tokio::sync::Mutex::new(Some(thread)),
             readers: (!readers.is_empty()).then(|| Readers::new(readers)),
             changes,
+            led: AtomicBool::new(false),
         })
     }
 
@@ -190,11 +195,8 @@ impl Store for SqliteStore {
         self.write("sqlite.rerank", move |database| jobs::rerank(database, &ranks)).await
     }
 
-    async fn queued_classes(&self) -> Result<Vec<(Requirements, u64)>> {
-        let classes = |database: &mut Database| {
-            Ok(database.ledger.queued().map(|(_, needs, jobs)| (needs.clone(), jobs)).collect())
-        };
-        self.write("sqlite.queued_classes", classes).await
+    async fn lanes(&self) -> Result<Vec<LaneStanding>> {
+        self.write("sqlite.lanes", jobs::lanes).await
     }
 
     async fn append_logs(&self, job: JobId, attempt: u32, lines: Vec<LogLine>) -> Result<()> {
@@ -242,6 +244,15 @@ impl Store for SqliteStore {
             Ok(connection.prepare_cached("SELECT writes FROM probe")?.query_row([], |row| row.get::<_, i64>(0))?)
         };
         self.read("sqlite.check", look).await.map(|_| ())
+    }
+
+    async fn lead(&self, _now: Timestamp) -> Result<Lead> {
+        self.orders()?;
+        Ok(Lead::Leader { newly: !self.led.swap(true, Ordering::Relaxed) })
+    }
+
+    fn is_shared(&self) -> bool {
+        false
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

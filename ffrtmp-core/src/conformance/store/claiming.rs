@@ -6,8 +6,8 @@ use crate::id::{Fence, JobId, NodeId};
 use crate::job::{EngineName, JobState};
 use crate::lifecycle::JobCommand;
 use crate::media::VideoCodec;
-use crate::node::{Capabilities, Requirements};
-use crate::store::{ClaimOrder, Rank, Store};
+use crate::node::{Capabilities, Offer, Requirements};
+use crate::store::{ClaimOrder, LaneStanding, Rank, Store};
 
 use super::Harness;
 use super::fixture::*;
@@ -99,7 +99,7 @@ pub async fn a_node_gets_what_it_can_run(harness: &dyn Harness) {
         (Capabilities::default(), &[], &[1]),
     ];
     for (capabilities, carried, expected) in rows {
-        let order = ClaimOrder { capabilities, labels: labels(carried), ..order(1, 64) };
+        let order = ClaimOrder { offer: Offer { capabilities, ..carrying(carried) }, ..order(1, 64) };
         let given = ids(&store.claim(&order, at(0)).await.expect("answered"));
         assert_eq!(given, expected.iter().map(|index| stored[*index]).collect::<Vec<_>>(), "{order:?}");
     }
@@ -111,9 +111,9 @@ pub async fn labels_that_look_alike_stay_apart(harness: &dyn Harness) {
     let joined = Requirements { labels: labels(&[("a", "1/b=2")]), ..needs() };
     let split = Requirements { labels: labels(&[("a", "1"), ("b", "2")]), ..needs() };
     let stored = submit(&*store, vec![job().needs(joined), job().needs(split)]).await;
-    let order = ClaimOrder { labels: labels(&[("a", "1"), ("b", "2")]), ..order(1, 64) };
+    let order = ClaimOrder { offer: carrying(&[("a", "1"), ("b", "2")]), ..order(1, 64) };
     assert_eq!(ids(&store.claim(&order, at(0)).await.expect("answered")), [stored[1].id]);
-    assert_eq!(store.queued_classes().await.expect("answered").len(), 1);
+    assert_eq!(lanes(&*store).await.iter().filter(|lane| lane.queued > 0).count(), 1);
 }
 
 /// A node that can run several classes gets their jobs in one order.
@@ -124,7 +124,7 @@ pub async fn classes_merge_by_rank(harness: &dyn Harness) {
     let stored = submit(&*store, drafts).await;
     let mut expected: Vec<_> = stored.iter().enumerate().map(|(n, job)| ((n * 7) % 10, job.id, n)).collect();
     expected.sort_by_key(|(rank, _, n)| (*rank, *n));
-    let order = ClaimOrder { labels: labels(&[("node.a", "1"), ("node.b", "1")]), ..order(1, 4) };
+    let order = ClaimOrder { offer: carrying(&[("node.a", "1"), ("node.b", "1")]), ..order(1, 4) };
     let mut given = Vec::new();
     for _ in 0..8 {
         given.extend(ids(&store.claim(&order, at(0)).await.expect("answered")));
@@ -181,22 +181,29 @@ pub async fn rerank_skips_what_is_not_queued(harness: &dyn Harness) {
     assert_eq!(ids(&claim(&*store, 64).await), ids(&stored));
 }
 
-/// Classes of queued jobs, each with its number; none without jobs.
-pub async fn queued_classes_are_counted(harness: &dyn Harness) {
+/// Queued and active jobs per lane with the bounds of their ranks; none without jobs.
+pub async fn lanes_are_counted(harness: &dyn Harness) {
     let store = harness.fresh().await;
     let gpu = needs_label("node.gpu", "yes");
-    let stored = submit(&*store, vec![job(), job(), job().needs(gpu.clone())]).await;
+    let stored = submit(&*store, vec![job().rank(1), job().rank(3), job().rank(2).needs(gpu.clone())]).await;
     submit_one(&*store, job().needs(needs_label("node.x", "1")).after(&[stored[0].id])).await;
-    assert_eq!(classes(&*store).await, [(needs(), 2), (gpu.clone(), 1)]);
+    let stands = |needs: &Requirements, queued, active, first: Option<i64>, last: Option<i64>| LaneStanding {
+        lane: lane(needs.clone()),
+        queued,
+        active,
+        first: first.map(Rank),
+        last: last.map(Rank),
+    };
+    let plain = needs();
+    assert_eq!(lanes(&*store).await, [stands(&plain, 2, 0, Some(1), Some(3)), stands(&gpu, 1, 0, Some(2), Some(2))]);
     let held = claim(&*store, 2).await;
-    assert_eq!(classes(&*store).await, [(gpu.clone(), 1)]);
+    assert_eq!(lanes(&*store).await, [stands(&plain, 0, 2, None, None), stands(&gpu, 1, 0, Some(2), Some(2))]);
     must(&*store, held[0].id, fail(&held[0], crate::error::Code::Network), at(0)).await;
+    assert_eq!(lanes(&*store).await[0], stands(&plain, 0, 1, None, None));
     must(&*store, held[0].id, JobCommand::Requeue, at(9)).await;
-    assert_eq!(classes(&*store).await, [(needs(), 1), (gpu, 1)]);
-}
-
-async fn classes(store: &dyn Store) -> Vec<(Requirements, u64)> {
-    let mut classes = store.queued_classes().await.expect("answered");
-    classes.sort();
-    classes
+    must(&*store, held[1].id, start(&held[1]), at(9)).await;
+    must(&*store, held[1].id, JobCommand::Pause, at(9)).await;
+    assert_eq!(lanes(&*store).await[0], stands(&plain, 1, 1, Some(1), Some(1)), "a frozen attempt is active");
+    must(&*store, held[1].id, JobCommand::Cancel, at(9)).await;
+    assert_eq!(lanes(&*store).await[0], stands(&plain, 1, 0, Some(1), Some(1)));
 }

@@ -46,7 +46,7 @@ pub async fn a_closed_store_is_unavailable(harness: &dyn Harness) {
         code(store.due(at(0), 1).await),
         code(store.dependents(stored.id).await),
         code(store.rerank(Vec::new()).await),
-        code(store.queued_classes().await),
+        code(store.lanes().await),
         code(store.append_logs(stored.id, 1, Vec::new()).await),
         code(store.logs(stored.id).await),
         code(store.register_node(node, about("one"), at(0)).await),
@@ -57,6 +57,7 @@ pub async fn a_closed_store_is_unavailable(harness: &dyn Harness) {
         code(store.counts().await),
         code(store.purge(at(0), 1).await),
         code(store.check().await),
+        code(store.lead(at(0)).await),
     ];
     assert!(codes.iter().all(|code| *code == Code::Unavailable), "{codes:?}");
 }
@@ -78,7 +79,7 @@ pub async fn everything_outlives_a_reopen(harness: &dyn Harness) {
     let logs = store.logs(keyed.id).await.expect("answered");
     let counts = store.counts().await.expect("answered");
     let due = store.due(at(1000), 100).await.expect("answered");
-    let mut classes = store.queued_classes().await.expect("answered");
+    let before = lanes(&*store).await;
     store.close().await.expect("closed");
     drop(store);
     let Some(store) = harness.reopen().await else { return };
@@ -87,10 +88,7 @@ pub async fn everything_outlives_a_reopen(harness: &dyn Harness) {
     assert_eq!(store.logs(keyed.id).await.expect("answered"), logs);
     assert_eq!(store.counts().await.expect("answered"), counts);
     assert_eq!(store.due(at(1000), 100).await.expect("answered"), due);
-    let mut reopened = store.queued_classes().await.expect("answered");
-    classes.sort();
-    reopened.sort();
-    assert_eq!(reopened, classes);
+    assert_eq!(lanes(&*store).await, before);
     let again = try_submit(&*store, vec![job().key("k", "d")]).await.expect("accepted").remove(0);
     assert_eq!((again.created, again.job), (false, keyed.clone()));
     assert!(submit_one(&*store, job()).await.sequence_number > keyed.sequence_number);

@@ -12,8 +12,10 @@ use crate::job::{
 };
 use crate::lifecycle::{JobCommand, Lease, Outcome};
 use crate::media::VideoCodec;
-use crate::node::{About, Capabilities, Requirements};
-use crate::store::{ClaimOrder, Idempotency, JobFilter, NewJob, Page, Rank, Store, Submitted};
+use crate::node::{About, Offer, Requirements};
+use crate::store::{
+    Caps, ClaimOrder, Idempotency, JobFilter, Lane, LaneStanding, NewJob, Page, Rank, Store, Submitted,
+};
 
 /// How long leases hold in the cases.
 pub(super) const LEASE: Duration = Duration::from_secs(30);
@@ -91,6 +93,7 @@ fn plain() -> Job {
         max_retries: 3,
         depends_on: Vec::new(),
         labels: BTreeMap::new(),
+        deadline: None,
         node_id: None,
         node_name: None,
         attempt: 0,
@@ -109,13 +112,14 @@ fn plain() -> Job {
         waiting_reason: None,
         result: None,
         sla: None,
+        attempts: Vec::new(),
         state_transitions: Vec::new(),
     }
 }
 
 /// What a plain job needs.
 pub(super) fn needs() -> Requirements {
-    Requirements { engine: EngineName::Ffmpeg, video_codec: Some(VideoCodec::H264), labels: BTreeMap::new() }
+    Requirements { video_codec: Some(VideoCodec::H264), ..Requirements::engine(EngineName::Ffmpeg) }
 }
 
 /// Needs of a node label.
@@ -133,11 +137,29 @@ pub(super) fn order(node: u128, slots: usize) -> ClaimOrder {
     ClaimOrder {
         node: NodeId::from_u128(node),
         node_name: format!("node-{node}"),
-        capabilities: Capabilities::default(),
-        labels: BTreeMap::new(),
+        offer: Offer::default(),
         slots,
         lease: LEASE,
+        caps: Caps::default(),
     }
+}
+
+/// An offer with these labels.
+pub(super) fn carrying(pairs: &[(&str, &str)]) -> Offer {
+    Offer { labels: labels(pairs), ..Offer::default() }
+}
+
+/// How the lanes stand, in a fixed order.
+pub(super) async fn lanes(store: &dyn Store) -> Vec<LaneStanding> {
+    let mut lanes = store.lanes().await.expect("answered");
+    lanes.sort_by(|a, b| a.lane.cmp(&b.lane));
+    lanes
+}
+
+/// The lane of plain jobs with these needs.
+pub(super) fn lane(requirements: Requirements) -> Lane {
+    let job = job().0.job;
+    Lane { requirements, tenant: job.tenant, queue: job.queue }
 }
 
 /// What a node says of itself.

@@ -97,7 +97,7 @@ pub async fn a_batch_is_stored_whole_or_not_at_all(harness: &dyn Harness) {
     assert!(list(&*store, &JobFilter::default()).await.is_empty());
     assert_eq!(code(store.job(&before.into()).await), Code::JobNotFound);
     assert!(claim(&*store, 64).await.is_empty());
-    assert!(store.queued_classes().await.expect("answered").is_empty());
+    assert!(lanes(&*store).await.is_empty());
     assert!(store.counts().await.expect("answered").by_state.values().all(|count| *count == 0));
     let again = try_submit(&*store, vec![job().key("k", "other")]).await.expect("the key is free").remove(0);
     assert!(again.created);
