@@ -8,6 +8,7 @@ packages=(
     libavcodec-dev libavformat-dev libavfilter-dev libavutil-dev libswscale-dev libswresample-dev
     ffmpeg # ffprobe, the independent judge of the demo and the tests
     python3 python3-venv curl openssl
+    postgresql # tests and benchmarks start private servers from it
 )
 
 say() { printf '%s\n' "$*" >&2; }
@@ -32,9 +33,17 @@ if command -v dpkg-query >/dev/null 2>&1; then
         done
         missing=("${kept[@]}")
     fi
+    # A server of another source (apt.postgresql.org, say) is as good.
+    if compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then
+        kept=()
+        for package in "${missing[@]}"; do
+            [ "$package" = postgresql ] || kept+=("$package")
+        done
+        missing=("${kept[@]}")
+    fi
 elif ! pkg-config --exists libavcodec libavformat libavfilter libavutil libswscale libswresample 2>/dev/null; then
     say "error: this is neither Debian nor Ubuntu, and the FFmpeg development files are missing"
-    say "hint: install a C compiler, pkg-config, clang with libclang, FFmpeg with its development files, python3"
+    say "hint: install a C compiler, pkg-config, clang with libclang, FFmpeg with its development files, python3, PostgreSQL"
     exit 2
 fi
 
@@ -51,6 +60,16 @@ if [ "$(id -u)" -ne 0 ]; then
         exit 2
     fi
 fi
+
+# Debian's package would make a cluster and start it on port 5432; nobody here wants that one. The
+# setting goes again afterwards: it is not ours to keep.
+settings=/etc/postgresql-common/createcluster.d
+keep_quiet() {
+    "${as_root[@]}" mkdir -p "$settings"
+    printf 'create_main_cluster = false\n' | "${as_root[@]}" tee "$settings/ffrtmp-setup.conf" >/dev/null
+    trap '"${as_root[@]}" rm -f "$settings/ffrtmp-setup.conf"; "${as_root[@]}" rmdir "$settings" 2>/dev/null || true' EXIT
+}
+case " ${missing[*]} " in *" postgresql "*) keep_quiet ;; esac
 
 say "installing ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
