@@ -10,6 +10,7 @@
 mod admission;
 mod memory;
 mod prefix;
+mod record;
 #[cfg(feature = "private-server")]
 pub mod private_server;
 mod room;

@@ -1,0 +1,178 @@
+use std::time::Duration;
+
+use ffrtmp_core::error::JobError;
+use ffrtmp_core::job::{AttemptOutcome, JobReport, JobRequest, OutputFile, SlaVerdict};
+use ffrtmp_core::lifecycle::{JobCommand, Lease, Outcome};
+use ffrtmp_core::request;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_micros(1_767_700_000_123_456) + Duration::from_secs(seconds)
+}
+
+fn error() -> JobError {
+    (&Error::new(Code::Network, "it \"broke\"\0\n").hint("mend it")).into()
+}
+
+/// A request with every field set.
+fn request() -> JobRequest {
+    serde_json::from_value(json!({
+        "scenario": "720p30-h264", "input": "in.mp4", "output": "out.mkv", "confidence": "high", "engine": "gstreamer",
+        "classification": "test", "queue": "batch", "priority": "low",
+        "parameters": {"bitrate": "5M", "preset": "fast", "fps": 29.97, "stills": {"poster": 1.5}},
+        "resource_limits": {"max_cpu_percent": 150, "max_memory_mb": 100, "max_disk_mb": 7, "timeout_sec": 9},
+        "max_retries": 2, "depends_on": [JobId::from_u128(7)], "labels": {"a": "ü"}, "deadline": "2031-01-01T00:00:00Z",
+    }))
+    .unwrap()
+}
+
+fn prepared(request: JobRequest) -> Job {
+    let mut job = request::prepare(request, JobId::from_u128(5), 3, at(0)).unwrap().job;
+    job.sequence_number = 17;
+    job
+}
+
+/// A job in which no field has its default.
+fn full() -> Job {
+    let mut job = prepared(request());
+    job.tenant = "acme".parse().unwrap();
+    job.apply(JobCommand::Ready, at(1)).unwrap();
+    for (number, name) in [(1, "one"), (2, "two")] {
+        let lease = job.assign(NodeId::from_u128(number), name, Duration::from_secs(30), at(2)).unwrap();
+        job.apply(JobCommand::Start { lease, engine: Some((EngineName::Synthetic, "asked".into())) }, at(3)).unwrap();
+        if number == 1 {
+            job.apply(JobCommand::Finish { lease, outcome: Outcome::Failed(error()) }, at(4)).unwrap();
+            job.apply(JobCommand::Requeue, at(5)).unwrap();
+        }
+    }
+    job.labels.insert("\0".into(), "\0".into());
+    job.progress = 0.1 + 0.2;
+    job.retry_at = Some(at(6));
+    job.completed_at = Some(at(7));
+    job.failure_reason = Some(error().code.failure_reason());
+    job.sla = Some(SlaVerdict { counted: true, compliant: false, reason: "late".into() });
+    let file = OutputFile { path: "a".into(), size_bytes: 1, hash: "h".into() };
+    let other = [("x".to_owned(), json!({"deep": [null, 1.5, ":null,"]}))].into();
+    job.result =
+        Some(JobReport { fps: 1.0 / 3.0, hash: Some("null".into()), files: vec![file], other, ..JobReport::default() });
+    job
+}
+
+fn through_hot(record: &Record) -> Record {
+    let job = &record.job;
+    Record::from_hot(job.id, job.sequence_number, &record.fixed().unwrap(), record.hot().unwrap()).unwrap()
+}
+
+fn through_end(record: &Record) -> Record {
+    let job = &record.job;
+    Record::from_end(job.id, job.sequence_number, &record.fixed().unwrap(), &record.end().unwrap()).unwrap()
+}
+
+/// Each field in turn is what the others are not: the one job has it, the other does not.
+#[test]
+fn every_field_comes_back() {
+    let (full, bare) = (full(), prepared(JobRequest { scenario: "720p".into(), ..JobRequest::default() }));
+    let parts = |job: &Job| match serde_json::to_value(job).unwrap() {
+        Value::Object(parts) => parts,
+        other => panic!("{other}"),
+    };
+    let (full_parts, bare_parts) = (parts(&full), parts(&bare));
+    for (name, value) in &full_parts {
+        let shown_only = name == "waiting_reason";
+        assert!(shown_only || *value != Value::Null && *value != json!([]) && *value != json!({}), "{name} is not set");
+        let mut mixed = bare_parts.clone();
+        mixed.insert(name.clone(), value.clone());
+        let mut job: Job = serde_json::from_value(mixed.into()).unwrap();
+        job.waiting_reason = None;
+        let record = Record::new(job);
+        assert_eq!(through_hot(&record), record, "{name}");
+        assert_eq!(through_end(&record), record, "{name}");
+    }
+    // The engine of the attempt is not the one of the submission.
+    let mut record = Record::new(full);
+    record.chosen = Chosen { engine: Some(EngineName::Ffmpeg), reason: None };
+    assert_eq!(through_hot(&record), record);
+    assert_eq!(through_end(&record), record);
+}
+
+/// A job that went any way of 40 random commands is the same after each of them.
+#[test]
+fn every_story_comes_back() {
+    let mut seed = 1_u64;
+    let mut random = |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    let mut ends = 0;
+    for _ in 0..300 {
+        let mut record = Record::new(prepared(JobRequest { depends_on: Vec::new(), ..request() }));
+        for second in 0..40 {
+            let (node, fence) = (NodeId::from_u128(u128::from(random(2))), record.job.fence);
+            let lease = Lease { node: record.job.node_id.unwrap_or(node), fence };
+            let now = at(second);
+            let command = match random(12) {
+                0..3 => {
+                    let name = if node == NodeId::from_u128(0) { "zero" } else { "" };
+                    let _ = record.job.assign(node, name, Duration::from_secs(9), now);
+                    continue;
+                }
+                3 | 4 => JobCommand::Start { lease, engine: None },
+                5 => JobCommand::Finish { lease, outcome: Outcome::Failed(error()) },
+                6 => JobCommand::Finish { lease, outcome: Outcome::Completed(Box::default()) },
+                7 => JobCommand::Finish { lease, outcome: Outcome::Released("bye".into()) },
+                8 => JobCommand::Requeue,
+                9 => JobCommand::Pause,
+                10 => JobCommand::Resume,
+                _ => JobCommand::Retry,
+            };
+            let _ = record.job.apply(command, now);
+            let ended = Phase::from(&record.job) == Phase::Ended;
+            ends += u32::from(ended);
+            assert_eq!(if ended { through_end(&record) } else { through_hot(&record) }, record);
+        }
+    }
+    assert!(ends > 1000, "{ends}");
+}
+
+#[test]
+fn an_ended_job_is_small() {
+    let mut job = prepared(JobRequest { scenario: "720p30-h264".into(), ..JobRequest::default() });
+    let lease = job.assign(NodeId::from_u128(1), "worker-01", Duration::from_secs(9), at(1)).unwrap();
+    job.apply(JobCommand::Start { lease, engine: None }, at(2)).unwrap();
+    job.apply(JobCommand::Finish { lease, outcome: Outcome::Completed(Box::default()) }, at(3)).unwrap();
+    assert_eq!(job.attempts[0].outcome, Some(AttemptOutcome::Completed));
+    let record = Record::new(job);
+    let (fixed, story) = (record.fixed().unwrap(), record.end().unwrap().story);
+    assert!(fixed.len() + story.len() < 1000, "{fixed}\n{story}");
+    assert!(!fixed.contains("null") && !story.contains("null"), "{fixed}\n{story}");
+}
+
+#[test]
+fn what_json_cannot_hold_is_refused() {
+    let deep = (0..200).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
+    for report in [
+        JobReport { speed: f64::NAN, ..JobReport::default() },
+        JobReport { other: [("deep".to_owned(), deep)].into(), ..JobReport::default() },
+    ] {
+        let mut job = full();
+        job.result = Some(report);
+        assert_eq!(Record::new(job).end().unwrap_err().code(), Code::InvalidField);
+    }
+}
+
+#[test]
+fn numbers_of_words_go_both_ways() {
+    fn check<T: Coded + PartialEq + std::fmt::Debug>(all: &[T]) {
+        for word in all {
+            assert_eq!(T::from_code(word.code()), Some(*word));
+        }
+        assert_eq!(T::from_code(99), None);
+    }
+    check(JobState::ALL);
+    check(Priority::ALL);
+    check(Queue::ALL);
+    check(EngineName::ALL);
+    check(Classification::ALL);
+}
