@@ -16,7 +16,8 @@ use crate::node::{About, Node, NodeCommand, Offer, Requirements};
 use crate::protocol::LogLine;
 
 /// The key by which claims are ordered: lowest first. Made by a [`crate::scheduler::Scheduler`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Rank(pub i64);
 
 /// A job to be stored.
@@ -33,7 +34,7 @@ pub struct NewJob {
 }
 
 /// Makes a submission repeatable.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Idempotency {
     /// The caller's key, unique per tenant.
     pub key: String,

@@ -16,6 +16,7 @@ pub mod private_server;
 mod room;
 mod sqlite;
 mod tally;
+pub mod transfer;
 
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;

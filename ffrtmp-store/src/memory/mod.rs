@@ -1,6 +1,7 @@
 //! [`MemoryStore`]: everything in one place behind one lock, gone with its process. The ordered
 //! sets it keeps beside the jobs are in `state`.
 
+mod portable;
 mod state;
 
 use std::sync::{Mutex, PoisonError};

@@ -14,12 +14,13 @@ use ffrtmp_core::lifecycle::JobCommand;
 use ffrtmp_core::node::{About, Node, NodeCommand};
 use ffrtmp_core::protocol::LogLine;
 use ffrtmp_core::store::{
-    ClaimOrder, Counts, Due, JobFilter, Lane, LaneStanding, MAX_LOG_LINES, NewJob, Page, Rank, Submitted,
+    ClaimOrder, Counts, Due, Idempotency, JobFilter, Lane, LaneStanding, MAX_LOG_LINES, NewJob, Page, Rank, Submitted,
 };
 
 use crate::admission::{self, Admission, Stored};
 use crate::room::Room;
 use crate::tally::{Cell, Tally};
+use crate::transfer::Parcel;
 use crate::{ambiguous, job_not_found, node_not_found, prefix};
 
 #[derive(Debug, Default)]
@@ -333,6 +334,53 @@ impl State {
             .collect();
         over.iter().for_each(|id| self.forget(*id));
         over.len() as u64
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && self.nodes.is_empty()
+    }
+
+    pub(super) fn last_sequence(&self) -> u64 {
+        self.last_sequence
+    }
+
+    pub(super) fn number_from(&mut self, last_sequence: u64) {
+        self.last_sequence = self.last_sequence.max(last_sequence);
+    }
+
+    pub(super) fn export(&self, after: u64, limit: usize) -> Vec<Parcel> {
+        let rest = (Bound::Excluded(after), Bound::Unbounded);
+        let entries = self.by_sequence.range(rest).filter_map(|(_, id)| self.jobs.get(id));
+        let parcel = |entry: &Entry| Parcel {
+            job: entry.job.clone(),
+            rank: entry.rank,
+            requirements: entry.lane.requirements.clone(),
+            idempotency: entry.key.as_ref().and_then(|key| {
+                self.keys.get(key).map(|(digest, _)| Idempotency { key: key.1.clone(), digest: digest.clone() })
+            }),
+            logs: entry.logs.iter().cloned().collect(),
+        };
+        entries.take(limit).map(parcel).collect()
+    }
+
+    pub(super) fn import(&mut self, parcel: Parcel) {
+        let Parcel { job, rank, requirements, idempotency, logs } = parcel;
+        self.forget(job.id);
+        let lane = Lane { requirements, tenant: job.tenant.clone(), queue: job.queue };
+        let key = idempotency.map(|known| ((job.tenant.clone(), known.key), known.digest));
+        if let Some((key, digest)) = &key {
+            self.keys.insert(key.clone(), (digest.clone(), job.id));
+        }
+        self.last_sequence = self.last_sequence.max(job.sequence_number);
+        self.by_sequence.insert(job.sequence_number, job.id);
+        let entry = Entry { rank, lane, key: key.map(|(key, _)| key), logs: logs.into(), job };
+        self.index(&entry);
+        self.claimable |= entry.job.state == JobState::Queued;
+        self.jobs.insert(entry.job.id, entry);
+    }
+
+    pub(super) fn import_nodes(&mut self, nodes: Vec<Node>) {
+        self.nodes.extend(nodes.into_iter().map(|node| (node.id, node)));
     }
 
     fn forget(&mut self, id: JobId) {
