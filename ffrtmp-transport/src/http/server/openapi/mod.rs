@@ -13,6 +13,8 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::http::problem::{MEDIA_TYPE, Problem};
 
+mod extension;
+
 const KEY: &str = "api_key";
 
 /// The document before the routes are in it.
@@ -56,7 +58,9 @@ pub(super) fn complete(mut document: OpenApi) -> String {
 /// Schemas of the body of `POST /jobs`, which `ffrtmp_core::request` reads by hand: the types
 /// behind it cannot say that a bit rate is a text or a number, nor what excludes what.
 fn by_hand() -> Map<String, Value> {
-    serde_json::from_str(include_str!("requests.json")).unwrap_or_default()
+    let mut schemas = serde_json::from_str(include_str!("requests.json")).unwrap_or_default();
+    extension::infer(&mut schemas);
+    schemas
 }
 
 /// Gives unsigned integers the range that they have here in place of a format of signed ones, and
