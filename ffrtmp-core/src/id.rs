@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::entropy;
 use crate::error::{Code, Error};
 
 macro_rules! uuid_id {
@@ -20,13 +21,19 @@ macro_rules! uuid_id {
             /// A new random (version 4) id.
             #[must_use]
             pub fn random() -> Self {
-                Self(Uuid::new_v4())
+                Self(entropy::uuid())
             }
 
             /// An id from a number, for fixtures and simulations.
             #[must_use]
             pub const fn from_u128(value: u128) -> Self {
                 Self(Uuid::from_u128(value))
+            }
+
+            /// The id as a number, for compact storage.
+            #[must_use]
+            pub const fn as_u128(self) -> u128 {
+                self.0.as_u128()
             }
         }
 
