@@ -6,7 +6,6 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::entropy;
 use crate::error::{Code, Error};
 
 macro_rules! uuid_id {
@@ -21,7 +20,7 @@ macro_rules! uuid_id {
             /// A new random (version 4) id.
             #[must_use]
             pub fn random() -> Self {
-                Self(entropy::uuid())
+                Self(Uuid::new_v4())
             }
 
             /// An id from a number, for fixtures and simulations.
