@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::entropy;
 use crate::error::{Code, Error};
 
 macro_rules! uuid_id {
@@ -20,7 +21,7 @@ macro_rules! uuid_id {
             /// A new random (version 4) id.
             #[must_use]
             pub fn random() -> Self {
-                Self(Uuid::new_v4())
+                Self(entropy::uuid())
             }
 
             /// An id from a number, for fixtures and simulations.

@@ -8,6 +8,7 @@
 //! # Features
 //! - `conformance`: the suites that every implementation of a trait runs.
 //! - `openapi`: `utoipa::ToSchema` on everything that crosses the API.
+//! - `simulation`: random ids may follow from a seed.
 #![forbid(unsafe_code)]
 
 pub mod clock;
@@ -16,6 +17,10 @@ pub mod conformance;
 pub mod coordinator;
 pub mod encoding;
 pub mod engine;
+#[cfg(not(feature = "simulation"))]
+mod entropy;
+#[cfg(feature = "simulation")]
+pub mod entropy;
 pub mod error;
 pub mod fsm;
 pub mod governor;

@@ -98,7 +98,6 @@ impl Coordinator {
         self.sign_of_life(request.node_id).await?;
         let deadline = Instant::now() + Duration::from_millis(request.wait_ms).min(MAX_WAIT);
         let mut changes = self.store.changes();
-        let mut closing = self.closing.subscribe();
         loop {
             changes.mark_unchanged();
             // Also while it waits: the same request may have been answered on a connection that broke.
@@ -106,13 +105,14 @@ impl Coordinator {
                 return Ok(self.claimed(jobs));
             }
             let jobs = self.claim_now(&request).await?;
-            if !jobs.is_empty() || *closing.borrow_and_update() {
+            if !jobs.is_empty() || self.is_closing() {
                 return Ok(self.claimed(jobs));
             }
             let changed = async {
                 tokio::select! {
+                    biased;
                     changed = changes.changed() => changed.is_ok(),
-                    _ = closing.changed() => true,
+                    _ = self.closing.acquire() => true,
                 }
             };
             let look_again = deadline.min(Instant::now() + RECHECK);

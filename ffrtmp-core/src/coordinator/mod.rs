@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Semaphore, broadcast};
 
 use crate::clock::{Clock, Timestamp};
 use crate::id::{Fence, JobId, NodeId};
@@ -132,7 +132,8 @@ pub struct Coordinator {
     settings: Settings,
     watcher: Option<Arc<dyn Watcher>>,
     events: broadcast::Sender<JobEvent>,
-    closing: watch::Sender<bool>,
+    /// Without permits; closed when the master closes.
+    closing: Semaphore,
     answered: Mutex<HashMap<NodeId, Answered>>,
     rounds: AtomicU64,
     started: Timestamp,
@@ -176,7 +177,7 @@ impl Coordinator {
             settings,
             watcher,
             events: broadcast::Sender::new(EVENT_BACKLOG),
-            closing: watch::Sender::new(false),
+            closing: Semaphore::new(0),
             answered: Mutex::default(),
             rounds: AtomicU64::new(0),
             started,
@@ -210,13 +211,13 @@ impl Coordinator {
 
     /// Answers waiting claims with nothing, so that connections can end. Twice is one effect.
     pub fn close(&self) {
-        self.closing.send_replace(true);
+        self.closing.close();
     }
 
     /// Whether [`Coordinator::close`] was called.
     #[must_use]
     pub fn is_closing(&self) -> bool {
-        *self.closing.borrow()
+        self.closing.is_closed()
     }
 
     /// Tells followers and watchers what a change of state means.
