@@ -39,7 +39,7 @@ impl World {
     async fn restart(&mut self) {
         let (store, clock) = (self.store.clone(), self.clock.clone());
         self.master = Coordinator::new(store, Arc::new(PriorityFifo::default()), clock, Settings::default());
-        self.master.renew_leases().await.unwrap();
+        self.master.join().await.unwrap();
     }
 
     async fn node(&self, name: &str) -> NodeId {
@@ -74,6 +74,7 @@ impl World {
             fence: job.fence,
             progress: Some(progress),
             logs: Vec::new(),
+            logs_from: None,
         });
         let heartbeat = Heartbeat { telemetry: None, attempts: attempts.collect() };
         let answer = self.master.heartbeat(node, heartbeat).await.unwrap();
@@ -91,6 +92,7 @@ impl World {
             metrics: Some(JobReport::default()),
             error,
             logs: None,
+            logs_from: None,
             completed_at: None,
         };
         self.master.finish(request).await
@@ -353,6 +355,7 @@ async fn a_result_said_twice_keeps_its_logs_once() {
         metrics: None,
         error: None,
         logs: Some(LogText::Text("one\ntwo".into())),
+        logs_from: None,
         completed_at: None,
     };
     for _ in 0..2 {

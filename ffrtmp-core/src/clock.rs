@@ -2,7 +2,7 @@
 //! that every policy can be simulated.
 
 use std::fmt;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -106,6 +106,68 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
 }
 
+/// The time that masters on one store agree on: a clock of one's own, moved to the leader's.
+///
+/// # Contract
+/// - What [`Clock::now`] says never runs backwards, and runs with the own clock where no leader is
+///   heard.
+/// - A leader that is ahead is followed at once. One that is behind is waited for: the clock stands
+///   still until the leader has caught up. Only before its first word the clock may be set back,
+///   so that a master whose wall clock is wrong follows before it stamps anything.
+pub struct ClusterClock {
+    own: Arc<dyn Clock>,
+    pace: Mutex<Pace>,
+}
+
+#[derive(Clone, Copy)]
+struct Pace {
+    /// Microseconds from the own time to the cluster's.
+    offset: i64,
+    said: Option<Timestamp>,
+}
+
+impl ClusterClock {
+    /// The own clock, until a leader is heard.
+    #[must_use]
+    pub fn new(own: Arc<dyn Clock>) -> Self {
+        Self { own, pace: Mutex::new(Pace { offset: 0, said: None }) }
+    }
+
+    /// Learns what time it is for the leader at this moment.
+    pub fn follow(&self, leader: Timestamp) {
+        let own = self.own.now();
+        self.pace().offset = leader.0.saturating_sub(own.0);
+    }
+
+    /// What [`Clock::now`] would say, without being bound by it.
+    #[must_use]
+    pub fn glance(&self) -> Timestamp {
+        let own = self.own.now();
+        self.pace().at(own)
+    }
+
+    fn pace(&self) -> std::sync::MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pace {
+    fn at(&self, own: Timestamp) -> Timestamp {
+        let now = Timestamp(own.0.saturating_add(self.offset));
+        self.said.map_or(now, |said| said.max(now))
+    }
+}
+
+impl Clock for ClusterClock {
+    fn now(&self) -> Timestamp {
+        let own = self.own.now();
+        let mut pace = self.pace();
+        let now = pace.at(own);
+        pace.said = Some(now);
+        now
+    }
+}
+
 /// A clock that moves only when told to, for tests and simulations.
 #[derive(Debug)]
 pub struct ManualClock(Mutex<Timestamp>);
@@ -119,20 +181,66 @@ impl ManualClock {
 
     /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
-        let mut now = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *now = *now + by;
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Event {
+        Passes(u32),
+        Heard(i64),
+        Read,
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            (0..10_000_000_u32).prop_map(Event::Passes),
+            (-90_000_000_000..90_000_000_000_i64).prop_map(Event::Heard),
+            Just(Event::Read),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_cluster_clock_never_runs_back_and_is_never_behind_its_leader(
+            events in proptest::collection::vec(event(), 1..60),
+        ) {
+            let own = Arc::new(ManualClock::new(Timestamp::from_micros(1_700_000_000_000_000)));
+            let clock = ClusterClock::new(own.clone());
+            let mut said = None;
+            let mut leader_ahead = 0;
+            for event in events {
+                match event {
+                    Event::Passes(micros) => own.advance(Duration::from_micros(micros.into())),
+                    Event::Heard(ahead) => {
+                        leader_ahead = ahead;
+                        clock.follow(Timestamp(own.now().0 + ahead));
+                    }
+                    Event::Read => {
+                        let leader = Timestamp(own.now().0 + leader_ahead);
+                        let now = clock.now();
+                        prop_assert_eq!(now, said.map_or(leader, |said: Timestamp| said.max(leader)));
+                        said = Some(now);
+                    }
+                }
+                let glance = clock.glance();
+                prop_assert!(said.is_none_or(|said| said <= glance));
+            }
+        }
+    }
 
     #[test]
     fn timestamps_round_trip_as_rfc3339() {

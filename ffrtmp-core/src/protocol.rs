@@ -33,9 +33,9 @@ pub struct Registered {
 pub struct ClaimRequest {
     /// Who asks.
     pub node_id: NodeId,
-    /// Jobs that it has room for, 1 to 64.
+    /// Jobs that it has room for, 1 to 64; 0 asks only for what the same `request_id` was given.
     #[serde(default = "one")]
-    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 64))]
+    #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 64))]
     pub slots: u32,
     /// How long the master may wait for work to arrive, in milliseconds, at most 60,000.
     #[serde(default)]
@@ -72,9 +72,13 @@ pub struct AttemptStatus {
     /// Percent done, 0 to 100, if known.
     #[serde(default)]
     pub progress: Option<f64>,
-    /// Log lines since the last report.
+    /// Log lines since the last report that was answered.
     #[serde(default)]
     pub logs: Vec<LogLine>,
+    /// How many lines of the attempt came before these: lines that the master has are not kept
+    /// twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs_from: Option<u64>,
 }
 
 /// A line of an attempt's log.
@@ -187,6 +191,9 @@ pub struct FinishRequest {
     /// The last log lines: a text, or lines.
     #[serde(default)]
     pub logs: Option<LogText>,
+    /// How many lines of the attempt came before these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs_from: Option<u64>,
     /// When it ended, by the node's clock.
     #[serde(default)]
     pub completed_at: Option<Timestamp>,

@@ -139,13 +139,7 @@ impl Master {
     /// `tls` for a certificate that cannot be used, `storage` if the store does not close.
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
         let Self { coordinator, metrics, options, api, scrape } = self;
-        let renewed = coordinator.renew_leases().await?;
-        if renewed > 0 {
-            tracing::info!(
-                renewed,
-                "attempts were under way when the master stopped; their agents have one lease to come back"
-            );
-        }
+        coordinator.join().await?;
         let background = CancellationToken::new();
         let reaper = tokio::spawn(reap(Arc::clone(&coordinator), options.scheduler_interval, background.clone()));
         let scraper = scrape.map(|listener| {

@@ -255,7 +255,7 @@ fn start(node_id: NodeId, fence: Fence) -> StartRequest {
 fn attempt(job: &Job, progress: Option<f64>, text: &str) -> AttemptStatus {
     let line = LogLine { at: job.created_at, level: "info".into(), text: text.into() };
     let logs = if text.is_empty() { Vec::new() } else { vec![line] };
-    AttemptStatus { job_id: job.id, fence: job.fence, progress, logs }
+    AttemptStatus { job_id: job.id, fence: job.fence, progress, logs, logs_from: None }
 }
 
 fn finish(node_id: NodeId, job: &Job, status: ResultStatus) -> FinishRequest {
@@ -267,6 +267,7 @@ fn finish(node_id: NodeId, job: &Job, status: ResultStatus) -> FinishRequest {
         metrics: None,
         error: None,
         logs: None,
+        logs_from: None,
         completed_at: None,
     }
 }

@@ -104,6 +104,9 @@ impl Coordinator {
             if let Some(jobs) = self.answered_before(&request).await? {
                 return Ok(self.claimed(jobs));
             }
+            if request.slots == 0 {
+                return Ok(self.claimed(Vec::new()));
+            }
             let jobs = self.claim_now(&request).await?;
             if !jobs.is_empty() || self.is_closing() {
                 return Ok(self.claimed(jobs));
@@ -132,6 +135,7 @@ impl Coordinator {
         let before = self.store.job(&id.into()).await?.state;
         let job = self.apply_one(id, JobCommand::Start { lease, engine: None }).await?;
         if job.state != before {
+            self.logbook.open(&job);
             self.announce(&job);
         }
         Ok(job)
@@ -164,15 +168,17 @@ impl Coordinator {
         let lease = Lease { node: request.node_id, fence: request.fence };
         let before = self.store.job(&request.job_id.into()).await?;
         let held = before.node_id == Some(lease.node) && before.fence == lease.fence;
-        if held && before.state == JobState::Canceled && request.status == ResultStatus::Canceled {
+        let stopped = held && before.state == JobState::Canceled && request.status == ResultStatus::Canceled;
+        // Whoever sees the end finds the log whole.
+        if stopped || before.lease() == Some(lease) {
+            self.keep_lines(&before, request.logs_from, self.log_lines(request.logs)).await?;
+        }
+        self.logbook.close(before.id);
+        if stopped {
             return Ok(before);
         }
         let metrics = request.metrics.map(bounds::report).transpose()?;
         let outcome = outcome(request.status, metrics, request.error);
-        // Whoever sees the end finds the log whole.
-        if held && (before.state.is_active() || before.state == JobState::Paused) {
-            self.keep_logs(&before, request.logs).await?;
-        }
         let job = self.apply_one(request.job_id, JobCommand::Finish { lease, outcome }).await?;
         if job.state != before.state {
             self.announce(&job);
@@ -262,9 +268,7 @@ impl Coordinator {
             Err(error) if error.disposition() == Disposition::Transient => return Err(error),
             Err(error) => return Ok(order(DirectiveKind::Cancel, error.message())),
         };
-        if !attempt.logs.is_empty() {
-            self.store.append_logs(job.id, job.attempt, bounds::lines(attempt.logs)).await?;
-        }
+        self.keep_lines(&job, attempt.logs_from, attempt.logs).await?;
         self.publish(&job, JobEventKind::Progress);
         let last = job.state_transitions.last();
         Ok(match job.state {
@@ -276,14 +280,12 @@ impl Coordinator {
         })
     }
 
-    async fn keep_logs(&self, job: &Job, logs: Option<LogText>) -> Result<()> {
-        let lines = match logs {
-            None => return Ok(()),
+    fn log_lines(&self, logs: Option<LogText>) -> Vec<LogLine> {
+        match logs {
+            None => Vec::new(),
             Some(LogText::Lines(lines)) => lines,
             Some(LogText::Text(text)) => text.lines().map(|line| self.plain_line(line)).collect(),
-        };
-        let lines = bounds::lines(lines);
-        if lines.is_empty() { Ok(()) } else { self.store.append_logs(job.id, job.attempt, lines).await }
+        }
     }
 
     fn plain_line(&self, text: &str) -> LogLine {
@@ -311,7 +313,8 @@ fn job_error(error: Option<ErrorText>) -> JobError {
 }
 
 fn check_claim(request: &ClaimRequest) -> Result<()> {
-    if !(1..=MAX_SLOTS).contains(&request.slots) {
+    let fewest = u32::from(request.request_id.is_none());
+    if !(fewest..=MAX_SLOTS).contains(&request.slots) {
         return Err(Error::new(Code::InvalidField, format!("{} slots", request.slots))
             .field("slots")
             .hint(format!("give 1 to {MAX_SLOTS}")));

@@ -1,5 +1,7 @@
 //! What people do: submit, look, cancel, pause, resume, retry.
 
+use std::collections::HashMap;
+
 use crate::error::{Code, Error, Result};
 use crate::id::{JobId, JobKey};
 use crate::job::{EngineName, Job, JobRequest, JobState};
@@ -9,10 +11,14 @@ use crate::request::{self, Prepared};
 use crate::scheduler::Cluster;
 use crate::store::{Counts, Idempotency, JobFilter, NewJob, Page, Submitted};
 
-use super::{Coordinator, waiting};
+use super::Coordinator;
+use super::waiting::{self, Surroundings};
 
 /// Jobs in one batch.
 const MAX_BATCH: usize = 1000;
+
+/// Dependencies whose state a waiting reason tells.
+const DEPENDENCIES_SHOWN: usize = 8;
 
 impl Coordinator {
     /// Takes a job in. With an idempotency key, the same request again gives the same job.
@@ -222,19 +228,46 @@ impl Coordinator {
         }
     }
 
-    async fn with_reason(&self, job: Job) -> Result<Job> {
-        let mut jobs = self.with_reasons(vec![job]).await?;
-        jobs.pop().ok_or_else(|| Error::new(Code::Internal, "a job got lost"))
+    async fn with_reason(&self, mut job: Job) -> Result<Job> {
+        if waiting::needs_reason(&job) {
+            let mut around = self.surroundings(std::slice::from_ref(&job)).await?;
+            around.dependencies = self.dependencies(&job).await?;
+            job.waiting_reason = waiting::reason(&job, &around);
+        }
+        Ok(job)
     }
 
     async fn with_reasons(&self, mut jobs: Vec<Job>) -> Result<Vec<Job>> {
         if jobs.iter().any(waiting::needs_reason) {
-            let nodes = self.store.list_nodes().await?;
+            let around = self.surroundings(&jobs).await?;
             for job in &mut jobs {
-                job.waiting_reason = waiting::reason(job, &nodes);
+                job.waiting_reason = waiting::reason(job, &around);
             }
         }
         Ok(jobs)
+    }
+
+    async fn surroundings(&self, jobs: &[Job]) -> Result<Surroundings> {
+        let caps = &self.settings.caps;
+        let bounded = jobs.iter().any(|job| waiting::needs_lanes(job, caps));
+        let lanes = if bounded { self.store.lanes().await? } else { Vec::new() };
+        let nodes = self.store.list_nodes().await?;
+        Ok(Surroundings { nodes, lanes, caps: caps.clone(), ..Surroundings::default() })
+    }
+
+    /// How the first jobs stand that this one waits for.
+    async fn dependencies(&self, job: &Job) -> Result<HashMap<JobId, JobState>> {
+        let mut states = HashMap::new();
+        if job.state == JobState::Waiting {
+            for id in job.depends_on.iter().take(DEPENDENCIES_SHOWN) {
+                match self.store.job(&(*id).into()).await {
+                    Ok(dependency) => states.insert(*id, dependency.state),
+                    Err(error) if error.code() == Code::JobNotFound => None,
+                    Err(error) => return Err(error),
+                };
+            }
+        }
+        Ok(states)
     }
 }
 

@@ -3,12 +3,14 @@
 //!
 //! Follow a job top-down: [`Coordinator::submit`] → [`Coordinator::claim`] → [`Coordinator::start`]
 //! → [`Coordinator::heartbeat`] → [`Coordinator::finish`]. What happens without a request, by the
-//! passing of time, is in `reaper`. It reads no clock but the one it is given; tokio timers
-//! only bound how long a claim waits.
+//! passing of time, is in `reaper`; which of several masters does it, in `lead`. It reads no clock
+//! but the one it is given; tokio timers only bound how long a claim and the start wait.
 
 mod agents;
 mod bounds;
 mod jobs;
+mod lead;
+mod logbook;
 mod reaper;
 mod waiting;
 
@@ -20,7 +22,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, broadcast};
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, ClusterClock, Timestamp};
 use crate::id::{Fence, JobId, NodeId};
 use crate::job::{Job, JobState};
 use crate::media::named_enum;
@@ -128,15 +130,16 @@ pub trait Watcher: Send + Sync + 'static {
 pub struct Coordinator {
     store: Arc<dyn Store>,
     scheduler: Arc<dyn Scheduler>,
-    clock: Arc<dyn Clock>,
+    clock: ClusterClock,
     settings: Settings,
     watcher: Option<Arc<dyn Watcher>>,
     events: broadcast::Sender<JobEvent>,
     /// Without permits; closed when the master closes.
     closing: Semaphore,
     answered: Mutex<HashMap<NodeId, Answered>>,
+    logbook: logbook::Logbook,
     rounds: AtomicU64,
-    started: Timestamp,
+    place: Mutex<lead::Place>,
 }
 
 /// The last claim of a node that it may ask for again.
@@ -169,18 +172,18 @@ impl Coordinator {
         settings: Settings,
         watcher: Option<Arc<dyn Watcher>>,
     ) -> Arc<Self> {
-        let started = clock.now();
         Arc::new(Self {
             store,
             scheduler,
-            clock,
+            clock: ClusterClock::new(clock),
             settings,
             watcher,
             events: broadcast::Sender::new(EVENT_BACKLOG),
             closing: Semaphore::new(0),
             answered: Mutex::default(),
+            logbook: logbook::Logbook::default(),
             rounds: AtomicU64::new(0),
-            started,
+            place: Mutex::default(),
         })
     }
 
@@ -196,7 +199,7 @@ impl Coordinator {
         &self.store
     }
 
-    /// The present, by the master's clock.
+    /// The present, by the clock that the masters on one store agree on.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()

@@ -1,17 +1,19 @@
 //! What happens by the passing of time: leases expire, nodes are lost, backoffs end, attempts run
-//! too long, old jobs are forgotten.
+//! too long, old jobs are forgotten. Of several masters the leader does it.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, JobError, Result};
 use crate::id::{Fence, JobId};
 use crate::job::{Job, JobState, Queue};
 use crate::lifecycle::JobCommand;
-use crate::node::{Node, NodeCommand};
-use crate::store::{Due, JobFilter, Page};
+use crate::node::{Node, NodeCommand, Requirements};
+use crate::store::{Due, JobFilter, Lane, Page};
 
-use super::{Coordinator, Unrunnable};
+use super::lead::Term;
+use super::{Coordinator, Unrunnable, waiting};
 
 /// What one round of the reaper did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,25 +33,31 @@ pub struct Reaped {
 const ROUNDS_BETWEEN_SETTLING: u64 = 60;
 
 /// Jobs looked at in one step.
-const STEP: usize = 500;
+pub(super) const STEP: usize = 500;
+
+/// How long an attempt may take to begin.
+const START_LIMIT: Duration = Duration::from_secs(5 * 60);
+
+/// Steps of forgetting old jobs in one round: requests and leases come first.
+const PURGES: usize = 40;
 
 impl Coordinator {
-    /// One round. Call it every few seconds.
+    /// One round of the master that leads; another one only learns the time. Call it every few
+    /// seconds.
     ///
     /// # Errors
     /// `storage`; what was done before stays done, the next round does the rest.
     pub async fn tick(&self) -> Result<Reaped> {
         let mut reaped = Reaped::default();
-        self.lose_nodes(&mut reaped).await?;
+        let Some(term) = self.leads().await? else { return Ok(reaped) };
+        self.lose_nodes(term, &mut reaped).await?;
         self.carry_out_due(&mut reaped).await?;
         self.end_overlong(&mut reaped).await?;
         if self.rounds.fetch_add(1, Ordering::Relaxed).is_multiple_of(ROUNDS_BETWEEN_SETTLING) {
             self.settle_waiting().await?;
         }
         self.reject_unrunnable().await?;
-        if let Some(retention) = self.settings.retention {
-            reaped.purged = self.store.purge(self.now() - retention, STEP).await?;
-        }
+        self.forget(&mut reaped).await?;
         Ok(reaped)
     }
 
@@ -59,42 +67,43 @@ impl Coordinator {
     /// `storage`.
     pub async fn tick_due(&self) -> Result<Reaped> {
         let mut reaped = Reaped::default();
-        self.carry_out_due(&mut reaped).await?;
+        if self.leads().await?.is_some() {
+            self.carry_out_due(&mut reaped).await?;
+        }
         Ok(reaped)
     }
 
-    /// Renews every lease that is out, once at start: agents that went on working while the master
-    /// was away have one lease time to say so.
-    ///
-    /// # Errors
-    /// `storage`.
-    pub async fn renew_leases(&self) -> Result<u64> {
+    /// Looks at all waiting jobs in the next round.
+    pub(super) fn settle_next_round(&self) {
+        self.rounds.store(0, Ordering::Relaxed);
+    }
+
+    /// Renews every lease that is out: agents that went on working while no master was there have
+    /// one lease time to say so.
+    pub(super) async fn renew_leases(&self) -> Result<u64> {
         let held = self.all_in(vec![JobState::Assigned, JobState::Running, JobState::Paused]).await?;
         let renew_for = self.settings.heartbeat_timeout;
         let renewals: Vec<_> = held
             .iter()
             .filter_map(|job| job.lease().map(|lease| (job.id, JobCommand::Renew { lease, renew_for })))
             .collect();
-        let count = renewals.len() as u64;
-        self.store.apply(renewals, self.now()).await?;
-        Ok(count)
+        for step in renewals.chunks(STEP) {
+            self.store.apply(step.to_vec(), self.now()).await?;
+        }
+        Ok(renewals.len() as u64)
     }
 
     async fn carry_out_due(&self, reaped: &mut Reaped) -> Result<()> {
         loop {
             let due = self.store.due(self.now(), STEP).await?;
+            let mut commands = Vec::with_capacity(due.len());
             for item in &due {
-                match *item {
-                    Due::BackoffOver(id) => {
-                        if let Some(job) = self.unless_moved(id, JobCommand::Requeue).await? {
-                            self.announce(&job);
-                            reaped.requeued += 1;
-                        }
-                    }
-                    Due::LeaseExpired(id, fence) => {
-                        let job = self.store.job(&id.into()).await?;
-                        reaped.evicted += self.evict(&job, fence, self.lease_error(&job)).await?;
-                    }
+                commands.extend(self.order_for(*item).await?);
+            }
+            for changed in self.apply_unless_moved(commands).await? {
+                match changed.state {
+                    JobState::Queued => reaped.requeued += 1,
+                    _ => reaped.evicted += 1,
                 }
             }
             if due.len() < STEP {
@@ -103,21 +112,31 @@ impl Coordinator {
         }
     }
 
+    async fn order_for(&self, due: Due) -> Result<Option<(JobId, JobCommand)>> {
+        let (id, fence) = match due {
+            Due::BackoffOver(id) => return Ok(Some((id, JobCommand::Requeue))),
+            Due::LeaseExpired(id, fence) => (id, fence),
+        };
+        match self.store.job(&id.into()).await {
+            Ok(job) => Ok(Some((id, JobCommand::Evict { fence, error: self.lease_error(&job) }))),
+            Err(error) if error.code() == Code::JobNotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn lease_error(&self, job: &Job) -> JobError {
-        let node = job.node_name.as_deref().unwrap_or("its node");
         let error = if job.state == JobState::Assigned {
-            Error::new(Code::NeverStarted, format!("{node} claimed the job and did not start it"))
+            never_started(job)
         } else {
-            Error::new(Code::LeaseExpired, format!("{node} did not renew its lease in time"))
+            Error::new(Code::LeaseExpired, format!("{} did not renew its lease in time", node_of(job)))
         };
         (&error).into()
     }
 
-    async fn lose_nodes(&self, reaped: &mut Reaped) -> Result<()> {
+    async fn lose_nodes(&self, term: Term, reaped: &mut Reaped) -> Result<()> {
         let now = self.now();
         for node in self.store.list_nodes().await? {
-            // While the master was away nobody could send a heartbeat.
-            let quiet = now.since(node.last_heartbeat.max(self.started));
+            let quiet = now.since(self.last_heard(&node, term, now));
             if node.is_alive() && quiet > self.settings.heartbeat_timeout {
                 self.store.apply_node(node.id, NodeCommand::Lost, now).await?;
                 self.evict_all(&node, &format!("sent no heartbeat for {} s", quiet.as_secs())).await?;
@@ -125,6 +144,18 @@ impl Coordinator {
             }
         }
         Ok(())
+    }
+
+    fn last_heard(&self, node: &Node, term: Term, now: Timestamp) -> Timestamp {
+        let stamped = node.last_heartbeat;
+        // A clock far ahead of this one has stamped it.
+        let tells_nothing = stamped > now + self.settings.heartbeat_timeout;
+        match term {
+            Term { since, .. } if tells_nothing => since,
+            Term { continues: true, .. } => stamped,
+            // While no master was there nobody could send a heartbeat.
+            Term { since, continues: false } => stamped.max(since),
+        }
     }
 
     /// Takes every job back from a node.
@@ -143,12 +174,20 @@ impl Coordinator {
 
     async fn end_overlong(&self, reaped: &mut Reaped) -> Result<()> {
         let now = self.now();
-        for job in self.all_in(vec![JobState::Running]).await? {
-            if let Some(error) = self.overlong(&job, now) {
+        for job in self.all_in(vec![JobState::Assigned, JobState::Running]).await? {
+            let over =
+                if job.state == JobState::Assigned { self.never_started(&job, now) } else { self.overlong(&job, now) };
+            if let Some(error) = over {
                 reaped.evicted += self.evict(&job, job.fence, (&error).into()).await?;
             }
         }
         Ok(())
+    }
+
+    /// Also where a lease holds for longer than an attempt may take to begin.
+    fn never_started(&self, job: &Job, now: Timestamp) -> Option<Error> {
+        let waited = now.since(job.attempts.last()?.assigned_at);
+        (waited > START_LIMIT).then(|| never_started(job))
     }
 
     fn overlong(&self, job: &Job, now: Timestamp) -> Option<Error> {
@@ -157,7 +196,7 @@ impl Coordinator {
         if quiet > stall {
             return Some(Error::new(Code::Timeout, format!("no progress for {} s", quiet.as_secs())));
         }
-        let limit = std::time::Duration::from_secs(job.resource_limits.timeout_sec?);
+        let limit = Duration::from_secs(job.resource_limits.timeout_sec?);
         let ran = now.since(job.started_at?).saturating_sub(paused_time(job, now));
         (ran > limit + self.settings.timeout_grace).then(|| {
             Error::new(
@@ -182,38 +221,70 @@ impl Coordinator {
             return Ok(());
         }
         let nodes = self.store.list_nodes().await?;
-        for job in self.all_in(vec![JobState::Queued]).await? {
-            let needs = crate::node::Requirements::of(&job)?;
-            if nodes.is_empty() || nodes.iter().any(|node| needs.met_by(&node.offer())) {
-                continue;
+        if nodes.is_empty() {
+            return Ok(());
+        }
+        let runnable = |needs: &Requirements| nodes.iter().any(|node| needs.met_by(&node.offer()));
+        for standing in self.store.lanes().await? {
+            if standing.queued > 0 && !runnable(&standing.lane.requirements) {
+                self.reject_lane(&standing.lane, &nodes).await?;
             }
-            let error =
-                Error::new(Code::CapabilityMissing, format!("none of {} nodes can run {}", nodes.len(), needs.class()));
-            if let Some(job) = self.unless_moved(job.id, JobCommand::Reject((&error).into())).await? {
-                self.announce(&job);
-                self.settle_dependents(&job).await?;
+        }
+        Ok(())
+    }
+
+    async fn reject_lane(&self, lane: &Lane, nodes: &[Node]) -> Result<()> {
+        let states = vec![JobState::Queued];
+        let filter =
+            JobFilter { states, queue: Some(lane.queue), tenant: Some(lane.tenant.clone()), ..JobFilter::default() };
+        let error = Error::new(Code::CapabilityMissing, waiting::missing(&lane.requirements, nodes));
+        let jobs = self.all(filter).await?;
+        let doomed = jobs.iter().filter(|job| Requirements::of(job).is_ok_and(|needs| needs == lane.requirements));
+        let orders = doomed.map(|job| (job.id, JobCommand::Reject((&error).into()))).collect();
+        self.apply_unless_moved(orders).await.map(|_| ())
+    }
+
+    async fn forget(&self, reaped: &mut Reaped) -> Result<()> {
+        let Some(retention) = self.settings.retention else { return Ok(()) };
+        for _ in 0..PURGES {
+            let purged = self.store.purge(self.now() - retention, STEP).await?;
+            reaped.purged += purged;
+            if purged < STEP as u64 {
+                break;
             }
         }
         Ok(())
     }
 
     async fn evict(&self, job: &Job, fence: Fence, error: JobError) -> Result<u64> {
-        let Some(job) = self.unless_moved(job.id, JobCommand::Evict { fence, error }).await? else { return Ok(0) };
-        self.announce(&job);
-        self.settle_dependents(&job).await?;
-        Ok(1)
+        let evicted = self.unless_moved(job.id, JobCommand::Evict { fence, error }).await?;
+        Ok(u64::from(evicted.is_some()))
     }
 
     /// Applies a command; `None` if the job has moved on meanwhile.
-    async fn unless_moved(&self, id: JobId, command: JobCommand) -> Result<Option<Job>> {
-        match self.apply_one(id, command).await {
-            Ok(job) => Ok(Some(job)),
-            Err(error) if matches!(error.code(), Code::WrongState | Code::StaleFence | Code::JobNotFound) => Ok(None),
-            Err(error) => Err(error),
-        }
+    pub(super) async fn unless_moved(&self, id: JobId, command: JobCommand) -> Result<Option<Job>> {
+        self.apply_unless_moved(vec![(id, command)]).await.map(|mut changed| changed.pop())
     }
 
-    async fn all_in(&self, states: Vec<JobState>) -> Result<Vec<Job>> {
+    /// Applies commands in one go and tells of the jobs that changed; others have moved on
+    /// meanwhile.
+    async fn apply_unless_moved(&self, commands: Vec<(JobId, JobCommand)>) -> Result<Vec<Job>> {
+        let mut changed = Vec::with_capacity(commands.len());
+        for answer in self.store.apply(commands, self.now()).await? {
+            match answer {
+                Ok(job) => changed.push(job),
+                Err(error) if matches!(error.code(), Code::WrongState | Code::StaleFence | Code::JobNotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        for job in &changed {
+            self.announce(job);
+            self.settle_dependents(job).await?;
+        }
+        Ok(changed)
+    }
+
+    pub(super) async fn all_in(&self, states: Vec<JobState>) -> Result<Vec<Job>> {
         self.all(JobFilter { states, ..JobFilter::default() }).await
     }
 
@@ -232,12 +303,20 @@ impl Coordinator {
     }
 }
 
+fn never_started(job: &Job) -> Error {
+    Error::new(Code::NeverStarted, format!("{} claimed the job and did not start it", node_of(job)))
+}
+
+fn node_of(job: &Job) -> &str {
+    job.node_name.as_deref().unwrap_or("its node")
+}
+
 /// Time that the current attempt stood still.
-fn paused_time(job: &Job, now: Timestamp) -> std::time::Duration {
+fn paused_time(job: &Job, now: Timestamp) -> Duration {
     let started = job.started_at.unwrap_or(now);
     let changes = job.state_transitions.iter().filter(|change| change.at >= started);
     let mut since = None;
-    let mut total = std::time::Duration::ZERO;
+    let mut total = Duration::ZERO;
     for change in changes {
         match (since, change.to == JobState::Paused) {
             (None, true) => since = Some(change.at),
@@ -248,5 +327,5 @@ fn paused_time(job: &Job, now: Timestamp) -> std::time::Duration {
             _ => {}
         }
     }
-    total + since.map_or(std::time::Duration::ZERO, |start| now.since(start))
+    total + since.map_or(Duration::ZERO, |start| now.since(start))
 }

@@ -8,14 +8,15 @@ use crate::id::{Fence, JobId};
 pub const DEFAULT_MAX_RETRIES: u32 = 3;
 
 const BASE: Duration = Duration::from_secs(1);
-const MAX: Duration = Duration::from_secs(60);
+/// The longest wait before a retry.
+pub const MAX_DELAY: Duration = Duration::from_secs(60);
 
 /// The wait before retry `n` (from 0): `min(2^n · 1 s, 60 s)`, less up to a quarter of it as
 /// jitter, so that jobs that failed together do not return together. The jitter comes from the
 /// job and its fence: the same attempt always waits the same time.
 #[must_use]
 pub fn delay(n: u32, job: JobId, fence: Fence) -> Duration {
-    let full = BASE.saturating_mul(2_u32.saturating_pow(n)).min(MAX);
+    let full = BASE.saturating_mul(2_u32.saturating_pow(n)).min(MAX_DELAY);
     full - full.mul_f64(0.25 * unit_hash(job, fence))
 }
 

@@ -1,0 +1,94 @@
+//! The log lines of attempts, each kept once: a node that did not hear an answer sends its lines
+//! again, to this master or to another one, and says how many came before them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::Result;
+use crate::id::{Fence, JobId};
+use crate::job::Job;
+use crate::protocol::LogLine;
+use crate::store::MAX_LOG_LINES;
+
+use super::{Coordinator, bounds};
+
+/// How many lines of the attempts under way are kept already.
+#[derive(Default)]
+pub(super) struct Logbook(Mutex<HashMap<JobId, Arc<Page>>>);
+
+/// One job's page. Locked while lines are stored, so that two reports of one attempt take turns.
+type Page = tokio::sync::Mutex<Option<Written>>;
+
+#[derive(Clone, Copy)]
+struct Written {
+    fence: Fence,
+    lines: u64,
+}
+
+/// Pages beyond which those that nobody uses are dropped; the store can tell what they said.
+const MAX_PAGES: usize = 10_000;
+
+impl Logbook {
+    /// An attempt begins: nothing of it is kept.
+    pub(super) fn open(&self, job: &Job) {
+        let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if pages.len() >= MAX_PAGES {
+            pages.retain(|_, page| Arc::strong_count(page) > 1);
+        }
+        pages.insert(job.id, Arc::new(Page::new(Some(Written { fence: job.fence, lines: 0 }))));
+    }
+
+    /// The attempt is over.
+    pub(super) fn close(&self, job: JobId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&job);
+    }
+
+    fn page(&self, job: JobId) -> Arc<Page> {
+        Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(job).or_default())
+    }
+}
+
+impl Coordinator {
+    /// Keeps what is new of the lines of a job's latest attempt. `from` is how many lines of the
+    /// attempt came before these; without it, lines that the log ends with are taken for
+    /// repeated once the job has ended.
+    pub(super) async fn keep_lines(&self, job: &Job, from: Option<u64>, lines: Vec<LogLine>) -> Result<()> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let Some(from) = from else { return self.keep_unnumbered(job, bounds::lines(lines)).await };
+        let page = self.logbook.page(job.id);
+        let mut written = page.lock().await;
+        let kept = match *written {
+            Some(known) if known.fence == job.fence => known.lines,
+            _ => self.count_lines(job).await?.unwrap_or(from),
+        };
+        let end = from.saturating_add(lines.len() as u64);
+        let repeated = usize::try_from(kept.saturating_sub(from)).unwrap_or(usize::MAX).min(lines.len());
+        let new = bounds::lines(lines.into_iter().skip(repeated).collect());
+        if !new.is_empty() {
+            self.store.append_logs(job.id, job.attempt, new).await?;
+        }
+        *written = Some(Written { fence: job.fence, lines: end.max(kept) });
+        Ok(())
+    }
+
+    async fn keep_unnumbered(&self, job: &Job, lines: Vec<LogLine>) -> Result<()> {
+        if job.state.is_final() {
+            let kept = self.store.logs(job.id).await?;
+            let tail = kept.len().checked_sub(lines.len()).map_or(&[][..], |start| &kept[start..]);
+            let words = |line: &LogLine| (line.level.clone(), line.text.clone());
+            if tail.iter().map(|(_, line)| words(line)).eq(lines.iter().map(words)) {
+                return Ok(());
+            }
+        }
+        self.store.append_logs(job.id, job.attempt, lines).await
+    }
+
+    /// Lines that the store has of the latest attempt; `None` if it may have dropped some.
+    async fn count_lines(&self, job: &Job) -> Result<Option<u64>> {
+        let kept = self.store.logs(job.id).await?;
+        let own = kept.iter().filter(|(attempt, _)| *attempt == job.attempt).count() as u64;
+        Ok((kept.len() < MAX_LOG_LINES).then_some(own))
+    }
+}
