@@ -16,6 +16,9 @@ pub const MAX_TRANSITIONS: usize = 200;
 /// Attempts kept with a job.
 pub const MAX_ATTEMPTS: usize = 50;
 
+/// Nodes named in the error of a job that failed on many.
+const NODES_NAMED: usize = 5;
+
 const RETRIED: &str = "retried by a person";
 
 /// The right to run one attempt: which node, under which fence.
@@ -251,9 +254,15 @@ impl Job {
             || (self.state == JobState::Paused && !self.is_frozen());
         match outcome {
             Outcome::Completed(_) => self.state == JobState::Completed,
-            Outcome::Failed(error) => (back || self.state == JobState::Failed) && self.error.as_ref() == Some(error),
+            Outcome::Failed(error) => (back || self.state == JobState::Failed) && self.last_said() == Some(error),
             Outcome::Released(_) => back,
         }
+    }
+
+    /// The error of the last attempt in its own words, unless a person began a new round since.
+    fn last_said(&self) -> Option<&JobError> {
+        let error = self.error.as_ref()?;
+        self.attempts.last().map_or(Some(error), |attempt| attempt.error.as_ref())
     }
 
     fn complete(&mut self, report: JobReport, now: Timestamp) -> Result<bool> {
@@ -271,8 +280,11 @@ impl Job {
 
     fn attempt_failed(&mut self, error: JobError, now: Timestamp) -> Result<bool> {
         self.end_attempt(AttemptOutcome::Failed, Some(error.clone()), now);
-        if error.disposition != Disposition::Transient || self.retry_count >= self.max_retries {
+        if error.disposition != Disposition::Transient {
             return self.fail(error, now);
+        }
+        if self.retry_count >= self.max_retries {
+            return self.fail(self.given_up(error), now);
         }
         let delay = retry::delay(self.retry_count, self.id, self.fence);
         self.retry_count += 1;
@@ -289,6 +301,26 @@ impl Job {
         self.retry_at = Some(now + delay);
         self.let_go();
         if held { self.hold_again(now) } else { Ok(true) }
+    }
+
+    /// The last error of a job that failed in every attempt of its round, with where it was tried.
+    fn given_up(&self, error: JobError) -> JobError {
+        let tries = self.retry_count as usize + 1;
+        if tries == 1 {
+            return error;
+        }
+        let failed = self.attempts.iter().rev().filter(|attempt| attempt.outcome == Some(AttemptOutcome::Failed));
+        let mut nodes: Vec<&str> = Vec::new();
+        for attempt in failed.take(tries) {
+            if !nodes.contains(&attempt.node_name.as_str()) {
+                nodes.push(&attempt.node_name);
+            }
+        }
+        let named = nodes.iter().rev().take(NODES_NAMED).copied().collect::<Vec<_>>().join(", ");
+        let more = nodes.len().saturating_sub(NODES_NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let message = format!("{}; given up after {tries} attempts on {named}{more}", error.message);
+        JobError { message, ..error }
     }
 
     fn release(&mut self, reason: &str, now: Timestamp) -> Result<bool> {

@@ -25,11 +25,16 @@ use async_trait::async_trait;
 
 use crate::store::Store;
 
+pub mod archiving;
+pub mod bounding;
 pub mod claiming;
 pub mod closing;
 pub mod finding;
 mod fixture;
+pub mod history;
+pub mod lanes;
 pub mod lifecycle;
+pub mod matching;
 pub mod nodes;
 pub mod racing;
 pub mod submission;
@@ -45,6 +50,12 @@ pub trait Harness: Send + Sync {
     /// The store that `fresh` made last, opened again after the case closed and dropped it; `None`
     /// where nothing outlives the process.
     async fn reopen(&self) -> Option<Arc<dyn Store>> {
+        None
+    }
+
+    /// Another handle on the store that `fresh` made last, as a second master has it; `None` where
+    /// a store has one owner. Both handles live at the same time.
+    async fn second(&self) -> Option<Arc<dyn Store>> {
         None
     }
 }
@@ -132,6 +143,67 @@ cases! { $
         a_refused_command_does_not_stop_the_others,
         commands_for_one_job_build_on_each_other,
         a_report_that_json_cannot_hold_does_no_harm,
+    }
+    bounding {
+        a_queue_holds_no_more_than_its_cap,
+        a_tenant_holds_no_more_than_its_cap,
+        a_named_tenant_has_a_cap_of_its_own,
+        both_caps_must_have_room,
+        caps_count_all_lanes_together,
+        a_capped_lane_in_front_blocks_nobody,
+        a_cap_of_nothing_gives_nothing,
+        a_lower_cap_takes_nothing_back,
+        every_end_of_an_attempt_frees_its_place,
+        a_frozen_attempt_keeps_its_place,
+        caps_outlive_a_reopen,
+        a_node_holds_no_more_than_its_sessions,
+        sessions_are_counted_by_node,
+        jobs_without_a_device_pass_by,
+        every_end_of_an_attempt_frees_its_session,
+        caps_are_exact_among_sixteen_claimers,
+        a_tenant_cap_is_exact_among_sixteen_claimers,
+        sessions_are_exact_among_sixteen_claims_of_one_node,
+    }
+    lanes {
+        lanes_are_apart_by_tenant_queue_and_needs,
+        a_lane_knows_its_first_and_last_rank,
+        a_lane_without_jobs_is_left_out,
+        lanes_come_and_go,
+        five_hundred_lanes_merge_by_rank,
+        a_new_lane_is_seen_by_the_next_claim,
+        rerank_moves_the_bounds_of_a_lane,
+        many_jobs_are_reranked_at_once,
+        a_requeued_job_keeps_its_place,
+        a_resumed_job_keeps_its_place,
+        a_retried_job_keeps_its_place,
+    }
+    matching {
+        memory_and_disk_must_suffice,
+        an_encoder_must_be_listed,
+        a_device_must_be_there,
+        an_offer_counts_as_it_is_now,
+    }
+    history {
+        every_attempt_is_kept,
+        an_open_attempt_says_when_it_began,
+        each_end_is_told_apart,
+        a_poison_job_ends_with_the_whole_story,
+        a_new_round_keeps_the_rounds_before,
+        a_long_history_keeps_its_newest_part,
+        history_and_deadline_outlive_a_reopen,
+        a_deadline_comes_back_as_it_was,
+        pauses_and_rounds_repeat_without_end,
+    }
+    archiving {
+        a_finish_is_answered_again_long_after,
+        late_words_about_an_ended_job_are_stale,
+        ended_and_open_jobs_share_lists_and_pages,
+        pages_hold_while_jobs_end,
+        a_prefix_counts_ended_jobs,
+        logs_go_on_after_the_end,
+        a_retried_job_is_open_everywhere,
+        an_ended_job_keeps_its_key,
+        an_ended_job_settles_what_is_submitted_later,
     }
     timing {
         due_comes_oldest_first,

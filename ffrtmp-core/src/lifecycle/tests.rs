@@ -84,6 +84,29 @@ fn transient_failures_are_retried_with_backoff_and_terminal_ones_are_not() {
 }
 
 #[test]
+fn a_poison_job_says_how_often_and_where_it_failed() {
+    let mut job = job();
+    job.max_retries = 7;
+    for (attempt, node) in [1, 2, 1, 3, 4, 5, 6, 7].into_iter().enumerate() {
+        let lease = job.assign(NodeId::from_u128(node), &format!("n{node}"), LEASE, at(1)).unwrap();
+        let said = finish(lease, Outcome::Failed(error(Code::Killed)));
+        assert!(job.apply(said.clone(), at(2)).unwrap());
+        assert!(!job.apply(said, at(3)).unwrap(), "attempt {attempt} says it twice");
+        let _ = job.apply(JobCommand::Requeue, at(70));
+    }
+    let told = job.error.clone().unwrap();
+    assert_eq!(told.message, "for a test; given up after 8 attempts on n2, n1, n3, n4, n5 and 2 more");
+    assert_eq!(told.code, Code::Killed);
+    assert_eq!(job.state_transitions.last().unwrap().reason, told.message);
+    assert!(job.attempts.iter().all(|attempt| attempt.error == Some(error(Code::Killed))));
+    job.apply(JobCommand::Retry, at(80)).unwrap();
+    let lease = job.assign(node(), "n9", LEASE, at(81)).unwrap();
+    job.max_retries = 0;
+    job.apply(finish(lease, Outcome::Failed(error(Code::Killed))), at(82)).unwrap();
+    assert_eq!(job.error.unwrap().message, "for a test", "the round before does not count");
+}
+
+#[test]
 fn an_attempt_that_the_master_ended_is_stale() {
     let (mut job, lease) = running();
     job.apply(JobCommand::Evict { fence: lease.fence, error: error(Code::LeaseExpired) }, at(99)).unwrap();

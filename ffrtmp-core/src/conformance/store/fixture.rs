@@ -12,7 +12,7 @@ use crate::job::{
 };
 use crate::lifecycle::{JobCommand, Lease, Outcome};
 use crate::media::VideoCodec;
-use crate::node::{About, Offer, Requirements};
+use crate::node::{About, Capabilities, Offer, Requirements};
 use crate::store::{
     Caps, ClaimOrder, Idempotency, JobFilter, Lane, LaneStanding, NewJob, Page, Rank, Store, Submitted,
 };
@@ -67,9 +67,23 @@ impl Draft {
         self
     }
 
+    /// Whose it is.
+    pub(super) fn tenant(self, name: &str) -> Self {
+        self.with(|job| job.tenant = tenant(name))
+    }
+
+    pub(super) fn queue(self, queue: Queue) -> Self {
+        self.with(|job| job.queue = queue)
+    }
+
     pub(super) fn id(&self) -> JobId {
         self.0.job.id
     }
+}
+
+/// The tenant with this name.
+pub(super) fn tenant(name: &str) -> TenantId {
+    name.parse().expect("it is a name")
 }
 
 fn plain() -> Job {
@@ -142,6 +156,34 @@ pub(super) fn order(node: u128, slots: usize) -> ClaimOrder {
         lease: LEASE,
         caps: Caps::default(),
     }
+}
+
+/// Needs of an encode session.
+pub(super) fn needs_gpu() -> Requirements {
+    Requirements { gpu: true, ..needs() }
+}
+
+/// An offer of encode sessions.
+pub(super) fn with_gpu(sessions: u32) -> Offer {
+    let encoders = vec!["libx264".to_owned(), "h264_nvenc".to_owned()];
+    let capabilities = Capabilities { encoders, ..Capabilities::default() };
+    Offer { capabilities, gpu_sessions: Some(sessions), ..Offer::default() }
+}
+
+/// Claims for a node under caps.
+pub(super) async fn claim_under(store: &dyn Store, slots: usize, caps: &Caps) -> Vec<Job> {
+    let order = ClaimOrder { caps: caps.clone(), ..order(1, slots) };
+    store.claim(&order, at(0)).await.expect("a claim is answered")
+}
+
+/// A cap on the default queue.
+pub(super) fn queue_cap(cap: u32) -> Caps {
+    Caps { queues: [(Queue::Default, cap)].into(), ..Caps::default() }
+}
+
+/// A cap on every tenant.
+pub(super) fn tenant_cap(cap: u32) -> Caps {
+    Caps { tenant: Some(cap), ..Caps::default() }
 }
 
 /// An offer with these labels.
@@ -224,6 +266,16 @@ pub(super) fn progress(job: &Job, percent: f64) -> JobCommand {
 pub(super) fn complete(job: &Job) -> JobCommand {
     let report = JobReport { frames: 250, fps: 0.1 + 0.2, speed: 1.0 / 3.0, ..JobReport::default() };
     JobCommand::Finish { lease: lease(job), outcome: Outcome::Completed(Box::new(report)) }
+}
+
+/// Its node gives it back.
+pub(super) fn release(job: &Job) -> JobCommand {
+    JobCommand::Finish { lease: lease(job), outcome: Outcome::Released("drain".into()) }
+}
+
+/// The master ends its attempt.
+pub(super) fn evict(job: &Job, code: Code) -> JobCommand {
+    JobCommand::Evict { fence: job.fence, error: error(code) }
 }
 
 /// Its attempt failed.
