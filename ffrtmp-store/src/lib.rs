@@ -9,6 +9,7 @@
 
 mod admission;
 mod memory;
+mod postgres;
 mod prefix;
 mod record;
 #[cfg(feature = "private-server")]
@@ -19,6 +20,7 @@ mod tally;
 pub mod transfer;
 
 pub use memory::MemoryStore;
+pub use postgres::{PostgresOptions, PostgresStore};
 pub use sqlite::SqliteStore;
 
 use ffrtmp_core::{Code, Error};
