@@ -1,28 +1,22 @@
 //! One attempt, from the claim to the finish: stage → run → confirm → publish → report.
 
-use std::num::NonZero;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::available_parallelism;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ffrtmp_core::clock::{Clock, Timestamp};
-use ffrtmp_core::engine::{Control, Engine, MediaBounds, Observer, Progress, Source, Task};
+use ffrtmp_core::engine::{Control, Observer, Progress};
 use ffrtmp_core::error::{Code, Error, JobError, Result};
 use ffrtmp_core::id::{Fence, JobId};
-use ffrtmp_core::job::{EngineName, Job, JobReport};
-use ffrtmp_core::location::Scheme;
-use ffrtmp_core::media::{Container, Target, VideoCodec};
-use ffrtmp_core::plan::OutputRequest;
+use ffrtmp_core::job::{Job, JobReport};
 use ffrtmp_core::policy::limits;
 use ffrtmp_core::protocol::{
     AttemptStatus, DirectiveKind, ErrorText, FinishRequest, LogLine, LogText, ResultStatus, StartRequest,
 };
-use ffrtmp_engines::publish::Staging;
+use tokio::time::Instant;
 
-use super::workdir::AttemptDir;
-use super::{Shared, download};
+use super::Shared;
+use super::workshop::Workpiece;
 
 /// Log lines kept until the next report.
 const MAX_PENDING_LINES: usize = 2000;
@@ -152,110 +146,15 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, attempt: Arc<Attempt>) ->
 }
 
 async fn work(shared: &Arc<Shared>, job: &Job, attempt: &Arc<Attempt>) -> Result<JobReport> {
-    let engine = shared.engine(job.engine_used.unwrap_or(EngineName::Ffmpeg))?;
-    let engine = engine.limited(&job.resource_limits, &shared.governor).unwrap_or(engine);
-    let dir = shared.work.attempt(job.id, job.fence)?;
     let limit = time_limit(job);
     let begun = Instant::now();
-    let staged = tokio::time::timeout(limit, stage(shared, job, attempt, &dir)).await;
-    let (source, staged_bytes) = staged.map_err(|_| too_long(limit).field("input"))??;
-    let request = own_request(job)?;
-    let target = target(shared, job, &request)?;
-    if matches!(&source, Source::File(input) if *input == target) {
-        return Err(Error::new(Code::OutputIsInput, "the output is the input")
-            .field("output")
-            .hint("name another file"));
-    }
-    let origin = match &source {
-        Source::File(path) => Some(path.as_path()),
-        Source::Generated(_) => None,
-    };
-    let staged = Staging::new(&target, &request, origin)?;
-    dir.note_output(&staged.hidden())?;
-    let threads = threads(available_parallelism().map_or(1, NonZero::get), shared.attempts().len());
-    let task = Task { source, output: staged.path(), request, bounds: bounds(job, staged_bytes, threads) };
-    let report = run_limited(limit.saturating_sub(begun.elapsed()), attempt, engine, task).await?;
+    let running = shared.attempts().len();
+    let prepared = tokio::time::timeout(limit, shared.workshop.prepare(job, &attempt.control, running)).await;
+    let mut piece = prepared.map_err(|_| too_long(limit).field("input"))??;
+    let report = run_limited(limit.saturating_sub(begun.elapsed()), attempt, &mut *piece).await?;
     confirm(shared, attempt).await?;
-    let published = tokio::task::spawn_blocking(move || staged.commit()).await.map_err(lost_thread)??;
-    drop(published);
-    drop(dir);
-    Ok(JobReport { output_uri: Some(target.display().to_string()), ..report })
-}
-
-async fn stage(shared: &Arc<Shared>, job: &Job, attempt: &Arc<Attempt>, dir: &AttemptDir) -> Result<(Source, u64)> {
-    let Some(input) = &job.input else {
-        if !shared.options.generate_input {
-            return Err(Error::new(Code::InputNotFound, "the job has no input and this agent generates none")
-                .field("input")
-                .hint("give the job an input, or start the agent with --generate-input true"));
-        }
-        return Ok((Source::Generated(OutputRequest::for_job(job)?.generated_length()), 0));
-    };
-    match Scheme::of_input(input)? {
-        Scheme::File => Ok((Source::File(shared.places.input(input)?), 0)),
-        Scheme::Http => {
-            let path = dir.path().join("input");
-            let bytes = download::fetch(input, &path, disk_limit(job), &shared.places, &attempt.control).await?;
-            Ok((Source::File(path), bytes))
-        }
-        streaming => Err(no_engine_for(streaming, "input", "give a file path, http:// or https://")),
-    }
-}
-
-fn no_engine_for(scheme: Scheme, field: &'static str, hint: &'static str) -> Error {
-    let message = format!("{} needs an engine that this node does not have", scheme.as_str());
-    Error::new(Code::EngineUnavailable, message).field(field).hint(hint)
-}
-
-fn target(shared: &Shared, job: &Job, request: &OutputRequest) -> Result<PathBuf> {
-    match &job.output {
-        Some(output) => match Scheme::of_output(output)? {
-            Scheme::File => shared.places.output(output),
-            streaming => Err(no_engine_for(streaming, "output", "give a file path")),
-        },
-        None => Ok(shared.work.outputs().join(format!("{}.{}", job.id, own_container(request).extension()))),
-    }
-}
-
-/// What the job asks for. Where it does not name its output, the agent does, and says so in the
-/// request: the file is what its name says.
-fn own_request(job: &Job) -> Result<OutputRequest> {
-    let mut request = OutputRequest::for_job(job)?;
-    if job.output.is_none() {
-        request.container = Some(own_container(&request));
-    }
-    Ok(request)
-}
-
-/// The container of an output without a name: Matroska carries whatever is copied.
-fn own_container(request: &OutputRequest) -> Container {
-    let wishes = &request.parameters;
-    let copies = wishes.codec == Some(Target::Copy) || wishes.audio_codec == Some(Target::Copy);
-    let asked = match wishes.codec {
-        Some(Target::Encode(codec)) => Some(codec),
-        _ => request.scenario.codec,
-    };
-    match (wishes.container, asked) {
-        (Some(container), _) => container,
-        _ if copies => Container::Mkv,
-        (None, Some(VideoCodec::Vp8 | VideoCodec::Vp9)) => Container::Webm,
-        _ => Container::Mp4,
-    }
-}
-
-fn disk_limit(job: &Job) -> u64 {
-    job.resource_limits.max_disk_mb.unwrap_or(limits::DEFAULT_DISK_MB).saturating_mul(1 << 20)
-}
-
-fn bounds(job: &Job, staged_bytes: u64, threads: usize) -> MediaBounds {
-    let left = disk_limit(job).saturating_sub(staged_bytes);
-    MediaBounds { max_output_bytes: Some(left), threads, ..MediaBounds::default() }
-}
-
-/// Threads for the codecs of an attempt that begins as one of `running`: its share of the cores,
-/// since threads that wait for each other cost both. 0 lets the codecs of one that is alone choose.
-fn threads(cores: usize, running: usize) -> usize {
-    if running < 2 { 0 } else { (cores / running).max(1) }
+    let output_uri = piece.publish().await?;
+    Ok(JobReport { output_uri: Some(output_uri), ..report })
 }
 
 fn time_limit(job: &Job) -> Duration {
@@ -266,25 +165,16 @@ fn too_long(limit: Duration) -> Error {
     Error::new(Code::Timeout, format!("the job ran longer than its time limit of {} s", limit.as_secs()))
 }
 
-/// Runs the engine on a thread of its own under the job's time limit; time spent frozen does not
-/// count.
-async fn run_limited(
-    limit: Duration,
-    attempt: &Arc<Attempt>,
-    engine: Arc<dyn Engine>,
-    task: Task,
-) -> Result<JobReport> {
-    let worker = {
-        let attempt = Arc::clone(attempt);
-        tokio::task::spawn_blocking(move || engine.run(&task, &attempt.control, &*attempt))
-    };
-    tokio::pin!(worker);
+/// Runs the engine under the job's time limit; time spent frozen does not count.
+async fn run_limited(limit: Duration, attempt: &Arc<Attempt>, piece: &mut dyn Workpiece) -> Result<JobReport> {
+    let mut worker = piece.run(attempt.control.clone(), attempt.clone());
     let mut left = limit;
     let step = Duration::from_millis(200);
     loop {
         let begun = Instant::now();
         tokio::select! {
-            ended = &mut worker => return ended.map_err(lost_thread)?,
+            biased;
+            ended = &mut worker => return ended,
             () = tokio::time::sleep(step.min(left)) => {}
         }
         if !attempt.control.is_paused() {
@@ -314,8 +204,9 @@ async fn confirm(shared: &Shared, attempt: &Attempt) -> Result<()> {
             Err(error) => tracing::warn!(job = %attempt.job, %error, "waiting for the master before publishing"),
         }
         tokio::select! {
-            () = tokio::time::sleep(wait) => {}
+            biased;
             () = shared.force.cancelled() => return Err(Error::new(Code::Canceled, "the agent stops")),
+            () = tokio::time::sleep(wait) => {}
         }
         wait = (wait * 2).min(Duration::from_secs(30));
     }
@@ -382,15 +273,8 @@ fn failure(attempt: &Attempt, error: &Error) -> (ResultStatus, Option<JobReport>
     (ResultStatus::Failed, None, Some((&error).into()))
 }
 
-fn lost_thread(error: tokio::task::JoinError) -> Error {
-    Error::new(Code::AttemptCrashed, "the attempt's thread panicked").source(error)
-}
-
 #[cfg(test)]
 mod tests {
-    use ffrtmp_core::job::Parameters;
-    use ffrtmp_core::plan::Plan;
-
     use super::*;
 
     #[test]
@@ -404,36 +288,6 @@ mod tests {
             let error = JobError::from(&Error::new(code, "this happened").hint("do that"));
             let text = format!("this happened ({code}); hint: do that");
             assert_eq!(last_words(status, &error), (level, text), "{status} {code}");
-        }
-    }
-
-    #[test]
-    fn attempts_share_the_cores() {
-        for (cores, running, share) in [(2, 0, 0), (2, 1, 0), (2, 2, 1), (8, 3, 2), (64, 4, 16), (2, 5, 1)] {
-            assert_eq!(threads(cores, running), share, "{running} on {cores}");
-        }
-    }
-
-    #[test]
-    fn an_output_that_the_agent_names_is_what_its_name_says() {
-        for (scenario, codec, audio, container) in [
-            ("720p30-h264", None, None, Container::Mp4),
-            ("720p30-vp9", None, None, Container::Webm),
-            ("720p30-av1", None, None, Container::Mp4),
-            ("720p30-h264", Some("vp8"), None, Container::Webm),
-            ("transcode", Some("copy"), None, Container::Mkv),
-            ("720p30-vp9", None, Some("copy"), Container::Mkv),
-        ] {
-            let parameters = Parameters {
-                codec: codec.map(|codec| codec.parse().unwrap()),
-                audio_codec: audio.map(|codec| codec.parse().unwrap()),
-                ..Parameters::default()
-            };
-            let request = OutputRequest { scenario: scenario.parse().unwrap(), parameters, container: None };
-            assert_eq!(own_container(&request), container, "{scenario} {codec:?} {audio:?}");
-            if codec != Some("copy") && audio.is_none() {
-                assert_eq!(Plan::resolve(&request, None).unwrap().container, container, "as the plan chooses it");
-            }
         }
     }
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::protocol::{Heartbeat, HeartbeatAnswer};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
@@ -25,8 +26,9 @@ pub(super) async fn run(shared: Arc<Shared>, quiet: CancellationToken) {
             Err(error) => lost(&shared, error, wait, &quiet).await,
         };
         tokio::select! {
-            () = pause(&shared, wait) => {}
+            biased;
             () = quiet.cancelled() => {}
+            () = pause(&shared, wait) => {}
         }
     }
 }
@@ -37,7 +39,7 @@ async fn lost(shared: &Arc<Shared>, error: Error, waited: Duration, quiet: &Canc
         tracing::warn!(%error, "the master does not take heartbeats");
     }
     if error.code() == Code::NodeNotFound {
-        let again = tokio::select! { done = shared.register() => done, () = quiet.cancelled() => Ok(()) };
+        let again = tokio::select! { biased; () = quiet.cancelled() => Ok(()), done = shared.register() => done };
         if let Err(error) = again {
             tracing::error!(%error, "cannot register again");
         }
@@ -64,7 +66,7 @@ impl Shared {
         let _one_at_a_time = self.beating.lock().await;
         let running: Vec<_> = self.attempts().values().cloned().collect();
         let sent = Instant::now();
-        let telemetry = self.governor.telemetry(self.work.root());
+        let telemetry = self.governor.telemetry(self.workshop.root());
         self.metrics.telemetry(&telemetry);
         let heartbeat = Heartbeat {
             telemetry: Some(telemetry),

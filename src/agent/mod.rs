@@ -10,8 +10,9 @@ mod metrics;
 mod places;
 mod server;
 mod workdir;
+mod workshop;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,11 +22,11 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use ffrtmp_core::clock::Clock;
 use ffrtmp_core::engine::Engine;
-use ffrtmp_core::error::{Code, Disposition, Error, Result};
+use ffrtmp_core::error::{Code, Disposition, Result};
 use ffrtmp_core::governor::{Admission, ResourceGovernor};
 use ffrtmp_core::id::{JobId, NodeId};
-use ffrtmp_core::job::{EngineName, Job, ResourceLimits};
-use ffrtmp_core::node::{Capabilities, Registration};
+use ffrtmp_core::job::{Job, ResourceLimits};
+use ffrtmp_core::node::Registration;
 use ffrtmp_core::protocol::ClaimRequest;
 use ffrtmp_core::transport::Transport;
 use tokio::net::TcpListener;
@@ -36,8 +37,9 @@ use tokio_util::task::TaskTracker;
 use crate::clock::SteadyClock;
 use attempt::Attempt;
 use metrics::AgentMetrics;
-use places::Places;
-use workdir::WorkDir;
+use workshop::LocalWorkshop;
+
+pub use workshop::{Workpiece, Workshop};
 
 /// How an agent behaves. Every field has the contract's default.
 #[derive(Clone, Debug)]
@@ -94,15 +96,13 @@ pub struct Agent {
 /// What the tasks of an agent share.
 struct Shared {
     transport: Arc<dyn Transport>,
-    engines: HashMap<EngineName, Arc<dyn Engine>>,
+    workshop: Arc<dyn Workshop>,
     governor: Arc<dyn ResourceGovernor>,
     clock: Arc<dyn Clock>,
     options: AgentOptions,
     slots: u32,
-    work: WorkDir,
-    places: Arc<Places>,
     metrics: AgentMetrics,
-    attempts: Mutex<HashMap<JobId, Arc<Attempt>>>,
+    attempts: Mutex<BTreeMap<JobId, Arc<Attempt>>>,
     /// An attempt ended or began: the claim loop and the heartbeat look again.
     changed: Notify,
     lease_ms: AtomicU64,
@@ -126,25 +126,34 @@ impl Agent {
         governor: Arc<dyn ResourceGovernor>,
         options: AgentOptions,
     ) -> Result<Self> {
-        let work = match &options.work_dir {
-            Some(dir) => WorkDir::open(dir)?,
-            None => WorkDir::open_free(&default_work_dir())?,
-        };
+        let workshop = Arc::new(LocalWorkshop::open(engines, Arc::clone(&governor), &options)?);
+        Self::with_workshop(transport, workshop, governor, Arc::new(SteadyClock::start()), options).await
+    }
+
+    /// The same with a workshop and a clock of the caller's; directories, allowed places and
+    /// generated inputs are then the workshop's affair.
+    ///
+    /// # Errors
+    /// `port_in_use`.
+    pub async fn with_workshop(
+        transport: Arc<dyn Transport>,
+        workshop: Arc<dyn Workshop>,
+        governor: Arc<dyn ResourceGovernor>,
+        clock: Arc<dyn Clock>,
+        options: AgentOptions,
+    ) -> Result<Self> {
         let listener = match options.metrics_address {
             Some(address) => Some(crate::listen(address, "metrics-port").await?),
             None => None,
         };
-        let places = Places::new(&allowed(&options, &work)?, &options.allow_hosts)?;
         let slots = options.max_concurrent_jobs.unwrap_or_else(recommended_slots).max(1);
         let shared = Shared {
-            metrics: AgentMetrics::new(work.node())?,
-            engines: engines.into_iter().map(|engine| (engine.name(), engine)).collect(),
+            metrics: AgentMetrics::new(workshop.node())?,
             transport,
+            workshop,
             governor,
-            clock: Arc::new(SteadyClock::start()),
+            clock,
             slots,
-            work,
-            places: Arc::new(places),
             options,
             attempts: Mutex::default(),
             changed: Notify::new(),
@@ -167,7 +176,7 @@ impl Agent {
     /// Where it keeps its identity, its attempts, and outputs without a place of their own.
     #[must_use]
     pub fn work_dir(&self) -> &Path {
-        self.shared.work.root()
+        self.shared.workshop.root()
     }
 
     /// Cancel it to stop at once: attempts are given back without waiting for them to end.
@@ -196,16 +205,18 @@ impl Agent {
 
 async fn work(shared: &Arc<Shared>, shutdown: &CancellationToken) -> Result<()> {
     tokio::select! {
-        registered = shared.register() => registered?,
+        biased;
         () = shutdown.cancelled() => return Ok(()),
+        registered = shared.register() => registered?,
     }
     let quiet = CancellationToken::new();
     let heart = tokio::spawn(heartbeat::run(Arc::clone(shared), quiet.clone()));
     let attempts = TaskTracker::new();
     let claimed = tokio::select! {
-        claimed = claim_loop(shared, &attempts) => claimed,
+        biased;
         () = shutdown.cancelled() => Ok(()),
         () = shared.force.cancelled() => Ok(()),
+        claimed = claim_loop(shared, &attempts) => claimed,
     };
     drain(shared, &attempts).await;
     quiet.cancel();
@@ -273,6 +284,7 @@ async fn drain(shared: &Shared, attempts: &TaskTracker) {
         tracing::info!(left, seconds, "waiting for running jobs; a second signal gives them back at once");
     }
     tokio::select! {
+        biased;
         () = attempts.wait() => return,
         () = tokio::time::sleep(shared.options.drain_timeout) => {}
         () = shared.force.cancelled() => {}
@@ -289,7 +301,7 @@ async fn drain(shared: &Shared, attempts: &TaskTracker) {
 
 impl Shared {
     fn node(&self) -> NodeId {
-        self.work.node()
+        self.workshop.node()
     }
 
     fn lease(&self) -> Duration {
@@ -303,7 +315,7 @@ impl Shared {
         self.options.heartbeat_interval.min(wanted)
     }
 
-    fn attempts(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Arc<Attempt>>> {
+    fn attempts(&self) -> std::sync::MutexGuard<'_, BTreeMap<JobId, Arc<Attempt>>> {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -311,18 +323,9 @@ impl Shared {
         self.options.name.clone().unwrap_or_else(host_name)
     }
 
-    fn engine(&self, name: EngineName) -> Result<Arc<dyn Engine>> {
-        self.engines.get(&name).cloned().ok_or_else(|| {
-            Error::new(Code::EngineUnavailable, format!("the engine {name} is not on this node")).field("engine")
-        })
-    }
-
     /// Introduces the node, waiting for a master that is away.
-    async fn register(self: &Arc<Self>) -> Result<()> {
-        let this = Arc::clone(self);
-        let registration = tokio::task::spawn_blocking(move || this.registration())
-            .await
-            .map_err(|error| Error::new(Code::Internal, "cannot describe this machine").source(error))?;
+    async fn register(&self) -> Result<()> {
+        let registration = self.registration().await?;
         let registered = self.retrying("register", || self.transport.register(registration.clone())).await?;
         self.lease_ms.store(registered.lease_ms.max(1), Ordering::Release);
         if registered.heartbeat_interval_ms > 0 {
@@ -335,39 +338,17 @@ impl Shared {
     }
 
     /// What this machine is and can do; encoders are proven by a test encode the first time.
-    fn registration(&self) -> Registration {
-        let facts = ffrtmp_governor::HostFacts::detect();
-        let capabilities = self.capabilities();
-        self.metrics.machine(self.node(), &capabilities.encoders, !facts.gpus.is_empty());
-        Registration {
+    async fn registration(&self) -> Result<Registration> {
+        let machine = self.workshop.describe().await?;
+        self.metrics.machine(self.node(), &machine.capabilities.encoders, machine.has_gpu);
+        Ok(Registration {
             id: Some(self.node()),
             name: self.name(),
-            node_type: facts.node_type,
-            address: None,
-            cpu_threads: facts.cpu_threads,
-            cpu_model: facts.cpu_model,
-            has_gpu: !facts.gpus.is_empty(),
-            gpu_type: facts.gpus.first().map(|gpu| gpu.name.clone()).unwrap_or_default(),
-            gpus: facts.gpus,
-            ram_total_bytes: facts.ram_total_bytes,
             labels: self.options.labels.clone(),
-            capabilities,
             max_concurrent_jobs: Some(self.slots),
             version: Some(env!("CARGO_PKG_VERSION").into()),
-        }
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        let known: Vec<_> = self.engines.values().map(|engine| engine.capabilities()).collect();
-        let works = known.iter().flat_map(|one| &one.video_encoders).filter(|(_, encoders)| !encoders.is_empty());
-        let mut engines: Vec<_> = self.engines.keys().copied().collect();
-        engines.sort_unstable();
-        Capabilities {
-            engines,
-            video_codecs: Some(works.clone().map(|(codec, _)| *codec).collect()),
-            encoders: works.flat_map(|(_, encoders)| encoders.iter().cloned()).collect(),
-            enforced_limits: self.governor.enforced().iter().map(|limit| limit.as_str().to_owned()).collect(),
-        }
+            ..machine
+        })
     }
 
     /// Waits until a slot is free, the node is in service, and the governor admits.
@@ -380,7 +361,7 @@ impl Shared {
             let active = u32::try_from(self.attempts().len()).unwrap_or(u32::MAX);
             let free = self.slots.saturating_sub(active);
             if free > 0 && !self.drained.load(Ordering::Acquire) {
-                match self.governor.admit(&ResourceLimits::default(), self.work.root()) {
+                match self.governor.admit(&ResourceLimits::default(), self.workshop.root()) {
                     Ok(Admission::Admitted) => return free,
                     Ok(Admission::Warned(reason)) => {
                         tracing::warn!(reason, "resources are getting short");
@@ -414,8 +395,9 @@ impl Shared {
             let wait = backoff.next().unwrap_or(Duration::from_secs(30));
             tracing::warn!(%error, what, wait_s = wait.as_secs_f64(), "the master does not answer, trying again");
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
+                biased;
                 () = self.force.cancelled() => return Err(error),
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }
@@ -433,27 +415,9 @@ fn fresh_request_id() -> String {
     JobId::random().to_string()
 }
 
-fn allowed(options: &AgentOptions, work: &WorkDir) -> Result<Vec<PathBuf>> {
-    let mut roots = options.allow_paths.clone();
-    if roots.is_empty() {
-        let here = std::env::current_dir().map_err(|error| {
-            Error::new(Code::InvalidConfig, "cannot read the current directory").field("allow-path").source(error)
-        })?;
-        roots.push(here);
-    }
-    roots.push(work.outputs());
-    Ok(roots)
-}
-
 fn recommended_slots() -> u32 {
     ffrtmp_governor::recommend(ffrtmp_governor::Environment::Production, &ffrtmp_governor::HostFacts::detect())
         .max_concurrent_jobs
-}
-
-fn default_work_dir() -> PathBuf {
-    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-    state.or(home).unwrap_or_else(std::env::temp_dir).join("ffrtmp").join("agent")
 }
 
 pub(crate) fn host_name() -> String {

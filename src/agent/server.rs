@@ -36,8 +36,8 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
 
 /// Ready only when codecs load, the disk has room, and the master answers.
 async fn ready(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    let codecs = shared.engines.values().any(|engine| !engine.capabilities().video_encoders.is_empty());
-    let room = shared.governor.admit(&ResourceLimits::default(), shared.work.root());
+    let codecs = !shared.workshop.capabilities().encoders.is_empty();
+    let room = shared.governor.admit(&ResourceLimits::default(), shared.workshop.root());
     let disk = matches!(room, Ok(Admission::Admitted | Admission::Warned(_)));
     let master = shared.connected.load(Ordering::Acquire);
     let status = if codecs && disk && master { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

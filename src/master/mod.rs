@@ -16,6 +16,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use ffrtmp_core::clock::Clock;
 use ffrtmp_core::coordinator::{Coordinator, Settings, Watcher};
 use ffrtmp_core::error::Result;
 use ffrtmp_core::policy::fifo::PriorityFifo;
@@ -96,10 +97,22 @@ impl Master {
         scheduler: Arc<dyn Scheduler>,
         options: MasterOptions,
     ) -> Result<Self> {
+        Self::with_clock(store, scheduler, Arc::new(SteadyClock::start()), options).await
+    }
+
+    /// The same with a clock of the caller's too.
+    ///
+    /// # Errors
+    /// As [`Master::new`].
+    pub async fn with_clock(
+        store: Arc<dyn Store>,
+        scheduler: Arc<dyn Scheduler>,
+        clock: Arc<dyn Clock>,
+        options: MasterOptions,
+    ) -> Result<Self> {
         options.tls.as_ref().map(server::check_tls).transpose()?;
         let metrics = Arc::new(MasterMetrics::new()?);
         let watcher: Arc<dyn Watcher> = metrics.clone();
-        let clock = Arc::new(SteadyClock::start());
         let coordinator = Coordinator::watched(store, scheduler, clock, options.settings.clone(), Some(watcher));
         let api = match options.api_address {
             Some(address) => Some(listen_api(address).await?),
@@ -208,8 +221,9 @@ async fn reap(coordinator: Arc<Coordinator>, interval: Duration, stop: Cancellat
             Err(error) => tracing::error!(%error, "the reaper cannot do its work"),
         }
         tokio::select! {
-            () = tokio::time::sleep(DUE_INTERVAL.min(interval)) => {}
+            biased;
             () = stop.cancelled() => {}
+            () = tokio::time::sleep(DUE_INTERVAL.min(interval)) => {}
         }
     }
 }

@@ -1,0 +1,344 @@
+//! Where the work of an attempt is done: [`Workshop`], and the one of this machine.
+//!
+//! The agent decides when an attempt begins, stops, confirms its lease and reports; a workshop
+//! touches files, engines and remote inputs. What an attempt is, is in `attempt`.
+
+use std::collections::HashMap;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use async_trait::async_trait;
+use ffrtmp_core::engine::{Control, Engine, MediaBounds, Observer, Source, Task};
+use ffrtmp_core::error::{Code, Error, Result};
+use ffrtmp_core::governor::ResourceGovernor;
+use ffrtmp_core::id::NodeId;
+use ffrtmp_core::job::{EngineName, Job, JobReport};
+use ffrtmp_core::location::Scheme;
+use ffrtmp_core::media::{Container, Target, VideoCodec};
+use ffrtmp_core::node::{Capabilities, Registration};
+use ffrtmp_core::plan::OutputRequest;
+use ffrtmp_core::policy::limits;
+use ffrtmp_engines::publish::Staging;
+
+use super::places::Places;
+use super::workdir::{AttemptDir, WorkDir};
+use super::{AgentOptions, download};
+
+/// What an agent works with. An agent has one and asks it for one [`Workpiece`] per attempt.
+///
+/// # Contract
+/// - `node` and `root` never change.
+/// - Nothing that a piece makes is visible before [`Workpiece::publish`].
+#[async_trait]
+pub trait Workshop: Send + Sync + 'static {
+    /// The identity of the node.
+    fn node(&self) -> NodeId;
+
+    /// The directory whose disk the governor watches.
+    fn root(&self) -> &Path;
+
+    /// What works here, proven by trying; may block the first time.
+    fn capabilities(&self) -> Capabilities;
+
+    /// What the machine is and can do. The agent adds its id, name, labels and slots.
+    ///
+    /// # Errors
+    /// `internal` if the machine cannot be described.
+    async fn describe(&self) -> Result<Registration>;
+
+    /// Stages the input and makes a place for the output of an attempt that begins as one of
+    /// `running`.
+    ///
+    /// # Errors
+    /// Those of an attempt: `input_*`, `output_*`, `engine_unavailable`, `network`, `canceled` …
+    ///
+    /// # Cancel safety
+    /// What was made for a dropped call is removed.
+    async fn prepare(&self, job: &Job, control: &Control, running: usize) -> Result<Box<dyn Workpiece>>;
+}
+
+/// The work of one attempt. Dropped without [`Workpiece::publish`] it leaves nothing.
+#[async_trait]
+pub trait Workpiece: Send {
+    /// Does the work, obeying `control`; `output_uri` of the report stays empty.
+    ///
+    /// # Errors
+    /// As [`Engine::run`]; `attempt_crashed`.
+    async fn run(&mut self, control: Control, observer: Arc<dyn Observer>) -> Result<JobReport>;
+
+    /// Makes the output visible and durable and says where it is.
+    ///
+    /// # Errors
+    /// As [`Staging::commit`].
+    async fn publish(self: Box<Self>) -> Result<String>;
+}
+
+/// The work directory, the allowed places and the engines of this machine.
+pub(super) struct LocalWorkshop {
+    engines: HashMap<EngineName, Arc<dyn Engine>>,
+    governor: Arc<dyn ResourceGovernor>,
+    work: WorkDir,
+    places: Arc<Places>,
+    generate_input: bool,
+}
+
+impl LocalWorkshop {
+    /// Opens the work directory.
+    ///
+    /// # Errors
+    /// As [`WorkDir::open`] and [`Places::new`].
+    pub(super) fn open(
+        engines: Vec<Arc<dyn Engine>>,
+        governor: Arc<dyn ResourceGovernor>,
+        options: &AgentOptions,
+    ) -> Result<Self> {
+        let work = match &options.work_dir {
+            Some(dir) => WorkDir::open(dir)?,
+            None => WorkDir::open_free(&default_work_dir())?,
+        };
+        let places = Arc::new(Places::new(&allowed(options, &work)?, &options.allow_hosts)?);
+        let engines = engines.into_iter().map(|engine| (engine.name(), engine)).collect();
+        Ok(Self { engines, governor, work, places, generate_input: options.generate_input })
+    }
+
+    fn engine(&self, name: EngineName) -> Result<Arc<dyn Engine>> {
+        self.engines.get(&name).cloned().ok_or_else(|| {
+            Error::new(Code::EngineUnavailable, format!("the engine {name} is not on this node")).field("engine")
+        })
+    }
+
+    async fn stage(&self, job: &Job, control: &Control, dir: &AttemptDir) -> Result<(Source, u64)> {
+        let Some(input) = &job.input else {
+            if !self.generate_input {
+                return Err(Error::new(Code::InputNotFound, "the job has no input and this agent generates none")
+                    .field("input")
+                    .hint("give the job an input, or start the agent with --generate-input true"));
+            }
+            return Ok((Source::Generated(OutputRequest::for_job(job)?.generated_length()), 0));
+        };
+        match Scheme::of_input(input)? {
+            Scheme::File => Ok((Source::File(self.places.input(input)?), 0)),
+            Scheme::Http => {
+                let path = dir.path().join("input");
+                let bytes = download::fetch(input, &path, disk_limit(job), &self.places, control).await?;
+                Ok((Source::File(path), bytes))
+            }
+            streaming => Err(no_engine_for(streaming, "input", "give a file path, http:// or https://")),
+        }
+    }
+
+    fn target(&self, job: &Job, request: &OutputRequest) -> Result<PathBuf> {
+        match &job.output {
+            Some(output) => match Scheme::of_output(output)? {
+                Scheme::File => self.places.output(output),
+                streaming => Err(no_engine_for(streaming, "output", "give a file path")),
+            },
+            None => Ok(self.work.outputs().join(format!("{}.{}", job.id, own_container(request).extension()))),
+        }
+    }
+}
+
+#[async_trait]
+impl Workshop for LocalWorkshop {
+    fn node(&self) -> NodeId {
+        self.work.node()
+    }
+
+    fn root(&self) -> &Path {
+        self.work.root()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        capabilities(&self.engines, &*self.governor)
+    }
+
+    async fn describe(&self) -> Result<Registration> {
+        let (engines, governor) = (self.engines.clone(), Arc::clone(&self.governor));
+        let describe = move || {
+            let facts = ffrtmp_governor::HostFacts::detect();
+            Registration {
+                node_type: facts.node_type,
+                cpu_threads: facts.cpu_threads,
+                cpu_model: facts.cpu_model,
+                has_gpu: !facts.gpus.is_empty(),
+                gpu_type: facts.gpus.first().map(|gpu| gpu.name.clone()).unwrap_or_default(),
+                gpus: facts.gpus,
+                ram_total_bytes: facts.ram_total_bytes,
+                capabilities: capabilities(&engines, &*governor),
+                ..Registration::default()
+            }
+        };
+        tokio::task::spawn_blocking(describe)
+            .await
+            .map_err(|error| Error::new(Code::Internal, "cannot describe this machine").source(error))
+    }
+
+    async fn prepare(&self, job: &Job, control: &Control, running: usize) -> Result<Box<dyn Workpiece>> {
+        let engine = self.engine(job.engine_used.unwrap_or(EngineName::Ffmpeg))?;
+        let engine = engine.limited(&job.resource_limits, &self.governor).unwrap_or(engine);
+        let dir = self.work.attempt(job.id, job.fence)?;
+        let (source, staged_bytes) = self.stage(job, control, &dir).await?;
+        let request = own_request(job)?;
+        let target = self.target(job, &request)?;
+        if matches!(&source, Source::File(input) if *input == target) {
+            return Err(Error::new(Code::OutputIsInput, "the output is the input")
+                .field("output")
+                .hint("name another file"));
+        }
+        let origin = match &source {
+            Source::File(path) => Some(path.as_path()),
+            Source::Generated(_) => None,
+        };
+        let staged = Staging::new(&target, &request, origin)?;
+        dir.note_output(&staged.hidden())?;
+        let threads = threads(available_parallelism().map_or(1, NonZero::get), running);
+        let task = Task { source, output: staged.path(), request, bounds: bounds(job, staged_bytes, threads) };
+        Ok(Box::new(LocalPiece { staged, target, engine, task, dir }))
+    }
+}
+
+/// An attempt on this machine. What is staged goes before the directory that notes it.
+struct LocalPiece {
+    staged: Staging,
+    target: PathBuf,
+    engine: Arc<dyn Engine>,
+    task: Task,
+    dir: AttemptDir,
+}
+
+#[async_trait]
+impl Workpiece for LocalPiece {
+    async fn run(&mut self, control: Control, observer: Arc<dyn Observer>) -> Result<JobReport> {
+        let (engine, task) = (Arc::clone(&self.engine), self.task.clone());
+        let worked = tokio::task::spawn_blocking(move || engine.run(&task, &control, &*observer));
+        worked.await.map_err(lost_thread)?
+    }
+
+    async fn publish(self: Box<Self>) -> Result<String> {
+        let Self { staged, target, dir, .. } = *self;
+        tokio::task::spawn_blocking(move || staged.commit()).await.map_err(lost_thread)??;
+        drop(dir);
+        Ok(target.display().to_string())
+    }
+}
+
+fn capabilities(engines: &HashMap<EngineName, Arc<dyn Engine>>, governor: &dyn ResourceGovernor) -> Capabilities {
+    let known: Vec<_> = engines.values().map(|engine| engine.capabilities()).collect();
+    let works = known.iter().flat_map(|one| &one.video_encoders).filter(|(_, encoders)| !encoders.is_empty());
+    let mut names: Vec<_> = engines.keys().copied().collect();
+    names.sort_unstable();
+    Capabilities {
+        engines: names,
+        video_codecs: Some(works.clone().map(|(codec, _)| *codec).collect()),
+        encoders: works.flat_map(|(_, encoders)| encoders.iter().cloned()).collect(),
+        enforced_limits: governor.enforced().iter().map(|limit| limit.as_str().to_owned()).collect(),
+    }
+}
+
+fn allowed(options: &AgentOptions, work: &WorkDir) -> Result<Vec<PathBuf>> {
+    let mut roots = options.allow_paths.clone();
+    if roots.is_empty() {
+        let here = std::env::current_dir().map_err(|error| {
+            Error::new(Code::InvalidConfig, "cannot read the current directory").field("allow-path").source(error)
+        })?;
+        roots.push(here);
+    }
+    roots.push(work.outputs());
+    Ok(roots)
+}
+
+fn default_work_dir() -> PathBuf {
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    state.or(home).unwrap_or_else(std::env::temp_dir).join("ffrtmp").join("agent")
+}
+
+fn no_engine_for(scheme: Scheme, field: &'static str, hint: &'static str) -> Error {
+    let message = format!("{} needs an engine that this node does not have", scheme.as_str());
+    Error::new(Code::EngineUnavailable, message).field(field).hint(hint)
+}
+
+/// What the job asks for. Where it does not name its output, the agent does, and says so in the
+/// request: the file is what its name says.
+fn own_request(job: &Job) -> Result<OutputRequest> {
+    let mut request = OutputRequest::for_job(job)?;
+    if job.output.is_none() {
+        request.container = Some(own_container(&request));
+    }
+    Ok(request)
+}
+
+/// The container of an output without a name: Matroska carries whatever is copied.
+fn own_container(request: &OutputRequest) -> Container {
+    let wishes = &request.parameters;
+    let copies = wishes.codec == Some(Target::Copy) || wishes.audio_codec == Some(Target::Copy);
+    let asked = match wishes.codec {
+        Some(Target::Encode(codec)) => Some(codec),
+        _ => request.scenario.codec,
+    };
+    match (wishes.container, asked) {
+        (Some(container), _) => container,
+        _ if copies => Container::Mkv,
+        (None, Some(VideoCodec::Vp8 | VideoCodec::Vp9)) => Container::Webm,
+        _ => Container::Mp4,
+    }
+}
+
+fn disk_limit(job: &Job) -> u64 {
+    job.resource_limits.max_disk_mb.unwrap_or(limits::DEFAULT_DISK_MB).saturating_mul(1 << 20)
+}
+
+fn bounds(job: &Job, staged_bytes: u64, threads: usize) -> MediaBounds {
+    let left = disk_limit(job).saturating_sub(staged_bytes);
+    MediaBounds { max_output_bytes: Some(left), threads, ..MediaBounds::default() }
+}
+
+/// Threads for the codecs of an attempt that begins as one of `running`: its share of the cores,
+/// since threads that wait for each other cost both. 0 lets the codecs of one that is alone choose.
+fn threads(cores: usize, running: usize) -> usize {
+    if running < 2 { 0 } else { (cores / running).max(1) }
+}
+
+fn lost_thread(error: tokio::task::JoinError) -> Error {
+    Error::new(Code::AttemptCrashed, "the attempt's thread panicked").source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use ffrtmp_core::job::Parameters;
+    use ffrtmp_core::plan::Plan;
+
+    use super::*;
+
+    #[test]
+    fn attempts_share_the_cores() {
+        for (cores, running, share) in [(2, 0, 0), (2, 1, 0), (2, 2, 1), (8, 3, 2), (64, 4, 16), (2, 5, 1)] {
+            assert_eq!(threads(cores, running), share, "{running} on {cores}");
+        }
+    }
+
+    #[test]
+    fn an_output_that_the_agent_names_is_what_its_name_says() {
+        for (scenario, codec, audio, container) in [
+            ("720p30-h264", None, None, Container::Mp4),
+            ("720p30-vp9", None, None, Container::Webm),
+            ("720p30-av1", None, None, Container::Mp4),
+            ("720p30-h264", Some("vp8"), None, Container::Webm),
+            ("transcode", Some("copy"), None, Container::Mkv),
+            ("720p30-vp9", None, Some("copy"), Container::Mkv),
+        ] {
+            let parameters = Parameters {
+                codec: codec.map(|codec| codec.parse().unwrap()),
+                audio_codec: audio.map(|codec| codec.parse().unwrap()),
+                ..Parameters::default()
+            };
+            let request = OutputRequest { scenario: scenario.parse().unwrap(), parameters, container: None };
+            assert_eq!(own_container(&request), container, "{scenario} {codec:?} {audio:?}");
+            if codec != Some("copy") && audio.is_none() {
+                assert_eq!(Plan::resolve(&request, None).unwrap().container, container, "as the plan chooses it");
+            }
+        }
+    }
+}
