@@ -429,6 +429,12 @@ impl Job {
         self.sla = Some(sla::verdict(self));
     }
 
+    /// When its state changed last.
+    #[must_use]
+    pub fn changed_at(&self) -> Option<Timestamp> {
+        self.state_transitions.last().map(|change| change.at)
+    }
+
     /// Whether the job is paused while a node holds it.
     #[must_use]
     pub fn is_frozen(&self) -> bool {

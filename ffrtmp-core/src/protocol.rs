@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use crate::clock::Timestamp;
 use crate::error::JobError;
 use crate::id::{Fence, JobId, NodeId};
-use crate::job::{Job, JobReport};
+use crate::job::{Job, JobReport, JobState, SlaVerdict};
 use crate::media::named_enum;
 use crate::node::{Node, Telemetry};
 
@@ -154,6 +154,27 @@ pub struct StartRequest {
     pub node_id: NodeId,
     /// The attempt.
     pub fence: Fence,
+}
+
+/// Where an attempt's word has left its job: all that a node needs to hear back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AttemptState {
+    /// The job.
+    pub job_id: JobId,
+    /// Fence of its current or last attempt.
+    pub fence: Fence,
+    /// Where it stands.
+    pub state: JobState,
+    /// Service-level verdict, once the job ended.
+    #[serde(default)]
+    pub sla: Option<SlaVerdict>,
+}
+
+impl From<&Job> for AttemptState {
+    fn from(job: &Job) -> Self {
+        Self { job_id: job.id, fence: job.fence, state: job.state, sla: job.sla.clone() }
+    }
 }
 
 named_enum!(

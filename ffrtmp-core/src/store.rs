@@ -252,6 +252,16 @@ pub trait Store: Send + Sync + 'static {
     /// Jobs in state `waiting` that name `dependency`.
     async fn dependents(&self, dependency: JobId) -> Result<Vec<Job>>;
 
+    /// Jobs in state `waiting` that name any of `dependencies`; one that names several may come
+    /// several times. Asked at the end of every job, so an implementation does it in one query.
+    async fn dependents_of(&self, dependencies: &[JobId]) -> Result<Vec<Job>> {
+        let mut waiting = Vec::new();
+        for dependency in dependencies {
+            waiting.extend(self.dependents(*dependency).await?);
+        }
+        Ok(waiting)
+    }
+
     /// Moves every rank: for a scheduler that changed its mind. Jobs that are no longer queued are
     /// skipped.
     async fn rerank(&self, ranks: Vec<(JobId, Rank)>) -> Result<()>;
@@ -310,7 +320,7 @@ pub trait Store: Send + Sync + 'static {
     /// Whether other processes may change the store.
     fn is_shared(&self) -> bool;
 
-    /// A value that changes whenever jobs may have become claimable.
+    /// A value that grows whenever jobs may have become claimable.
     fn changes(&self) -> watch::Receiver<u64>;
 
     /// Finishes what is under way and closes files. Later calls fail with `unavailable`; closing

@@ -4,9 +4,10 @@ use async_trait::async_trait;
 
 use crate::error::Result;
 use crate::id::{JobId, NodeId};
-use crate::job::Job;
 use crate::node::Registration;
-use crate::protocol::{ClaimRequest, Claimed, FinishRequest, Heartbeat, HeartbeatAnswer, Registered, StartRequest};
+use crate::protocol::{
+    AttemptState, ClaimRequest, Claimed, FinishRequest, Heartbeat, HeartbeatAnswer, Registered, StartRequest,
+};
 
 /// An agent's view of the master.
 ///
@@ -22,7 +23,8 @@ use crate::protocol::{ClaimRequest, Claimed, FinishRequest, Heartbeat, Heartbeat
 ///
 /// # Cancel safety
 /// A dropped `claim` may have leased jobs; they come back when the lease expires, or by asking
-/// again with the same request id.
+/// again with the same request id. A dropped `start` or `finish` may have had its effect or may
+/// still have it; say it again to know.
 #[async_trait]
 pub trait Transport: Send + Sync + 'static {
     /// Introduces the node.
@@ -32,11 +34,11 @@ pub trait Transport: Send + Sync + 'static {
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed>;
 
     /// Begins an attempt.
-    async fn start(&self, job: JobId, request: StartRequest) -> Result<Job>;
+    async fn start(&self, job: JobId, request: StartRequest) -> Result<AttemptState>;
 
     /// Sends a sign of life; renews the leases of the attempts that it names.
     async fn heartbeat(&self, node: NodeId, heartbeat: Heartbeat) -> Result<HeartbeatAnswer>;
 
     /// Ends an attempt.
-    async fn finish(&self, request: FinishRequest) -> Result<Job>;
+    async fn finish(&self, request: FinishRequest) -> Result<AttemptState>;
 }

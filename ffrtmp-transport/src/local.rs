@@ -7,10 +7,9 @@ use async_trait::async_trait;
 use ffrtmp_core::Result;
 use ffrtmp_core::coordinator::Coordinator;
 use ffrtmp_core::id::{JobId, NodeId};
-use ffrtmp_core::job::Job;
 use ffrtmp_core::node::Registration;
 use ffrtmp_core::protocol::{
-    ClaimRequest, Claimed, FinishRequest, Heartbeat, HeartbeatAnswer, Registered, StartRequest,
+    AttemptState, ClaimRequest, Claimed, FinishRequest, Heartbeat, HeartbeatAnswer, Registered, StartRequest,
 };
 use ffrtmp_core::transport::Transport;
 
@@ -42,15 +41,15 @@ impl Transport for LocalTransport {
         self.0.claim(request).await
     }
 
-    async fn start(&self, job: JobId, request: StartRequest) -> Result<Job> {
-        self.0.start(job, request).await
+    async fn start(&self, job: JobId, request: StartRequest) -> Result<AttemptState> {
+        Ok((&self.0.start(job, request).await?).into())
     }
 
     async fn heartbeat(&self, node: NodeId, heartbeat: Heartbeat) -> Result<HeartbeatAnswer> {
         self.0.heartbeat(node, heartbeat).await
     }
 
-    async fn finish(&self, request: FinishRequest) -> Result<Job> {
-        self.0.finish(request).await
+    async fn finish(&self, request: FinishRequest) -> Result<AttemptState> {
+        Ok((&self.0.finish(request).await?).into())
     }
 }

@@ -134,8 +134,10 @@ pub async fn an_attempt_from_start_to_finish(harness: &dyn Harness) {
     let finish = FinishRequest { metrics: Some(report.clone()), ..finish(node, &job, ResultStatus::Completed) };
     let first = transport.finish(finish.clone()).await.unwrap();
     let again = transport.finish(finish).await.unwrap();
-    assert_eq!((first.state, first.result), (JobState::Completed, Some(report)));
-    assert_eq!((again.state, again.completed_at), (first.state, first.completed_at));
+    let ended = coordinator.job(&job.id.into()).await.unwrap();
+    assert_eq!((first.job_id, first.fence, first.state), (job.id, job.fence, JobState::Completed));
+    assert_eq!((ended.state, ended.result, ended.sla), (JobState::Completed, Some(report), first.sla.clone()));
+    assert!(first.sla.is_some() && again == first);
 }
 
 /// Cancel, pause and drain reach the node with its next heartbeat.
@@ -184,7 +186,8 @@ pub async fn failures_keep_their_code(harness: &dyn Harness) {
         let error: JobError = (&crate::Error::new(code, "it went wrong")).into();
         let finish = FinishRequest { error: Some(ErrorText::Typed(error)), ..finish(node, &job, ResultStatus::Failed) };
         let ended = transport.finish(finish).await.unwrap();
-        assert_eq!((ended.state, ended.error.map(|error| error.code)), (state, Some(code)));
+        let job = coordinator.job(&job.id.into()).await.unwrap();
+        assert_eq!((ended.state, job.state, job.error.map(|error| error.code)), (state, state, Some(code)));
     }
 }
 

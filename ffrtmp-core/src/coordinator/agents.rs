@@ -1,27 +1,29 @@
-//! What agents do: register, claim, start, report, finish.
+//! What agents do: register, claim, report. How attempts begin and end is in `attempts`, whose turn
+//! it is among waiting claims in `turns`.
 
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::error::{Code, Disposition, Error, JobError, Result};
-use crate::id::{JobId, NodeId};
+use crate::error::{Code, Disposition, Error, Result};
+use crate::id::NodeId;
 use crate::job::{Job, JobState};
-use crate::lifecycle::{JobCommand, Lease, Outcome};
+use crate::lifecycle::{JobCommand, Lease};
 use crate::node::{Node, NodeCommand, Registration};
 use crate::protocol::{
-    AttemptStatus, ClaimRequest, Claimed, Directive, DirectiveKind, ErrorText, FinishRequest, Heartbeat,
-    HeartbeatAnswer, LogLine, LogText, Registered, ResultStatus, StartRequest,
+    AttemptStatus, ClaimRequest, Claimed, Directive, DirectiveKind, Heartbeat, HeartbeatAnswer, Registered,
 };
 use crate::store::ClaimOrder;
 
+use super::turns::{Change, Place};
 use super::{Answered, Coordinator, JobEventKind, bounds};
 
 const MAX_SLOTS: u32 = 64;
 const MAX_REQUEST_ID: usize = 128;
 /// A waiting claim looks again this often although nothing changed: its node may be back in service,
-/// or another master on the same database may have taken a job in.
+/// or word of a change may have got lost between masters.
 const RECHECK: Duration = Duration::from_secs(2);
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
@@ -95,50 +97,70 @@ impl Coordinator {
     /// same `request_id`.
     pub async fn claim(&self, request: ClaimRequest) -> Result<Claimed> {
         check_claim(&request)?;
-        self.sign_of_life(request.node_id).await?;
+        let node = self.sign_of_life(request.node_id).await?;
         let deadline = Instant::now() + Duration::from_millis(request.wait_ms).min(MAX_WAIT);
         let mut changes = self.store.changes();
-        loop {
-            changes.mark_unchanged();
-            // Also while it waits: the same request may have been answered on a connection that broke.
-            if let Some(jobs) = self.answered_before(&request).await? {
-                return Ok(self.claimed(jobs));
-            }
-            if request.slots == 0 {
-                return Ok(self.claimed(Vec::new()));
-            }
-            let jobs = self.claim_now(&request).await?;
-            if !jobs.is_empty() || self.is_closing() {
-                return Ok(self.claimed(jobs));
-            }
-            let changed = async {
+        let change = *changes.borrow_and_update();
+        if let Some(jobs) = self.answered_before(&request).await? {
+            return Ok(self.claimed(jobs));
+        }
+        if request.slots == 0 {
+            return Ok(self.claimed(Vec::new()));
+        }
+        let offer = node.offer();
+        let jobs = self.claim_for(node, &request).await?.unwrap_or_default();
+        if !jobs.is_empty() || request.wait_ms == 0 {
+            return Ok(self.claimed(jobs));
+        }
+        let place = self.turns.join(offer, change);
+        let jobs = self.wait_for_jobs(&request, &place, changes, deadline).await?;
+        Ok(self.claimed(jobs))
+    }
+
+    /// Waits until there is work or time is over.
+    async fn wait_for_jobs(
+        &self,
+        request: &ClaimRequest,
+        place: &Place,
+        mut changes: watch::Receiver<Change>,
+        deadline: Instant,
+    ) -> Result<Vec<Job>> {
+        let mut look_again = Instant::now() + RECHECK;
+        while !self.is_closing() && Instant::now() < deadline {
+            let woken = async {
                 tokio::select! {
                     biased;
                     changed = changes.changed() => changed.is_ok(),
+                    () = place.called() => true,
                     _ = self.closing.acquire() => true,
                 }
             };
-            let look_again = deadline.min(Instant::now() + RECHECK);
-            let heard = timeout_at(look_again, changed).await;
-            if matches!(heard, Ok(false)) || Instant::now() >= deadline {
-                return Ok(self.claimed(Vec::new()));
+            match timeout_at(deadline.min(look_again), woken).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(_) => {
+                    place.doubt();
+                    look_again = Instant::now() + RECHECK;
+                }
+            }
+            // The same request may have been answered on a connection that broke.
+            if let Some(jobs) = self.answered_before(request).await? {
+                return Ok(jobs);
+            }
+            let change = *changes.borrow_and_update();
+            if !place.begin(change) {
+                continue;
+            }
+            let node = self.store.node(request.node_id).await?;
+            let offer = node.offer();
+            let claimed = self.claim_for(node, request).await?;
+            let dry = claimed.as_ref().is_some_and(|jobs| jobs.len() < request.slots as usize);
+            place.end(change, offer, dry);
+            if let Some(jobs) = claimed.filter(|jobs| !jobs.is_empty()) {
+                return Ok(jobs);
             }
         }
-    }
-
-    /// The node begins an attempt.
-    ///
-    /// # Errors
-    /// `stale_fence` if the attempt is over, `job_not_found`.
-    pub async fn start(&self, id: JobId, request: StartRequest) -> Result<Job> {
-        let lease = Lease { node: request.node_id, fence: request.fence };
-        let before = self.store.job(&id.into()).await?.state;
-        let job = self.apply_one(id, JobCommand::Start { lease, engine: None }).await?;
-        if job.state != before {
-            self.logbook.open(&job);
-            self.announce(&job);
-        }
-        Ok(job)
+        Ok(Vec::new())
     }
 
     /// A sign of life: renews leases, takes progress and logs, answers with orders.
@@ -160,37 +182,10 @@ impl Coordinator {
         Ok(HeartbeatAnswer { directives, drain: node.draining })
     }
 
-    /// The end of an attempt. The same one twice has one effect and gives the same answer.
-    ///
-    /// # Errors
-    /// `stale_fence` if another attempt has begun or the job ended otherwise.
-    pub async fn finish(&self, request: FinishRequest) -> Result<Job> {
-        let lease = Lease { node: request.node_id, fence: request.fence };
-        let before = self.store.job(&request.job_id.into()).await?;
-        let held = before.node_id == Some(lease.node) && before.fence == lease.fence;
-        let stopped = held && before.state == JobState::Canceled && request.status == ResultStatus::Canceled;
-        // Whoever sees the end finds the log whole.
-        if stopped || before.lease() == Some(lease) {
-            self.keep_lines(&before, request.logs_from, self.log_lines(request.logs)).await?;
-        }
-        self.logbook.close(before.id);
-        if stopped {
-            return Ok(before);
-        }
-        let metrics = request.metrics.map(bounds::report).transpose()?;
-        let outcome = outcome(request.status, metrics, request.error);
-        let job = self.apply_one(request.job_id, JobCommand::Finish { lease, outcome }).await?;
-        if job.state != before.state {
-            self.announce(&job);
-            self.settle_dependents(&job).await?;
-        }
-        Ok(job)
-    }
-
-    async fn claim_now(&self, request: &ClaimRequest) -> Result<Vec<Job>> {
-        let node = self.store.node(request.node_id).await?;
+    /// Claims for a node; `None` if it is not in service, or the master no longer.
+    async fn claim_for(&self, node: Node, request: &ClaimRequest) -> Result<Option<Vec<Job>>> {
         if !node.takes_jobs() || self.is_closing() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let order = ClaimOrder {
             node: node.id,
@@ -203,7 +198,7 @@ impl Coordinator {
         let jobs = self.store.claim(&order, self.now()).await?;
         jobs.iter().for_each(|job| self.announce(job));
         self.remember(request, &jobs);
-        Ok(jobs)
+        Ok(Some(jobs))
     }
 
     fn claimed(&self, jobs: Vec<Job>) -> Claimed {
@@ -240,14 +235,14 @@ impl Coordinator {
     }
 
     /// A node that asks for work is alive.
-    async fn sign_of_life(&self, id: NodeId) -> Result<()> {
+    async fn sign_of_life(&self, id: NodeId) -> Result<Node> {
         let node = self.store.node(id).await?;
         let quiet = self.now().since(node.last_heartbeat);
         if node.is_alive() && quiet < self.settings.heartbeat_interval / 3 {
-            return Ok(());
+            return Ok(node);
         }
         let command = NodeCommand::Heartbeat { telemetry: None, active_jobs: node.active_jobs };
-        self.store.apply_node(id, command, self.now()).await.map(|_| ())
+        self.store.apply_node(id, command, self.now()).await
     }
 
     fn renewal(&self, node: NodeId, attempt: &AttemptStatus) -> JobCommand {
@@ -279,37 +274,6 @@ impl Coordinator {
             _ => None,
         })
     }
-
-    fn log_lines(&self, logs: Option<LogText>) -> Vec<LogLine> {
-        match logs {
-            None => Vec::new(),
-            Some(LogText::Lines(lines)) => lines,
-            Some(LogText::Text(text)) => text.lines().map(|line| self.plain_line(line)).collect(),
-        }
-    }
-
-    fn plain_line(&self, text: &str) -> LogLine {
-        LogLine { at: self.now(), level: "info".into(), text: text.to_owned() }
-    }
-}
-
-fn outcome(status: ResultStatus, metrics: Option<crate::job::JobReport>, error: Option<ErrorText>) -> Outcome {
-    match status {
-        ResultStatus::Completed => Outcome::Completed(Box::new(metrics.unwrap_or_default())),
-        ResultStatus::Failed => Outcome::Failed(job_error(error)),
-        ResultStatus::Canceled => Outcome::Released("its node stopped the attempt".into()),
-        ResultStatus::Released => Outcome::Released(job_error(error).message),
-    }
-}
-
-fn job_error(error: Option<ErrorText>) -> JobError {
-    let text = match error {
-        // The disposition follows from the code, whatever the node says.
-        Some(ErrorText::Typed(error)) => return bounds::error(error),
-        Some(ErrorText::Text(text)) => bounds::cut(text, bounds::MAX_MESSAGE),
-        None => "the node gave no reason".into(),
-    };
-    (&Error::new(Code::EncodeFailed, text)).into()
 }
 
 fn check_claim(request: &ClaimRequest) -> Result<()> {

@@ -7,11 +7,13 @@
 //! but the one it is given; tokio timers only bound how long a claim and the start wait.
 
 mod agents;
+mod attempts;
 mod bounds;
 mod jobs;
 mod lead;
 mod logbook;
 mod reaper;
+mod turns;
 mod waiting;
 
 use std::collections::HashMap;
@@ -138,6 +140,7 @@ pub struct Coordinator {
     closing: Semaphore,
     answered: Mutex<HashMap<NodeId, Answered>>,
     logbook: logbook::Logbook,
+    turns: turns::Turns,
     rounds: AtomicU64,
     place: Mutex<lead::Place>,
 }
@@ -182,6 +185,7 @@ impl Coordinator {
             closing: Semaphore::new(0),
             answered: Mutex::default(),
             logbook: logbook::Logbook::default(),
+            turns: turns::Turns::default(),
             rounds: AtomicU64::new(0),
             place: Mutex::default(),
         })
@@ -236,11 +240,14 @@ impl Coordinator {
     }
 
     fn publish(&self, job: &Job, kind: JobEventKind) {
+        if self.events.receiver_count() == 0 {
+            return;
+        }
         let reason = match kind {
             JobEventKind::State => job.state_transitions.last().map(|change| change.reason.clone()),
             JobEventKind::Progress => None,
         };
-        // Nobody listening is fine.
+        // The last listener may leave in between.
         let _ = self.events.send(JobEvent {
             job_id: job.id,
             at: self.now(),

@@ -52,6 +52,35 @@ pub struct Offer {
     pub gpu_sessions: Option<u32>,
 }
 
+impl Offer {
+    /// Whether a node with this offer can run whatever one with the other can, as far as
+    /// [`Requirements::unmet`] looks. A node whose encode sessions are counted may have none left
+    /// where the other has.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let (mine, its) = (&self.capabilities, &other.capabilities);
+        let codecs = match (&mine.video_codecs, &its.video_codecs) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(mine), Some(its)) => its.iter().all(|codec| mine.contains(codec)),
+        };
+        // No list of encoders stands for every encoder.
+        let encoders = match (mine.encoders.is_empty(), its.encoders.is_empty()) {
+            (true, true) => true,
+            (false, false) => its.encoders.iter().all(|encoder| mine.encoders.contains(encoder)),
+            _ => false,
+        };
+        let enough = |mine: Option<u64>, its: Option<u64>| mine.is_none() || its.is_some() && mine >= its;
+        its.engines.iter().all(|engine| mine.engines.contains(engine))
+            && codecs
+            && encoders
+            && (self.gpu_sessions.is_none() || other.gpu_sessions == Some(0))
+            && enough(self.memory_bytes, other.memory_bytes)
+            && enough(self.disk_bytes, other.disk_bytes)
+            && other.labels.iter().all(|(key, value)| self.labels.get(key) == Some(value))
+    }
+}
+
 impl Requirements {
     /// Just an engine.
     #[must_use]

@@ -5,14 +5,16 @@ use std::fmt;
 
 use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::error::nearest;
-use ffrtmp_core::id::NodeId;
+use ffrtmp_core::id::{Fence, JobId, NodeId};
 use ffrtmp_core::job::{JobState, JobView, StateTransition};
 use ffrtmp_core::node::Node;
-use ffrtmp_core::protocol::LogLine;
+use ffrtmp_core::protocol::{AttemptState, FinishRequest, LogLine, StartRequest};
 use ffrtmp_core::store::{JobFilter, Page};
 use ffrtmp_core::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use super::problem::Problem;
 
 /// Jobs or nodes of a page when the query does not say.
 pub const DEFAULT_LIMIT: usize = 100;
@@ -52,6 +54,73 @@ pub struct BatchAnswer {
     pub jobs: Vec<JobView>,
     /// How many they are.
     pub count: usize,
+}
+
+/// Many attempts to begin: the body of `POST /jobs/start`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct StartBatch {
+    /// The attempts, each on its own.
+    #[schema(min_items = 1, max_items = 1000)]
+    pub starts: Vec<AttemptStart>,
+}
+
+/// An attempt to begin.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AttemptStart {
+    /// The job.
+    pub job_id: JobId,
+    /// Who runs it.
+    pub node_id: NodeId,
+    /// The attempt.
+    pub fence: Fence,
+}
+
+impl From<(JobId, StartRequest)> for AttemptStart {
+    fn from((job_id, StartRequest { node_id, fence }): (JobId, StartRequest)) -> Self {
+        Self { job_id, node_id, fence }
+    }
+}
+
+impl From<AttemptStart> for (JobId, StartRequest) {
+    fn from(AttemptStart { job_id, node_id, fence }: AttemptStart) -> Self {
+        (job_id, StartRequest { node_id, fence })
+    }
+}
+
+/// Many attempts that ended: the body of `POST /results/batch`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ResultBatch {
+    /// The results, each on its own.
+    #[schema(min_items = 1, max_items = 1000)]
+    pub results: Vec<FinishRequest>,
+}
+
+/// Answers to many words about attempts, in the order of the request.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AttemptAnswers {
+    /// The answers.
+    pub answers: Vec<AttemptAnswer>,
+    /// How many they are.
+    pub count: usize,
+}
+
+/// Answer to one of many words about attempts.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum AttemptAnswer {
+    /// Where the job stands after it.
+    State(AttemptState),
+    /// Why it had no effect.
+    Problem(Problem),
+}
+
+impl From<AttemptAnswer> for Result<AttemptState> {
+    fn from(answer: AttemptAnswer) -> Self {
+        match answer {
+            AttemptAnswer::State(state) => Ok(state),
+            AttemptAnswer::Problem(problem) => Err(problem.into()),
+        }
+    }
 }
 
 /// The log of a job over all its attempts, oldest line first.

@@ -59,8 +59,10 @@ fn route(request: &Request) -> Route {
         | "/nodes/{id}/heartbeat"
         | "/jobs/claim"
         | "/jobs/next"
+        | "/jobs/start"
         | "/jobs/{id}/start"
-        | "/results" => Route::Agent,
+        | "/results"
+        | "/results/batch" => Route::Agent,
         _ => Route::Ordinary,
     }
 }

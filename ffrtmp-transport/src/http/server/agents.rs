@@ -1,4 +1,4 @@
-//! Routes of agents: register, claim, start, heartbeat, results.
+//! Routes of agents: register, claim, start, heartbeat, results, one or many at a time.
 
 use std::sync::Arc;
 
@@ -10,15 +10,16 @@ use ffrtmp_core::id::{JobKey, NodeId};
 use ffrtmp_core::job::JobView;
 use ffrtmp_core::node::Registration;
 use ffrtmp_core::protocol::{
-    ClaimRequest, Claimed, FinishRequest, Heartbeat, HeartbeatAnswer, Registered, StartRequest,
+    AttemptState, ClaimRequest, Claimed, FinishRequest, Heartbeat, HeartbeatAnswer, Registered, StartRequest,
 };
 use ffrtmp_core::{Code, Error, Result};
 
 use super::App;
+use super::conclude::RequestId;
 use super::extract::{Body, JobPath, NodePath, Query};
 use super::failure::Failure;
 use crate::http::problem::Problem;
-use crate::http::wire::refuse_unknown;
+use crate::http::wire::{AttemptAnswer, AttemptAnswers, MAX_BATCH, ResultBatch, StartBatch, refuse_unknown};
 
 /// Introduces a node, or what a known one newly says of itself.
 #[utoipa::path(
@@ -105,6 +106,23 @@ pub(super) async fn start(
     Ok(Json(app.coordinator.start(id, request).await?.into()))
 }
 
+/// Begins up to 1,000 attempts, each on its own.
+#[utoipa::path(
+    post, path = "/jobs/start", tag = "agents", operation_id = "start_jobs",
+    request_body = StartBatch,
+    responses((status = 200, description = "An answer for each attempt, in the order of the request.",
+        body = AttemptAnswers))
+)]
+pub(super) async fn start_batch(
+    State(app): State<Arc<App>>,
+    RequestId(id): RequestId,
+    Body(StartBatch { starts }): Body<StartBatch>,
+) -> Result<Json<AttemptAnswers>, Failure> {
+    check_batch("starts", starts.len())?;
+    let starts = starts.into_iter().map(Into::into).collect();
+    Ok(Json(answers(app.coordinator.start_many(starts).await?, &id)))
+}
+
 /// Takes a sign of life and answers with orders.
 #[utoipa::path(
     post, path = "/nodes/{id}/heartbeat", tag = "agents", operation_id = "heartbeat",
@@ -137,4 +155,37 @@ pub(super) async fn finish(
     Body(request): Body<FinishRequest>,
 ) -> Result<Json<JobView>, Failure> {
     Ok(Json(app.coordinator.finish(request).await?.into()))
+}
+
+/// Ends up to 1,000 attempts, each on its own. Results that were taken before have no effect and
+/// get the same answer.
+#[utoipa::path(
+    post, path = "/results/batch", tag = "agents", operation_id = "finish_jobs",
+    request_body = ResultBatch,
+    responses((status = 200, description = "An answer for each result, in the order of the request.",
+        body = AttemptAnswers))
+)]
+pub(super) async fn finish_batch(
+    State(app): State<Arc<App>>,
+    RequestId(id): RequestId,
+    Body(ResultBatch { results }): Body<ResultBatch>,
+) -> Result<Json<AttemptAnswers>, Failure> {
+    check_batch("results", results.len())?;
+    Ok(Json(answers(app.coordinator.finish_many(results).await?, &id)))
+}
+
+fn check_batch(field: &'static str, len: usize) -> Result<()> {
+    if (1..=MAX_BATCH).contains(&len) {
+        return Ok(());
+    }
+    Err(Error::new(Code::InvalidField, format!("holds {len} entries")).field(field).hint("give 1 to 1,000"))
+}
+
+fn answers(answers: Vec<Result<AttemptState>>, request_id: &str) -> AttemptAnswers {
+    let answer = |answer: Result<AttemptState>| match answer {
+        Ok(state) => AttemptAnswer::State(state),
+        Err(error) => AttemptAnswer::Problem(Problem::new(&error, request_id)),
+    };
+    let answers: Vec<_> = answers.into_iter().map(answer).collect();
+    AttemptAnswers { count: answers.len(), answers }
 }

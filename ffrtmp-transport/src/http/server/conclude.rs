@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -31,7 +32,8 @@ pub(super) async fn conclude(State(app): State<Arc<App>>, request: Request, next
     let route = route(&request);
     let span = tracing::info_span!("request", %method, route, %id);
     let tally = Arc::new(Tally::default());
-    let request = request.map(|body| Body::new(Counted::inwards(body, Arc::clone(&tally))));
+    let mut request = request.map(|body| Body::new(Counted::inwards(body, Arc::clone(&tally))));
+    request.extensions_mut().insert(RequestId(id.clone()));
     let outcome = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone()).await;
     let mut response = outcome.unwrap_or_else(|_| {
         span.in_scope(|| tracing::error!("the handler of a request panicked"));
@@ -41,6 +43,19 @@ pub(super) async fn conclude(State(app): State<Arc<App>>, request: Request, next
     dress(&mut response, &id);
     let report = Report { observer: app.observer.clone(), method, route, status: response.status(), tally };
     response.map(|body| Body::new(Counted::outwards(body, report)))
+}
+
+/// The id of a request, for problems in the midst of an answer.
+#[derive(Clone)]
+pub(super) struct RequestId(pub(super) String);
+
+impl<S: Sync> FromRequestParts<S> for RequestId {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let id = parts.extensions.get::<Self>().cloned();
+        id.ok_or_else(|| Error::new(Code::Internal, "the request has no id").into())
+    }
 }
 
 /// The pattern of the route without its prefix.

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::App;
 use super::failure::Failure;
+use crate::http::wire::{ResultBatch, StartBatch};
 
 const MIB: usize = 1024 * 1024;
 
@@ -39,6 +40,12 @@ impl Document for Heartbeat {
 
 impl Document for FinishRequest {
     const LIMIT: usize = 4 * MIB;
+}
+
+impl Document for StartBatch {}
+
+impl Document for ResultBatch {
+    const LIMIT: usize = 16 * MIB;
 }
 
 /// Up to a thousand requests, not yet read one by one.

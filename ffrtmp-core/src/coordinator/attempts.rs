@@ -1,0 +1,182 @@
+//! The beginning and the end of attempts, one or many at a time: one call of the store for all.
+
+use std::collections::BTreeSet;
+
+use futures::future::join_all;
+
+use crate::error::{Code, Error, JobError, Result};
+use crate::id::JobId;
+use crate::job::{Job, JobReport, JobState};
+use crate::lifecycle::{JobCommand, Lease, Outcome};
+use crate::protocol::{AttemptState, ErrorText, FinishRequest, LogLine, LogText, ResultStatus, StartRequest};
+
+use super::{Coordinator, bounds};
+
+impl Coordinator {
+    /// The node begins an attempt.
+    ///
+    /// # Errors
+    /// `stale_fence` if the attempt is over, `job_not_found`.
+    pub async fn start(&self, id: JobId, request: StartRequest) -> Result<Job> {
+        only(self.begin(vec![(id, request)]).await?)
+    }
+
+    /// Begins many attempts, each on its own: the answers stand in the order of the requests.
+    ///
+    /// # Errors
+    /// Inner: as [`Coordinator::start`]. Outer: `storage`; say all of it again.
+    pub async fn start_many(&self, starts: Vec<(JobId, StartRequest)>) -> Result<Vec<Result<AttemptState>>> {
+        Ok(states(self.begin(starts).await?))
+    }
+
+    /// The end of an attempt. The same one twice has one effect and gives the same answer.
+    ///
+    /// # Errors
+    /// `stale_fence` if another attempt has begun or the job ended otherwise.
+    pub async fn finish(&self, request: FinishRequest) -> Result<Job> {
+        only(self.end(vec![request]).await?)
+    }
+
+    /// Ends many attempts, each on its own: the answers stand in the order of the requests.
+    ///
+    /// # Errors
+    /// Inner: as [`Coordinator::finish`]. Outer: `storage`; say all of it again.
+    pub async fn finish_many(&self, requests: Vec<FinishRequest>) -> Result<Vec<Result<AttemptState>>> {
+        Ok(states(self.end(requests).await?))
+    }
+
+    async fn begin(&self, starts: Vec<(JobId, StartRequest)>) -> Result<Vec<Result<Job>>> {
+        let now = self.now();
+        let command = |(id, StartRequest { node_id, fence })| {
+            (id, JobCommand::Start { lease: Lease { node: node_id, fence }, engine: None })
+        };
+        let jobs = self.store.apply(starts.into_iter().map(command).collect(), now).await?;
+        for job in jobs.iter().flatten().filter(|job| job.changed_at() == Some(now)) {
+            self.logbook.open(job);
+            self.announce(job);
+        }
+        Ok(jobs)
+    }
+
+    async fn end(&self, requests: Vec<FinishRequest>) -> Result<Vec<Result<Job>>> {
+        let canceled: Vec<_> = requests.iter().map(canceled).collect();
+        // Whoever sees the end finds the log whole.
+        let heard = join_all(requests.into_iter().map(|request| self.hear(request))).await;
+        let now = self.now();
+        let (mut commands, mut refused) = (Vec::with_capacity(heard.len()), Vec::with_capacity(heard.len()));
+        for heard in heard {
+            match heard {
+                Ok(command) => (commands.push(command), refused.push(None)),
+                Err(error) => ((), refused.push(Some(error))),
+            };
+        }
+        let mut answers = self.store.apply(commands, now).await?.into_iter();
+        let mut jobs = Vec::with_capacity(refused.len());
+        for (refused, canceled) in refused.into_iter().zip(canceled) {
+            let answer = refused.map_or_else(|| answers.next().unwrap_or_else(|| Err(no_answer())), Err);
+            jobs.push(match (answer, canceled) {
+                (Err(error), Some((id, lease))) if error.code() == Code::StaleFence => {
+                    self.canceled_already(id, lease, error).await
+                }
+                (answer, _) => answer,
+            });
+        }
+        let changed: Vec<_> = jobs.iter().flatten().filter(|job| job.changed_at() == Some(now)).collect();
+        changed.iter().for_each(|job| self.announce(job));
+        self.settle_after(&changed).await?;
+        Ok(jobs)
+    }
+
+    /// Keeps the last words of an attempt and says what its end is to the job.
+    async fn hear(&self, request: FinishRequest) -> Result<(JobId, JobCommand)> {
+        let lease = Lease { node: request.node_id, fence: request.fence };
+        let metrics = request.metrics.map(bounds::report).transpose()?;
+        let outcome = outcome(request.status, metrics, request.error);
+        let lines = self.lines(request.logs);
+        if !lines.is_empty() {
+            let job = self.store.job(&request.job_id.into()).await?;
+            let stopped = request.status == ResultStatus::Canceled && stopped(&job, lease);
+            if stopped || job.lease() == Some(lease) {
+                self.keep_lines(&job, request.logs_from, lines).await?;
+            }
+        }
+        self.logbook.close(request.job_id);
+        Ok((request.job_id, JobCommand::Finish { lease, outcome }))
+    }
+
+    /// A node that says that it stopped a canceled attempt is right, not late.
+    async fn canceled_already(&self, id: JobId, lease: Lease, error: Error) -> Result<Job> {
+        let job = self.store.job(&id.into()).await?;
+        if stopped(&job, lease) { Ok(job) } else { Err(error) }
+    }
+
+    /// Moves on the jobs that waited for these.
+    async fn settle_after(&self, changed: &[&Job]) -> Result<()> {
+        let ended: Vec<_> = changed.iter().filter(|job| job.state.is_final()).map(|job| job.id).collect();
+        if ended.is_empty() {
+            return Ok(());
+        }
+        let mut seen = BTreeSet::new();
+        for waiting in self.store.dependents_of(&ended).await? {
+            if seen.insert(waiting.id)
+                && let Some(settled) = self.settle(&waiting).await?
+            {
+                self.settle_dependents(&settled).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn lines(&self, logs: Option<LogText>) -> Vec<LogLine> {
+        match logs {
+            None => Vec::new(),
+            Some(LogText::Lines(lines)) => lines,
+            Some(LogText::Text(text)) => text.lines().map(|line| self.plain_line(line)).collect(),
+        }
+    }
+
+    fn plain_line(&self, text: &str) -> LogLine {
+        LogLine { at: self.now(), level: "info".into(), text: text.to_owned() }
+    }
+}
+
+fn only(mut jobs: Vec<Result<Job>>) -> Result<Job> {
+    jobs.pop().unwrap_or_else(|| Err(no_answer()))
+}
+
+fn no_answer() -> Error {
+    Error::new(Code::Internal, "the store answered nothing")
+}
+
+fn states(jobs: Vec<Result<Job>>) -> Vec<Result<AttemptState>> {
+    jobs.into_iter().map(|job| job.map(|job| AttemptState::from(&job))).collect()
+}
+
+/// Whether the job was canceled during this attempt.
+fn stopped(job: &Job, lease: Lease) -> bool {
+    job.state == JobState::Canceled && job.node_id == Some(lease.node) && job.fence == lease.fence
+}
+
+fn canceled(request: &FinishRequest) -> Option<(JobId, Lease)> {
+    let lease = Lease { node: request.node_id, fence: request.fence };
+    (request.status == ResultStatus::Canceled).then_some((request.job_id, lease))
+}
+
+fn outcome(status: ResultStatus, metrics: Option<JobReport>, error: Option<ErrorText>) -> Outcome {
+    match status {
+        ResultStatus::Completed => Outcome::Completed(Box::new(metrics.unwrap_or_default())),
+        ResultStatus::Failed => Outcome::Failed(job_error(error)),
+        ResultStatus::Canceled => Outcome::Released("its node stopped the attempt".into()),
+        ResultStatus::Released => Outcome::Released(job_error(error).message),
+    }
+}
+
+fn job_error(error: Option<ErrorText>) -> JobError {
+    let text = match error {
+        // The disposition follows from the code, whatever the node says.
+        Some(ErrorText::Typed(error)) => return bounds::error(error),
+        Some(ErrorText::Text(text)) => bounds::cut(text, bounds::MAX_MESSAGE),
+        None => "the node gave no reason".into(),
+    };
+    (&Error::new(Code::EncodeFailed, text)).into()
+}
