@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use ffrtmp_core::error::{Code, Error, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -19,9 +20,12 @@ pub fn flags<C: clap::Parser>(name: &str) -> std::result::Result<C, ExitCode> {
             let _ = refusal.print();
             return ExitCode::SUCCESS;
         }
-        let (message, hint) = one_line(&refusal.to_string());
+        let (message, tip) = one_line(&refusal.to_string());
+        let origin = variable_at_fault(&C::command(), &refusal);
+        let origin = origin.map_or(String::new(), |variable| format!(" (from the environment: {variable})"));
+        let hint = tip.or_else(|| known_values(&refusal));
         eprintln!(
-            "{name}: error: {message}\nhint: {}",
+            "{name}: error: {message}{origin}\nhint: {}",
             hint.unwrap_or_else(|| format!("`{name} --help` lists the flags"))
         );
         ExitCode::from(Code::InvalidConfig.exit_code())
@@ -34,6 +38,23 @@ fn one_line(refusal: &str) -> (String, Option<String>) {
     let words: Vec<_> = said.trim_start_matches("error: ").split_whitespace().collect();
     let tip = refusal.lines().find_map(|line| line.trim().strip_prefix("tip: "));
     (words.join(" "), tip.map(str::to_owned))
+}
+
+/// The environment variable that holds the refused value, if no flag gave it.
+fn variable_at_fault(command: &clap::Command, refusal: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(refused)) = refusal.get(ContextKind::InvalidArg) else { return None };
+    let flag = command.get_arguments().find(|known| known.to_string() == *refused)?;
+    let long = format!("--{}", flag.get_long()?);
+    let given = std::env::args().any(|word| word == long || word.starts_with(&format!("{long}=")));
+    let variable = flag.get_env().filter(|variable| !given && std::env::var_os(variable).is_some())?;
+    Some(variable.to_string_lossy().into_owned())
+}
+
+fn known_values(refusal: &clap::Error) -> Option<String> {
+    match refusal.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(known)) if !known.is_empty() => Some(format!("give {}", known.join(" or "))),
+        _ => None,
+    }
 }
 
 /// Runs a program's work and turns its error into one line, a hint, and an exit code.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ffrtmp_core::clock::{Clock, Timestamp};
 use ffrtmp_core::engine::{Control, Observer, Progress};
 use ffrtmp_core::error::{Code, Error, JobError, Result};
-use ffrtmp_core::id::{Fence, JobId};
+use ffrtmp_core::id::{Fence, JobId, NodeId};
 use ffrtmp_core::job::{Job, JobReport};
 use ffrtmp_core::policy::limits;
 use ffrtmp_core::protocol::{
@@ -36,6 +36,9 @@ pub(super) struct Attempt {
 #[derive(Default)]
 struct Said {
     progress: Option<f64>,
+    /// Lines that the master has.
+    kept: u64,
+    /// Lines that it is not known to have.
     lines: Vec<LogLine>,
     renewed: Option<Instant>,
 }
@@ -54,27 +57,24 @@ impl Attempt {
         }
     }
 
-    /// What to say of it in the next heartbeat; log lines are handed over.
+    /// What to say of it in the next report. Log lines are said until the master has answered.
     pub(super) fn status(&self) -> AttemptStatus {
-        let mut said = self.said();
+        let said = self.said();
         AttemptStatus {
             job_id: self.job,
             fence: self.fence,
             progress: said.progress,
-            logs: std::mem::take(&mut said.lines),
+            logs: said.lines.clone(),
+            logs_from: Some(said.kept),
         }
     }
 
-    /// The heartbeat with these lines was lost: they come first in the next one.
-    pub(super) fn take_back(&self, lines: Vec<LogLine>) {
+    /// The master took a heartbeat with this status that was sent at `sent`.
+    pub(super) fn renewed(&self, sent: Instant, status: &AttemptStatus) {
         let mut said = self.said();
-        let newer = std::mem::replace(&mut said.lines, lines);
-        said.lines.extend(newer);
-    }
-
-    /// The master took the heartbeat that was sent at `sent`.
-    pub(super) fn renewed(&self, sent: Instant) {
-        self.said().renewed = Some(sent);
+        said.renewed = Some(sent);
+        said.lines.drain(..status.logs.len());
+        said.kept += status.logs.len() as u64;
     }
 
     pub(super) fn obey(&self, directive: DirectiveKind) {
@@ -221,6 +221,7 @@ async fn report(shared: &Shared, job: &Job, attempt: &Attempt, outcome: Result<J
         attempt.last_words(status, error);
         tracing::warn!(job = %job.id, fence = %job.fence, %status, code = %error.code, message = %error.message, "attempt ended without an output");
     }
+    let AttemptStatus { logs, logs_from, .. } = attempt.status();
     let request = FinishRequest {
         job_id: job.id,
         node_id: shared.node(),
@@ -228,7 +229,8 @@ async fn report(shared: &Shared, job: &Job, attempt: &Attempt, outcome: Result<J
         status,
         metrics: metrics.clone(),
         error: error.map(ErrorText::Typed),
-        logs: Some(LogText::Lines(attempt.status().logs)),
+        logs: Some(LogText::Lines(logs)),
+        logs_from,
         completed_at: Some(shared.clock.now()),
     };
     let report = match shared.retrying("finish", || shared.transport.finish(request.clone())).await {
@@ -244,6 +246,22 @@ async fn report(shared: &Shared, job: &Job, attempt: &Attempt, outcome: Result<J
         }
     };
     Ended { status, report }
+}
+
+/// Gives back a job that never began here.
+pub(super) fn release_of(job: &Job, node_id: NodeId) -> FinishRequest {
+    let stopping = Error::new(Code::Killed, "the agent stops");
+    FinishRequest {
+        job_id: job.id,
+        node_id,
+        fence: job.fence,
+        status: ResultStatus::Released,
+        metrics: None,
+        error: Some(ErrorText::Typed((&stopping).into())),
+        logs: None,
+        logs_from: None,
+        completed_at: None,
+    }
 }
 
 /// The level and the text of the last line of an attempt without an output. What was told to stop

@@ -68,25 +68,16 @@ impl Shared {
         let sent = Instant::now();
         let telemetry = self.governor.telemetry(self.workshop.root());
         self.metrics.telemetry(&telemetry);
-        let heartbeat = Heartbeat {
-            telemetry: Some(telemetry),
-            attempts: running.iter().map(|attempt| attempt.status()).collect(),
-        };
-        match self.transport.heartbeat(self.node(), heartbeat.clone()).await {
-            Ok(answer) => {
-                self.connected.store(true, Ordering::Release);
-                self.metrics.heartbeat();
-                running.iter().for_each(|attempt| attempt.renewed(sent));
-                self.obey(&answer);
-                Ok(())
-            }
-            Err(error) => {
-                for (attempt, said) in running.iter().zip(heartbeat.attempts) {
-                    attempt.take_back(said.logs);
-                }
-                Err(error)
-            }
+        let attempts: Vec<_> = running.iter().map(|attempt| attempt.status()).collect();
+        let heartbeat = Heartbeat { telemetry: Some(telemetry), attempts: attempts.clone() };
+        let answer = self.transport.heartbeat(self.node(), heartbeat).await?;
+        self.connected.store(true, Ordering::Release);
+        self.metrics.heartbeat();
+        for (attempt, status) in running.iter().zip(&attempts) {
+            attempt.renewed(sent, status);
         }
+        self.obey(&answer);
+        Ok(())
     }
 
     fn obey(&self, answer: &HeartbeatAnswer) {

@@ -4,6 +4,7 @@
 //! optional metrics server. [`Agent::run`] owns them all and returns when the last has ended.
 
 mod attempt;
+mod claiming;
 mod download;
 mod heartbeat;
 mod metrics;
@@ -23,11 +24,9 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use ffrtmp_core::clock::Clock;
 use ffrtmp_core::engine::Engine;
 use ffrtmp_core::error::{Code, Disposition, Result};
-use ffrtmp_core::governor::{Admission, ResourceGovernor};
+use ffrtmp_core::governor::ResourceGovernor;
 use ffrtmp_core::id::{JobId, NodeId};
-use ffrtmp_core::job::{Job, ResourceLimits};
 use ffrtmp_core::node::Registration;
-use ffrtmp_core::protocol::ClaimRequest;
 use ffrtmp_core::transport::Transport;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -103,6 +102,8 @@ struct Shared {
     slots: u32,
     metrics: AgentMetrics,
     attempts: Mutex<BTreeMap<JobId, Arc<Attempt>>>,
+    /// Name of the claim that was not answered yet.
+    claiming: Mutex<Option<String>>,
     /// An attempt ended or began: the claim loop and the heartbeat look again.
     changed: Notify,
     lease_ms: AtomicU64,
@@ -156,6 +157,7 @@ impl Agent {
             slots,
             options,
             attempts: Mutex::default(),
+            claiming: Mutex::default(),
             changed: Notify::new(),
             lease_ms: AtomicU64::new(90_000),
             wanted_beat_ms: AtomicU64::new(u64::MAX),
@@ -216,63 +218,12 @@ async fn work(shared: &Arc<Shared>, shutdown: &CancellationToken) -> Result<()> 
         biased;
         () = shutdown.cancelled() => Ok(()),
         () = shared.force.cancelled() => Ok(()),
-        claimed = claim_loop(shared, &attempts) => claimed,
+        claimed = claiming::run(shared, &attempts) => claimed,
     };
-    drain(shared, &attempts).await;
+    tokio::join!(drain(shared, &attempts), claiming::give_back_unseen(shared));
     quiet.cancel();
     let _ = heart.await;
     claimed
-}
-
-/// Asks for work whenever there is room. Ends only with an error that time does not mend.
-async fn claim_loop(shared: &Arc<Shared>, attempts: &TaskTracker) -> Result<()> {
-    let mut backoff = patience().build();
-    let mut request_id = fresh_request_id();
-    loop {
-        let free = shared.wait_for_room().await;
-        let request = ClaimRequest {
-            node_id: shared.node(),
-            slots: free.min(64),
-            wait_ms: 30_000,
-            request_id: Some(request_id.clone()),
-        };
-        match shared.transport.claim(request).await {
-            Ok(claimed) => {
-                backoff = patience().build();
-                request_id = fresh_request_id();
-                shared.lease_ms.store(claimed.lease_ms.max(1), Ordering::Release);
-                shared.connected.store(true, Ordering::Release);
-                for job in claimed.jobs {
-                    spawn_attempt(shared, attempts, job);
-                }
-            }
-            Err(error) if error.code() == Code::NodeNotFound => shared.register().await?,
-            Err(error) if error.disposition() == Disposition::Transient || error.code() == Code::RateLimited => {
-                shared.connected.store(false, Ordering::Release);
-                let wait = backoff.next().unwrap_or(shared.options.poll_interval);
-                tracing::warn!(%error, wait_s = wait.as_secs_f64(), "cannot claim, trying again");
-                tokio::time::sleep(wait).await;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-fn spawn_attempt(shared: &Arc<Shared>, attempts: &TaskTracker, job: Job) {
-    let attempt = Arc::new(Attempt::new(&job, Arc::clone(&shared.clock)));
-    shared.attempts().insert(job.id, Arc::clone(&attempt));
-    let shared = Arc::clone(shared);
-    attempts.spawn(async move {
-        let begun = std::time::Instant::now();
-        let id = job.id;
-        tracing::info!(job = %id, scenario = %job.scenario, fence = %job.fence, "attempt begins");
-        shared.changed.notify_waiters();
-        let ended = attempt::run(Arc::clone(&shared), job, attempt).await;
-        shared.attempts().remove(&id);
-        shared.metrics.ended(&ended, begun.elapsed());
-        tracing::info!(job = %id, status = %ended.status, "attempt ended");
-        shared.changed.notify_waiters();
-    });
 }
 
 /// Lets attempts end; gives back those that take too long, or all when forced.
@@ -351,36 +302,6 @@ impl Shared {
         })
     }
 
-    /// Waits until a slot is free, the node is in service, and the governor admits.
-    async fn wait_for_room(&self) -> u32 {
-        let mut told = String::new();
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            let active = u32::try_from(self.attempts().len()).unwrap_or(u32::MAX);
-            let free = self.slots.saturating_sub(active);
-            if free > 0 && !self.drained.load(Ordering::Acquire) {
-                match self.governor.admit(&ResourceLimits::default(), self.workshop.root()) {
-                    Ok(Admission::Admitted) => return free,
-                    Ok(Admission::Warned(reason)) => {
-                        tracing::warn!(reason, "resources are getting short");
-                        return free;
-                    }
-                    Ok(Admission::Refused(reason)) if reason == told => {}
-                    Ok(Admission::Refused(reason)) => {
-                        tracing::warn!(reason, "taking no jobs");
-                        told = reason;
-                    }
-                    Err(error) => tracing::warn!(%error, "cannot tell whether there is room"),
-                }
-                let _ = tokio::time::timeout(self.options.poll_interval, changed).await;
-            } else {
-                changed.await;
-            }
-        }
-    }
-
     /// Repeats a call until it is answered: 1 s, 2 s, … 30 s between tries while the error is
     /// transient. Nothing that an agent has to say is given up while the agent lives.
     async fn retrying<T, F: Future<Output = Result<T>>>(&self, what: &'static str, call: impl Fn() -> F) -> Result<T> {
@@ -409,10 +330,6 @@ fn patience() -> ExponentialBuilder {
         .with_max_delay(Duration::from_secs(30))
         .with_jitter()
         .without_max_times()
-}
-
-fn fresh_request_id() -> String {
-    JobId::random().to_string()
 }
 
 fn recommended_slots() -> u32 {

@@ -3,17 +3,16 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
-use ffrtmp_core::coordinator::{Settings, Unrunnable};
-use ffrtmp_core::error::{Code, Error, Result};
-use ffrtmp_core::store::Store;
-use ffrtmp_store::SqliteStore;
+use ffrtmp_core::coordinator::Settings;
+use ffrtmp_core::error::Result;
 use ffrtmp_transport::http::certificate;
 use ffrtmp_transport::http::server::TlsConfig;
 
+use super::database::{DatabaseArgs, DatabaseKind};
+use super::scheduling::SchedulingArgs;
 use super::{contradiction, duration, given_key};
 use crate::master::{Master, MasterOptions, key};
 
@@ -26,15 +25,9 @@ pub struct MasterArgs {
     /// Address to listen on; every address by default
     #[arg(long, env = "FFRTMP_BIND")]
     pub bind: Option<IpAddr>,
-    /// SQLite file; "" keeps everything in memory
-    #[arg(long, default_value = "master.db", env = "FFRTMP_DB")]
-    pub db: String,
-    /// Database: sqlite or postgres
-    #[arg(long, default_value = "sqlite", env = "DATABASE_TYPE")]
-    pub db_type: String,
-    /// Connection string of a Postgres database
-    #[arg(long, env = "DATABASE_DSN", hide_env_values = true)]
-    pub db_dsn: Option<String>,
+    /// Where jobs are kept
+    #[command(flatten)]
+    pub database: DatabaseArgs,
     /// Serve HTTPS
     #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
     pub tls: bool,
@@ -104,19 +97,15 @@ pub struct MasterArgs {
     /// Requests at once and address
     #[arg(long, default_value = "200")]
     pub rate_burst: NonZeroU32,
-    /// What happens to jobs that no known node can run: wait or reject
-    #[arg(long, default_value = "wait", value_parser = unrunnable)]
-    pub unrunnable: Unrunnable,
+    /// Order and bounds of jobs
+    #[command(flatten)]
+    pub scheduling: SchedulingArgs,
     /// error, warn, info, debug or trace
     #[arg(long, default_value = "info", env = "FFRTMP_LOG_LEVEL")]
     pub log_level: String,
     /// text or json
     #[arg(long, default_value = "text", env = "FFRTMP_LOG_FORMAT")]
     pub log_format: String,
-}
-
-fn unrunnable(text: &str) -> std::result::Result<Unrunnable, String> {
-    text.parse().map_err(|error: Error| format!("{error}; {}", error.hint_text()))
 }
 
 impl MasterArgs {
@@ -127,7 +116,7 @@ impl MasterArgs {
     /// `invalid_config` naming the flag, `port_in_use`, `tls`, `storage`.
     pub async fn compose(&self) -> Result<Master> {
         self.check()?;
-        let store = self.open_store().await?;
+        let store = self.database.open().await?;
         let options = MasterOptions {
             api_address: Some(SocketAddr::new(self.bind.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), self.port)),
             tls: self.tls_config()?,
@@ -140,7 +129,7 @@ impl MasterArgs {
             scheduler_interval: self.scheduler_interval,
             settings: self.settings(),
         };
-        Master::new(store, options).await
+        Master::with_scheduler(store, self.scheduling.scheduler(), options).await
     }
 
     /// Writes the certificate and its key.
@@ -172,25 +161,7 @@ impl MasterArgs {
                 "three intervals are usual",
             ));
         }
-        if self.db_type != "sqlite" {
-            let known = if self.db_type == "postgres" {
-                "this version is built without Postgres"
-            } else {
-                "unknown database type"
-            };
-            return Err(contradiction("db-type", known, "use --db-type sqlite"));
-        }
         Ok(())
-    }
-
-    async fn open_store(&self) -> Result<Arc<dyn Store>> {
-        let path = PathBuf::from(&self.db);
-        let opened = tokio::task::spawn_blocking(move || {
-            if path.as_os_str().is_empty() { SqliteStore::in_memory() } else { SqliteStore::open(&path) }
-        });
-        let store =
-            opened.await.map_err(|error| Error::new(Code::Internal, "cannot open the database").source(error))??;
-        Ok(Arc::new(store))
     }
 
     fn tls_config(&self) -> Result<Option<TlsConfig>> {
@@ -210,9 +181,14 @@ impl MasterArgs {
         if let Some(key) = given_key(self.api_key.as_deref(), self.api_key_file.as_deref())? {
             return Ok(Some(key));
         }
-        let path = Path::new(&self.db).parent().unwrap_or(Path::new("")).join("api-key");
+        let path = Path::new(&self.database.db).parent().unwrap_or(Path::new("")).join("api-key");
         let (key, new) = key::ensure(&path)?;
         let what = if new { "generated an API key" } else { "using the API key that was generated earlier" };
+        if new && self.database.db_type == DatabaseKind::Postgres {
+            tracing::warn!(
+                "masters that share a database need the same key: copy the file, or give each --api-key-file"
+            );
+        }
         tracing::info!(file = %path.display(), "{what}; clients take it with --api-key-file or MASTER_API_KEY");
         Ok(Some(key))
     }
@@ -223,7 +199,8 @@ impl MasterArgs {
             heartbeat_interval: self.heartbeat_interval,
             heartbeat_timeout: self.heartbeat_timeout,
             retention: self.cleanup.then(|| Duration::from_secs(u64::from(self.cleanup_retention) * 24 * 3600)),
-            unrunnable: self.unrunnable,
+            unrunnable: self.scheduling.unrunnable,
+            caps: self.scheduling.caps(),
             ..Settings::default()
         }
     }

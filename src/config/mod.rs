@@ -2,10 +2,14 @@
 //! derive from them; [`MasterArgs::compose`] and [`AgentArgs::compose`] turn them into a node.
 
 mod agent;
+mod database;
 mod master;
+mod scheduling;
 
 pub use agent::AgentArgs;
+pub use database::{DatabaseArgs, DatabaseKind, Dsn, Durability};
 pub use master::MasterArgs;
+pub use scheduling::{Policy, SchedulingArgs, TenantLimit};
 
 use std::path::Path;
 use std::time::Duration;

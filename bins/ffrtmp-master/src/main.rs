@@ -30,6 +30,6 @@ async fn master(args: &MasterArgs) -> Result<()> {
     }
     let stop = ffrtmp::program::signals()?;
     let master = args.compose().await?;
-    tracing::info!(url = master.url(), db = args.db, "ffrtmp-master {} is ready", env!("CARGO_PKG_VERSION"));
+    tracing::info!(url = master.url(), db = args.database.describe(), "ffrtmp-master {} is ready", env!("CARGO_PKG_VERSION"));
     master.run(stop.graceful).await
 }

@@ -1,7 +1,8 @@
 //! The story of a job: as a list, or live as server-sent events.
 //!
 //! A live stream begins with every change of state so far, goes on with what happens, and ends
-//! when the job has ended. The id of an event is its time in microseconds and its place among
+//! when the job has ended. Where several masters share the store, what another one did shows within
+//! about a second. The id of an event is its time in microseconds and its place among
 //! events of that time, so that a follower who comes back with `Last-Event-ID` misses nothing.
 //!
 //! The record of a change holds no node, attempt or progress. They are known of the last change, as
@@ -24,6 +25,7 @@ use ffrtmp_core::id::JobId;
 use ffrtmp_core::job::{Job, JobState, StateTransition};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, timeout_at};
 
 use super::App;
 use super::extract::{JobPath, Query};
@@ -79,18 +81,27 @@ struct Mark {
     place: u32,
 }
 
+/// Between looks at a job that other masters may change.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 struct Follower {
     app: Arc<App>,
     receiver: Receiver<JobEvent>,
     job: JobId,
     heard: Mark,
+    /// Attempt and percent as last told.
+    progress: (u32, f64),
+    look_again: Option<Instant>,
     pending: VecDeque<Event>,
     ended: bool,
 }
 
 impl Follower {
     fn new(app: Arc<App>, receiver: Receiver<JobEvent>, job: &Job, heard: Mark) -> Self {
-        let mut follower = Self { app, receiver, job: job.id, heard, pending: VecDeque::new(), ended: false };
+        let look_again = app.coordinator.store().is_shared().then(|| Instant::now() + LOOK_AGAIN);
+        let progress = (job.attempt, job.progress);
+        let pending = VecDeque::new();
+        let mut follower = Self { app, receiver, job: job.id, heard, progress, look_again, pending, ended: false };
         follower.catch_up(job);
         follower
     }
@@ -104,18 +115,50 @@ impl Follower {
                 return None;
             }
             let app = Arc::clone(&self.app);
-            let received = app.stop.run_until_cancelled(self.receiver.recv()).await?;
-            match received {
-                Ok(event) if event.job_id != self.job => {}
-                Ok(event) if event.kind == JobEventKind::Progress => self.pending.extend(message(&event, None)),
+            match app.stop.run_until_cancelled(self.received()).await? {
+                Some(Ok(event)) if event.job_id != self.job => {}
+                Some(Ok(event)) if event.kind == JobEventKind::Progress => self.came_further(&event),
+                Some(Err(RecvError::Closed)) => return None,
                 // The job itself tells what was missed.
-                Ok(_) | Err(RecvError::Lagged(_)) => match app.coordinator.job(&self.job.into()).await {
-                    Ok(job) => self.catch_up(&job),
-                    Err(_) => return None,
-                },
-                Err(RecvError::Closed) => return None,
+                Some(Ok(_) | Err(RecvError::Lagged(_))) | None => {
+                    let job = app.coordinator.job(&self.job.into()).await.ok()?;
+                    self.catch_up(&job);
+                    self.catch_up_progress(&job);
+                }
             }
         }
+    }
+
+    /// What this master did next; `None` when it is time to look for what others did.
+    async fn received(&mut self) -> Option<Result<JobEvent, RecvError>> {
+        let Some(at) = self.look_again else { return Some(self.receiver.recv().await) };
+        let received = if at <= Instant::now() { None } else { timeout_at(at, self.receiver.recv()).await.ok() };
+        if received.is_none() {
+            self.look_again = Some(Instant::now() + LOOK_AGAIN);
+        }
+        received
+    }
+
+    fn came_further(&mut self, event: &JobEvent) {
+        self.progress = (event.attempt, event.progress);
+        self.pending.extend(message(event, None));
+    }
+
+    /// Tells of progress that an attempt reported to another master.
+    fn catch_up_progress(&mut self, job: &Job) {
+        if self.look_again.is_none() || job.state != JobState::Running || self.progress == (job.attempt, job.progress) {
+            return;
+        }
+        self.came_further(&JobEvent {
+            job_id: job.id,
+            at: self.app.coordinator.now(),
+            kind: JobEventKind::Progress,
+            state: job.state,
+            progress: job.progress,
+            attempt: job.attempt,
+            node_name: job.node_name.clone(),
+            reason: None,
+        });
     }
 
     /// Queues the changes of state that the follower has not heard yet.
