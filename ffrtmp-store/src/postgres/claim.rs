@@ -105,6 +105,7 @@ impl Work for Claims {
         for (index, lane) in open.iter().enumerate() {
             lanes.advance(lane.id, plan.rest(index, &heads, &shares));
         }
+        given.iter_mut().for_each(|held| held.sort_unstable_by_key(|held| (held.rank, held.sequence())));
         active.keep(given.iter().flatten().cloned());
         let answer = |held: Vec<Arc<Held>>| Ok(held.iter().map(|held| held.record.job.clone()).collect());
         Ok(given.into_iter().map(answer).collect())

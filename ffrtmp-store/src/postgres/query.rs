@@ -78,13 +78,13 @@ pub(super) async fn list(
     filter: &JobFilter,
     page: Page,
 ) -> Result<Vec<Job>, Fault> {
-    let mut query = QueryBuilder::<Postgres>::new("");
+    let mut query = QueryBuilder::<Postgres>::new("SELECT * FROM (");
     for (index, branch) in branches(&filter.states).iter().enumerate() {
         query.push(if index > 0 { " UNION ALL (" } else { "(" });
         push_branch(&mut query, branch, lanes, filter, page);
         query.push(")");
     }
-    query.push(" ORDER BY sequence DESC LIMIT ").push_bind(number(page.limit as u64));
+    query.push(") page ORDER BY sequence DESC LIMIT ").push_bind(number(page.limit as u64));
     let rows = query.build().fetch_all(connection).await?;
     rows.iter().map(|row| read(row).map(|held| held.record.job)).collect()
 }
