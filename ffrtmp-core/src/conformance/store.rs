@@ -25,18 +25,22 @@ use async_trait::async_trait;
 
 use crate::store::Store;
 
+pub mod agreeing;
 pub mod archiving;
 pub mod bounding;
 pub mod claiming;
 pub mod closing;
+pub mod crowding;
 pub mod finding;
 mod fixture;
 pub mod history;
 pub mod lanes;
 pub mod lifecycle;
 pub mod matching;
+mod model;
 pub mod nodes;
 pub mod racing;
+pub mod sharing;
 pub mod submission;
 pub mod timing;
 pub mod waking;
@@ -204,6 +208,36 @@ cases! { $
         a_retried_job_is_open_everywhere,
         an_ended_job_keeps_its_key,
         an_ended_job_settles_what_is_submitted_later,
+    }
+    crowding {
+        many_heartbeats_renew_at_once,
+        stale_heartbeats_stop_nobody,
+        a_batch_of_ends_is_answered_in_order,
+        two_ends_in_one_batch_are_one_effect,
+        a_claim_of_many_is_renewed_started_and_finished,
+        a_dependency_that_ends_meanwhile_is_not_missed,
+        a_failing_dependency_that_ends_meanwhile_is_not_missed,
+        dependents_are_let_go_once,
+        heartbeats_and_ends_agree,
+        a_pause_and_a_claim_agree,
+        reranks_lose_nobody,
+        a_purge_and_a_new_dependent_agree,
+        logs_of_many_writers_are_all_kept,
+    }
+    agreeing {
+        every_command_in_every_state_does_what_the_job_says,
+        random_stories_agree_with_a_plain_model,
+    }
+    sharing {
+        exactly_one_handle_leads,
+        the_lead_passes_on_when_its_holder_closes,
+        a_follower_is_told_the_time,
+        a_second_handle_sees_everything,
+        a_second_handle_wakes,
+        an_attempt_may_change_hands_at_any_step,
+        two_handles_give_every_job_once,
+        caps_are_exact_across_handles,
+        keys_and_numbers_are_common,
     }
     timing {
         due_comes_oldest_first,
