@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::store::Store;
-use ffrtmp_store::SqliteStore;
+use ffrtmp_store::{PostgresOptions, PostgresStore, SqliteStore};
 
 use super::contradiction;
 
@@ -118,6 +118,6 @@ async fn open_sqlite(db: String, _durability: Durability) -> Result<Arc<dyn Stor
     Ok(Arc::new(store))
 }
 
-async fn open_postgres(_dsn: &Dsn) -> Result<Arc<dyn Store>> {
-    Err(contradiction("db-type", "this version is built without Postgres", "use --db-type sqlite"))
+async fn open_postgres(dsn: &Dsn) -> Result<Arc<dyn Store>> {
+    Ok(Arc::new(PostgresStore::connect(dsn.reveal(), PostgresOptions::default()).await?))
 }

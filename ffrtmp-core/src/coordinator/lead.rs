@@ -28,7 +28,7 @@ const LISTEN_LOOKS: u32 = 30;
 pub(super) struct Place {
     /// Its term, if it leads.
     term: Option<Term>,
-    /// When it last heard a leader.
+    /// When it last heard a leader, itself included.
     heard: Option<Timestamp>,
 }
 
@@ -39,6 +39,14 @@ pub(super) struct Term {
     pub(super) since: Timestamp,
     /// Whether agents had a master to report to before.
     pub(super) continues: bool,
+}
+
+impl Term {
+    /// From when on silence counts after a word at `last`: while no master was there, nobody could
+    /// say anything.
+    pub(super) fn heard_at(self, last: Timestamp) -> Timestamp {
+        if self.continues { last } else { last.max(self.since) }
+    }
 }
 
 impl Coordinator {
@@ -74,11 +82,11 @@ impl Coordinator {
             }
         };
         let Place { term, heard } = self.place();
-        if term.is_some() && !newly {
-            return Ok(term);
-        }
-        let term = self.take_over(heard).await?;
-        *self.place_mut() = Place { term: Some(term), heard: None };
+        let term = match term {
+            Some(term) if !newly => term,
+            _ => self.take_over(heard).await?,
+        };
+        *self.place_mut() = Place { term: Some(term), heard: Some(self.clock.glance()) };
         Ok(Some(term))
     }
 
@@ -97,7 +105,7 @@ impl Coordinator {
         self.settle_next_round();
         let now = self.now();
         if heard.is_some_and(|heard| now.since(heard) < self.settings.heartbeat_timeout / 2) {
-            tracing::info!("this master leads now, by the time of its predecessor");
+            tracing::info!("this master leads and goes on where the last leader ended");
             return Ok(Term { since: now, continues: true });
         }
         let renewed = self.renew_leases().await?;

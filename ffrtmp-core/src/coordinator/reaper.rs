@@ -52,7 +52,7 @@ impl Coordinator {
         let Some(term) = self.leads().await? else { return Ok(reaped) };
         self.lose_nodes(term, &mut reaped).await?;
         self.carry_out_due(&mut reaped).await?;
-        self.end_overlong(&mut reaped).await?;
+        self.end_overlong(term, &mut reaped).await?;
         if self.rounds.fetch_add(1, Ordering::Relaxed).is_multiple_of(ROUNDS_BETWEEN_SETTLING) {
             self.settle_waiting().await?;
         }
@@ -150,12 +150,7 @@ impl Coordinator {
         let stamped = node.last_heartbeat;
         // A clock far ahead of this one has stamped it.
         let tells_nothing = stamped > now + self.settings.heartbeat_timeout;
-        match term {
-            Term { since, .. } if tells_nothing => since,
-            Term { continues: true, .. } => stamped,
-            // While no master was there nobody could send a heartbeat.
-            Term { since, continues: false } => stamped.max(since),
-        }
+        if tells_nothing { term.since } else { term.heard_at(stamped) }
     }
 
     /// Takes every job back from a node.
@@ -172,22 +167,19 @@ impl Coordinator {
         Ok(())
     }
 
-    async fn end_overlong(&self, reaped: &mut Reaped) -> Result<()> {
+    async fn end_overlong(&self, term: Term, reaped: &mut Reaped) -> Result<()> {
         let now = self.now();
         for job in self.all_in(vec![JobState::Assigned, JobState::Running]).await? {
-            let over =
-                if job.state == JobState::Assigned { self.never_started(&job, now) } else { self.overlong(&job, now) };
+            let over = if job.state == JobState::Assigned {
+                never_started_in_time(&job, term, now)
+            } else {
+                self.overlong(&job, now)
+            };
             if let Some(error) = over {
                 reaped.evicted += self.evict(&job, job.fence, (&error).into()).await?;
             }
         }
         Ok(())
-    }
-
-    /// Also where a lease holds for longer than an attempt may take to begin.
-    fn never_started(&self, job: &Job, now: Timestamp) -> Option<Error> {
-        let waited = now.since(job.attempts.last()?.assigned_at);
-        (waited > START_LIMIT).then(|| never_started(job))
     }
 
     fn overlong(&self, job: &Job, now: Timestamp) -> Option<Error> {
@@ -301,6 +293,12 @@ impl Coordinator {
             }
         }
     }
+}
+
+/// Also where a lease holds for longer than an attempt may take to begin.
+fn never_started_in_time(job: &Job, term: Term, now: Timestamp) -> Option<Error> {
+    let waited = now.since(term.heard_at(job.attempts.last()?.assigned_at));
+    (waited > START_LIMIT).then(|| never_started(job))
 }
 
 fn never_started(job: &Job) -> Error {
