@@ -9,32 +9,31 @@
 //!
 //! What is deliberately not here: anything that runs in production, and the store itself.
 
-use std::collections::VecDeque;
+mod owner;
+mod process;
+mod programs;
+
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ffrtmp_core::{Code, Error, Result};
-use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
+
+use owner::{Owner, give, home};
+use process::Running;
+use programs::{Programs, finished};
 
 /// Names the directory of the PostgreSQL programs, before any other place is searched.
 pub const BIN_VARIABLE: &str = "FFRTMP_POSTGRES_BIN";
 
 const ROLE: &str = "ffrtmp";
-/// Long enough for the recovery of a large database on a busy disk.
-const PATIENCE: Duration = Duration::from_secs(120);
-const READY: &str = "database system is ready to accept connections";
 /// A Unix socket's path has at most 107 bytes; the server adds the name of the file.
 const LONGEST_SOCKET_DIRECTORY: usize = 80;
-const LOG_LINES: usize = 200;
 
 /// Waits for the end of its parent, then ends the server and removes the directory. A process
 /// belongs to the server if it works in the data directory; a recycled number does not.
@@ -292,193 +291,6 @@ impl Drop for PrivateServer {
     }
 }
 
-/// The server process and the last words of its log.
-#[derive(Debug)]
-struct Running {
-    child: Child,
-    log: Log,
-}
-
-impl Running {
-    /// Waits until the server says that it is ready.
-    fn of(mut child: Child) -> Result<Self> {
-        let stderr = child.stderr.take().ok_or_else(|| Error::new(Code::Internal, "postgres has no log"))?;
-        let (log, ready) = Log::follow(stderr);
-        let mut running = Self { child, log };
-        match ready.recv_timeout(PATIENCE) {
-            Ok(()) => Ok(running),
-            Err(why) => {
-                let _ = running.child.kill();
-                let _ = running.child.wait();
-                Err(running.failed(why))
-            }
-        }
-    }
-
-    fn failed(&self, why: mpsc::RecvTimeoutError) -> Error {
-        let log = self.log.text();
-        let taken = log.contains("Address already in use");
-        let what = match why {
-            mpsc::RecvTimeoutError::Timeout => format!("postgres was not ready after {PATIENCE:?}"),
-            mpsc::RecvTimeoutError::Disconnected => "postgres did not start".to_owned(),
-        };
-        Error::new(if taken { Code::PortInUse } else { Code::Unavailable }, format!("{what}: {log}"))
-    }
-
-    fn end(mut self, shutdown: Shutdown) -> Result<()> {
-        let signal = match shutdown {
-            Shutdown::Fast => Signal::INT,
-            Shutdown::Immediate => Signal::QUIT,
-        };
-        let gone = self.child.try_wait().map_err(|error| broken("cannot wait for postgres", error))?.is_some();
-        if !gone && let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            rustix::process::kill_process(pid, signal).map_err(|error| broken("cannot stop postgres", error))?;
-            self.child.wait().map_err(|error| broken("cannot wait for postgres", error))?;
-        }
-        Ok(())
-    }
-}
-
-/// The newest lines of the server's log.
-#[derive(Clone, Debug, Default)]
-struct Log(Arc<Mutex<VecDeque<String>>>);
-
-impl Log {
-    /// Reads to the end of the stream on a thread of its own, since a server whose log nobody
-    /// reads stands still. The receiver hears once, when the server is ready; a hang-up says that
-    /// it ended before.
-    fn follow(stream: ChildStderr) -> (Self, mpsc::Receiver<()>) {
-        let log = Self::default();
-        let (tell, ready) = mpsc::channel();
-        let kept = log.clone();
-        std::thread::spawn(move || {
-            let mut tell = Some(tell);
-            for line in BufReader::new(stream).lines() {
-                let Ok(line) = line else { break };
-                if line.contains(READY)
-                    && let Some(tell) = tell.take()
-                {
-                    // Whoever waited may have lost patience.
-                    let _ = tell.send(());
-                }
-                kept.push(line);
-            }
-        });
-        (log, ready)
-    }
-
-    fn push(&self, line: String) {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() == LOG_LINES {
-            lines.pop_front();
-        }
-        lines.push_back(line);
-    }
-
-    fn text(&self) -> String {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
-    }
-}
-
-/// Where `initdb`, `postgres` and `psql` are.
-#[derive(Clone, Debug)]
-struct Programs(PathBuf);
-
-impl Programs {
-    fn find() -> Result<Self> {
-        if let Some(named) = std::env::var_os(BIN_VARIABLE) {
-            let named = PathBuf::from(named);
-            return Self::at(&named).ok_or_else(|| {
-                Error::new(Code::InvalidConfig, format!("{} has no initdb, postgres and psql", named.display()))
-                    .field(BIN_VARIABLE)
-            });
-        }
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path).chain(packaged(Path::new("/usr/lib/postgresql"))).find_map(|dir| Self::at(&dir)).ok_or_else(
-            || {
-                Error::new(Code::Unavailable, "no PostgreSQL server is installed here").hint(format!(
-                    "install the package `postgresql` (scripts/setup.sh does), or name the directory of initdb with {BIN_VARIABLE}"
-                ))
-            },
-        )
-    }
-
-    fn at(dir: &Path) -> Option<Self> {
-        let whole = ["initdb", "postgres", "psql"].iter().all(|program| dir.join(program).is_file());
-        whole.then(|| Self(dir.to_owned()))
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.0.join(program));
-        // Variables of the person who runs this (PGHOST, PGDATA, PGSERVICE, …) mean another server.
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
-            command.env_remove(name);
-        }
-        command.env("LC_ALL", "C");
-        command
-    }
-}
-
-/// The directories of Debian's packages, newest version first.
-fn packaged(root: &Path) -> impl Iterator<Item = PathBuf> {
-    let mut versions: Vec<(u32, PathBuf)> = fs::read_dir(root)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
-        .collect();
-    versions.sort_unstable();
-    versions.into_iter().rev().map(|(_, path)| path)
-}
-
-/// Whom the server runs as, since PostgreSQL refuses to run as root.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Owner {
-    uid: u32,
-    gid: u32,
-}
-
-impl Owner {
-    /// `None` where this process is not root and the server runs as its user.
-    fn needed() -> Result<Option<Self>> {
-        if !rustix::process::geteuid().is_root() {
-            return Ok(None);
-        }
-        let users = fs::read_to_string("/etc/passwd").map_err(|error| broken("cannot read /etc/passwd", error))?;
-        ["postgres", "nobody"].iter().find_map(|name| Self::named(name, &users)).map(Some).ok_or_else(|| {
-            Error::new(Code::Unavailable, "this is root, and there is no user to run PostgreSQL as")
-                .hint("run as another user, or add the user `postgres`")
-        })
-    }
-
-    fn named(name: &str, users: &str) -> Option<Self> {
-        let mut fields = users.lines().map(|line| line.split(':')).find_map(|mut fields| {
-            let found = fields.next() == Some(name);
-            found.then_some(fields)
-        })?;
-        let uid = fields.nth(1)?.parse().ok()?;
-        let gid = fields.next()?.parse().ok()?;
-        Some(Self { uid, gid })
-    }
-}
-
-fn home(owner: Option<&Owner>) -> Result<TempDir> {
-    let home = tempfile::Builder::new()
-        .prefix("ffrtmp-pg-")
-        .permissions(fs::Permissions::from_mode(0o700))
-        .tempdir()
-        .map_err(|error| broken("cannot make a temporary directory", error))?;
-    give(home.path(), owner)?;
-    Ok(home)
-}
-
-fn give(path: &Path, owner: Option<&Owner>) -> Result<()> {
-    let Some(owner) = owner else { return Ok(()) };
-    chown(path, Some(owner.uid), Some(owner.gid))
-        .map_err(|error| broken("cannot hand the directory to the server's user", error))
-}
-
 /// In a process group of its own, so that a Ctrl-C that ends this process leaves it to clean up.
 fn guard(home: &Path) -> Result<Child> {
     let home = home.canonicalize().map_err(|error| broken("cannot find the temporary directory", error))?;
@@ -509,17 +321,6 @@ fn free_port() -> Result<u16> {
 
 fn first_ephemeral(range: &str) -> u16 {
     range.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(32_768)
-}
-
-fn finished(command: &mut Command, code: Code) -> Result<String> {
-    let program = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let Output { status, stdout, stderr } =
-        command.stdin(Stdio::null()).output().map_err(|error| broken("cannot run a PostgreSQL program", error))?;
-    if status.success() {
-        return Ok(String::from_utf8_lossy(&stdout).trim_end().to_owned());
-    }
-    let ended = status.signal().map_or_else(|| status.to_string(), |signal| format!("ended by signal {signal}"));
-    Err(Error::new(code, format!("{program} failed ({ended}): {}", String::from_utf8_lossy(&stderr).trim_end())))
 }
 
 fn broken(what: &str, error: impl Into<std::io::Error>) -> Error {
@@ -553,6 +354,48 @@ mod tests {
         assert!(!Path::new(&format!("/proc/{pid}")).exists());
     }
 
+    /// What a killed test leaves to its guard; run by the test below, in a process of its own.
+    #[test]
+    #[ignore = "it waits to be killed"]
+    fn a_process_with_a_server() {
+        let server = PrivateServer::start().unwrap();
+        fs::write(std::env::var_os("FFRTMP_TEST_TELL").unwrap(), server.directory().to_str().unwrap()).unwrap();
+        std::io::stdin().read_line(&mut String::new()).unwrap();
+    }
+
+    #[test]
+    fn a_killed_process_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = dir.path().join("told");
+        let mut owner = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "private_server::tests::a_process_with_a_server", "--ignored"])
+            .env("FFRTMP_TEST_TELL", &told)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let home = until(|| fs::read_to_string(&told).ok().filter(|home| !home.is_empty()));
+        let pid = fs::read_to_string(Path::new(&home).join("data/postmaster.pid")).unwrap();
+        let server = Path::new("/proc").join(pid.lines().next().unwrap());
+        assert!(fs::read_link(server.join("cwd")).is_ok());
+        owner.kill().unwrap();
+        owner.wait().unwrap();
+        until(|| (!Path::new(&home).exists()).then_some(()));
+        // Whoever adopted it may not have noticed yet; a process that ended has no directory.
+        assert!(fs::read_link(server.join("cwd")).is_err());
+    }
+
+    fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+        let begun = std::time::Instant::now();
+        loop {
+            if let Some(seen) = look() {
+                return seen;
+            }
+            assert!(begun.elapsed().as_secs() < 60, "it did not happen");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
     #[test]
     fn the_password_is_needed() {
         let server = PrivateServer::shared().unwrap();
@@ -569,10 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn users_and_ports_are_read() {
-        let users = "root:x:0:0:root:/root:/bin/sh\npostgres:x:101:104:,,,:/var/lib:/bin/bash\nbroken\n";
-        assert_eq!(Owner::named("postgres", users), Some(Owner { uid: 101, gid: 104 }));
-        assert_eq!(Owner::named("broken", users), None);
+    fn the_range_of_outgoing_ports_is_read() {
         assert_eq!(first_ephemeral("32768\t60999\n"), 32_768);
         assert_eq!(first_ephemeral(""), 32_768);
     }
