@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod ledger;
 mod memory;
 mod postgres;
 mod prefix;
@@ -21,7 +22,7 @@ pub mod transfer;
 
 pub use memory::MemoryStore;
 pub use postgres::{PostgresOptions, PostgresStore};
-pub use sqlite::SqliteStore;
+pub use sqlite::{Integrity, SqliteOptions, SqliteStore, Synchronous, backup_sqlite};
 
 use ffrtmp_core::{Code, Error};
 

@@ -142,8 +142,12 @@ impl Record {
     pub(crate) fn end(&self) -> Result<End> {
         let job = &self.job;
         let story = encode(&Story::whole(self), "metrics")?;
-        let story =
-            if job.result.is_some() { story::without_nulls(&proven::<Story<'_>>(story, "metrics")?) } else { story };
+        // What foreign agents measure is theirs: a null in it means something.
+        let story = match &job.result {
+            None => story,
+            Some(report) if report.other.is_empty() => story::without_nulls(&proven::<Story<'_>>(story, "metrics")?),
+            Some(_) => proven::<Story<'_>>(story, "metrics")?,
+        };
         Ok(End { state: job.state, node: job.node_id, completed_at: job.completed_at, story })
     }
 

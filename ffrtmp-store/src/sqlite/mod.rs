@@ -1,23 +1,34 @@
 //! [`SqliteStore`]: one file, one writing thread, a few reading connections.
 //!
-//! `open` makes sure the file is ours and current; `writer` is the group commit; `ledger` is what
-//! the writer remembers of the queue; `jobs`, `nodes` and `query` are the statements; `readers` is
-//! the pool; `document` is the JSON of a row; `fault` turns what SQLite says into errors.
+//! `open` makes sure the file is ours, `schema` that it is current, and `load` reads what `database`
+//! remembers; `writer` is the group commit; `jobs` is the life of a job, `upkeep` what is written
+//! beside it, `nodes` the nodes; `rows` and `facet` are the form of what is stored; `query` and
+//! `list` read, through the pool in `readers`; `backup` copies a live file and `portable` moves its
+//! content; `fault` turns what SQLite says into errors.
 
+mod backup;
+mod database;
 mod document;
+mod facet;
 mod fault;
 mod jobs;
-mod ledger;
+mod list;
+mod load;
 mod nodes;
 mod open;
+mod options;
+mod portable;
 mod query;
 mod readers;
+mod rows;
+mod schema;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod writer;
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -36,20 +47,26 @@ use ffrtmp_core::{Code, Error, Result};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
 
+pub use backup::backup_sqlite;
+pub use options::{Integrity, SqliteOptions, Synchronous};
+
 use crate::closed;
+use database::Database;
 use fault::Fault;
-use open::Opened;
+use jobs::Draft;
+use open::{Opened, Purpose};
 use readers::Readers;
-use writer::{Database, Operation, Request, Writer};
+use writer::{Operation, Request, Writer};
 
 /// Operations that may wait for the writer before callers have to.
 const BACKLOG: usize = 1024;
 
 /// A store in one SQLite file.
 ///
-/// Everything that a call changed is on the disk when the call returns. Calls that come together
-/// share a transaction, so many callers are served at the speed of a batch. One process may have
-/// the file open; a second one is refused with the cure.
+/// Everything that a call changed is on the disk when the call returns, unless
+/// [`Synchronous::Normal`] was asked for. Calls that come together share a transaction, so many
+/// callers are served at the speed of a batch. One process may have the file open; a second one is
+/// refused with the cure.
 ///
 /// # Cancel safety
 /// A call that is dropped before the writer took it is not done; after that it is done as a whole.
@@ -60,19 +77,40 @@ pub struct SqliteStore {
     readers: Option<Readers>,
     changes: watch::Sender<u64>,
     led: AtomicBool,
+    /// `None` in memory.
+    path: Option<PathBuf>,
 }
 
 impl SqliteStore {
     /// Opens the database at `path`, makes it with mode 0600 if it is not there, and brings an
     /// older one up to date. The empty path is a database in memory.
     ///
-    /// Reads the whole file once, to be sure that it is undamaged.
-    ///
     /// # Errors
     /// `storage` naming the file and the cure: in use by another master, damaged, not a database,
     /// another program's, written by a newer version, not writable. `disk_full`.
     pub fn open(path: &Path) -> Result<Self> {
-        if path.as_os_str().is_empty() { Self::in_memory() } else { Self::start(open::file(path)?) }
+        Self::open_with(path, SqliteOptions::default())
+    }
+
+    /// The same, with options.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(path: &Path, options: SqliteOptions) -> Result<Self> {
+        if path.as_os_str().is_empty() {
+            Self::in_memory()
+        } else {
+            Self::start(open::file(path, options, Purpose::Work)?)
+        }
+    }
+
+    /// The same, to move another store's content in: also where such a move broke off, which is
+    /// refused otherwise.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_for_import(path: &Path, options: SqliteOptions) -> Result<Self> {
+        Self::start(open::file(path, options, Purpose::Import)?)
     }
 
     /// A database in memory, gone with its process.
@@ -84,9 +122,9 @@ impl SqliteStore {
     }
 
     fn start(opened: Opened) -> Result<Self> {
-        let Opened { writer, readers, ledger, lock } = opened;
+        let Opened { database, readers, lock, path } = opened;
         let changes = watch::Sender::new(0);
-        let writer = Writer::new(writer, ledger, changes.clone());
+        let writer = Writer::new(database, changes.clone());
         let (orders, queue) = mpsc::channel(BACKLOG);
         let work = move || {
             writer.run(queue);
@@ -102,6 +140,7 @@ impl SqliteStore {
             readers: (!readers.is_empty()).then(|| Readers::new(readers)),
             changes,
             led: AtomicBool::new(false),
+            path,
         })
     }
 
@@ -161,7 +200,8 @@ fn report(ended: thread::Result<()>) {
 #[async_trait]
 impl Store for SqliteStore {
     async fn submit(&self, jobs: Vec<NewJob>, now: Timestamp) -> Result<Vec<Submitted>> {
-        self.write("sqlite.submit", move |database| jobs::submit(database, jobs, now)).await
+        let draft = Draft::new(jobs)?;
+        self.write("sqlite.submit", move |database| jobs::submit(database, draft, now)).await
     }
 
     async fn job(&self, key: &JobKey) -> Result<Job> {
@@ -171,7 +211,7 @@ impl Store for SqliteStore {
 
     async fn list_jobs(&self, filter: &JobFilter, page: Page) -> Result<Vec<Job>> {
         let filter = filter.clone();
-        self.read("sqlite.list_jobs", move |connection| query::list(connection, &filter, page)).await
+        self.read("sqlite.list_jobs", move |connection| list::list(connection, &filter, page)).await
     }
 
     async fn claim(&self, order: &ClaimOrder, now: Timestamp) -> Result<Vec<Job>> {
@@ -184,7 +224,7 @@ impl Store for SqliteStore {
     }
 
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Due>> {
-        self.read("sqlite.due", move |connection| query::due(connection, now, limit)).await
+        self.write("sqlite.due", move |database| upkeep::due(database, now, limit)).await
     }
 
     async fn dependents(&self, dependency: JobId) -> Result<Vec<Job>> {
@@ -192,15 +232,16 @@ impl Store for SqliteStore {
     }
 
     async fn rerank(&self, ranks: Vec<(JobId, Rank)>) -> Result<()> {
-        self.write("sqlite.rerank", move |database| jobs::rerank(database, &ranks)).await
+        self.write("sqlite.rerank", move |database| upkeep::rerank(database, &ranks)).await
     }
 
     async fn lanes(&self) -> Result<Vec<LaneStanding>> {
-        self.write("sqlite.lanes", jobs::lanes).await
+        self.write("sqlite.lanes", |database| Ok(database.ledger.standings())).await
     }
 
     async fn append_logs(&self, job: JobId, attempt: u32, lines: Vec<LogLine>) -> Result<()> {
-        self.write("sqlite.append_logs", move |database| jobs::append_logs(database, job, attempt, &lines)).await
+        let append = move |database: &mut Database| upkeep::append_logs(&database.connection, job, attempt, &lines);
+        self.write("sqlite.append_logs", append).await
     }
 
     async fn logs(&self, job: JobId) -> Result<Vec<(u32, LogLine)>> {
@@ -232,16 +273,16 @@ impl Store for SqliteStore {
     }
 
     async fn purge(&self, before: Timestamp, limit: usize) -> Result<u64> {
-        self.write("sqlite.purge", move |database| jobs::purge(database, before, limit)).await
+        self.write("sqlite.purge", move |database| upkeep::purge(database, before, limit)).await
     }
 
     async fn check(&self) -> Result<()> {
         let touch = |database: &mut Database| {
-            Ok(database.connection.prepare_cached("UPDATE probe SET writes = writes + 1")?.execute([])?)
+            Ok(database.connection.prepare_cached("UPDATE state SET writes = writes + 1")?.execute([])?)
         };
         self.write("sqlite.check", touch).await?;
         let look = |connection: &Connection| {
-            Ok(connection.prepare_cached("SELECT writes FROM probe")?.query_row([], |row| row.get::<_, i64>(0))?)
+            Ok(connection.prepare_cached("SELECT writes FROM state")?.query_row([], |row| row.get::<_, i64>(0))?)
         };
         self.read("sqlite.check", look).await.map(|_| ())
     }

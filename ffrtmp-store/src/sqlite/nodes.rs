@@ -41,7 +41,7 @@ pub(super) fn remove(connection: &Connection, id: NodeId) -> Result<(), Fault> {
     if removed == 0 { Err(node_not_found(id).into()) } else { Ok(()) }
 }
 
-fn save(connection: &Connection, node: &Node) -> Result<(), Fault> {
+pub(super) fn save(connection: &Connection, node: &Node) -> Result<(), Fault> {
     connection
         .prepare_cached(
             "INSERT INTO nodes VALUES (?1, ?2, ?3)

@@ -9,42 +9,64 @@ use std::time::Duration;
 use ffrtmp_core::{Code, Error, Result};
 use rusqlite::{Connection, OpenFlags};
 
+use super::database::Database;
 use super::fault::Fault;
-use super::jobs::cell;
-use super::ledger::{ClassId, Ledger};
-
-/// One step per version of the schema: the database's `user_version` counts those it has.
-const MIGRATIONS: &[&str] = &[include_str!("schema/001.sql")];
-
-/// "ffrt" in ASCII: marks the file as ours.
-const APPLICATION: i64 = 0x6666_7274;
+use super::load;
+use super::schema::{self, APPLICATION};
+use super::{Integrity, SqliteOptions, Synchronous};
 
 const BUSY: Duration = Duration::from_secs(5);
-const STATEMENTS: usize = 128;
+const STATEMENTS: usize = 256;
 const READERS: usize = 4;
+/// Pages of the log that are moved into the database together: pages that are written often are
+/// moved once.
+const CHECKPOINT: u32 = 8192;
+const LOG_SIZE: u32 = 64 << 20;
+/// Kibibytes of the writer's page cache.
+const CACHE: i64 = 64 << 10;
+/// Bytes of the file that are read without a copy.
+const MAPPED: i64 = 1 << 30;
+/// A file up to this size is read whole at every start.
+const SMALL: u64 = 256 << 20;
+
+/// What a database is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Work,
+    /// To move the content of another store in.
+    Import,
+}
 
 /// A database that is ours alone and up to date.
 pub(super) struct Opened {
-    pub(super) writer: Connection,
+    pub(super) database: Database,
     /// None for a database in memory: only its writer sees it.
     pub(super) readers: Vec<Connection>,
-    pub(super) ledger: Ledger,
     pub(super) lock: Option<File>,
+    /// Where it is; `None` in memory.
+    pub(super) path: Option<PathBuf>,
 }
 
-pub(super) fn file(path: &Path) -> Result<Opened> {
+pub(super) fn file(path: &Path, options: SqliteOptions, purpose: Purpose) -> Result<Opened> {
     create(path)?;
     let path = fs::canonicalize(path).map_err(|error| cannot_open(path, error))?;
     let lock = lock(&path)?;
     let attempt = || -> Result<Opened, Fault> {
+        let is_suspect = is_suspect(&path, options.integrity);
         let mut writer = Connection::open_with_flags(&path, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
         settings(&writer)?;
+        if is_suspect {
+            undamaged(&writer, &path)?;
+        }
         recognise(&writer, &path)?;
-        durable(&writer, &path)?;
-        migrate(&mut writer, &path)?;
-        let ledger = ledger(&writer)?;
+        durable(&writer, &path, options.synchronous)?;
+        schema::migrate(&mut writer, &path)?;
+        if purpose == Purpose::Work {
+            moved_in(&writer, &path)?;
+        }
+        let database = load::database(writer)?;
         let readers = (0..READERS).map(|_| reader(&path)).collect::<rusqlite::Result<_>>()?;
-        Ok(Opened { writer, readers, ledger, lock: Some(lock) })
+        Ok(Opened { database, readers, lock: Some(lock), path: Some(path.clone()) })
     };
     attempt().map_err(|fault| damaged(&path, fault))
 }
@@ -53,16 +75,23 @@ pub(super) fn memory() -> Result<Opened> {
     let attempt = || -> Result<Opened, Fault> {
         let mut writer = Connection::open_in_memory()?;
         settings(&writer)?;
-        migrate(&mut writer, Path::new(":memory:"))?;
-        let ledger = ledger(&writer)?;
-        Ok(Opened { writer, readers: Vec::new(), ledger, lock: None })
+        schema::migrate(&mut writer, Path::new(":memory:"))?;
+        let database = load::database(writer)?;
+        Ok(Opened { database, readers: Vec::new(), lock: None, path: None })
     };
     attempt().map_err(|fault| fault.into_error("sqlite.open"))
 }
 
+/// Whether the file must be read whole before it is used: it is small, or whoever had it last did
+/// not close it (then its log is still there).
+fn is_suspect(path: &Path, integrity: Integrity) -> bool {
+    let size = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+    integrity == Integrity::Always || size(path) <= SMALL || size(&side_file(path, "-wal")) > 0
+}
+
 /// Makes the file with mode 0600 before SQLite would make it with a wider one; its side files
 /// take the same mode.
-fn create(path: &Path) -> Result<()> {
+pub(super) fn create(path: &Path) -> Result<()> {
     match private().create_new(true).open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_file() => Ok(()),
@@ -135,7 +164,8 @@ fn flags(access: OpenFlags) -> OpenFlags {
     access | OpenFlags::SQLITE_OPEN_NO_MUTEX
 }
 
-fn reader(path: &Path) -> rusqlite::Result<Connection> {
+/// A connection that only reads.
+pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_ONLY))?;
     settings(&connection)?;
     Ok(connection)
@@ -144,31 +174,47 @@ fn reader(path: &Path) -> rusqlite::Result<Connection> {
 fn settings(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "foreign_keys", false)?;
+    connection.pragma_update(None, "mmap_size", MAPPED)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "temp_store", "memory")
 }
 
-/// A commit is on the disk when it returns: the log is synced with every one.
-fn durable(connection: &Connection, path: &Path) -> Result<(), Fault> {
+fn durable(connection: &Connection, path: &Path, synchronous: Synchronous) -> Result<(), Fault> {
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
     if mode != "wal" {
         return Err(Error::new(Code::Storage, format!("{} cannot keep a write-ahead log", path.display()))
             .hint("keep the database on a local file system")
             .into());
     }
-    connection.pragma_update(None, "synchronous", "full")?;
-    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    connection.pragma_update(None, "synchronous", synchronous.as_str())?;
+    connection.pragma_update(None, "cache_size", -CACHE)?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT, |_| Ok(()))?;
+    connection.pragma_update_and_check(None, "journal_size_limit", LOG_SIZE, |_| Ok(()))?;
+    Ok(())
+}
+
+fn undamaged(connection: &Connection, path: &Path) -> Result<(), Fault> {
+    let report: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if report == "ok" {
+        return Ok(());
+    }
+    Err(Error::new(Code::Storage, format!("{} is damaged: {report}", path.display()))
+        .hint("restore a backup, or name another file with --db FILE")
+        .into())
+}
+
+/// What has moved in only in part is no queue to work on.
+fn moved_in(connection: &Connection, path: &Path) -> Result<(), Fault> {
+    if connection.query_row("SELECT importing FROM state", [], |row| row.get(0))? {
+        return Err(Error::new(Code::Storage, format!("a move into {} has not ended", path.display()))
+            .hint("start the move again, it goes on where it stopped; or name another file with --db FILE")
+            .into());
+    }
     Ok(())
 }
 
 fn recognise(connection: &Connection, path: &Path) -> Result<(), Fault> {
-    let report: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if report != "ok" {
-        return Err(Error::new(Code::Storage, format!("{} is damaged: {report}", path.display()))
-            .hint("restore a backup, or name another file with --db FILE")
-            .into());
-    }
     let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if tables > 0 && application != APPLICATION {
@@ -177,59 +223,6 @@ fn recognise(connection: &Connection, path: &Path) -> Result<(), Fault> {
             .into());
     }
     Ok(())
-}
-
-/// Each step is a transaction of its own: a database is at one version or the next, never between.
-fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Fault> {
-    let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version > MIGRATIONS.len() {
-        let known = MIGRATIONS.len();
-        let message =
-            format!("{} was written by a newer ffrtmp (schema {version}, this one knows {known})", path.display());
-        return Err(Error::new(Code::Storage, message)
-            .hint("upgrade this ffrtmp, or name another file with --db FILE")
-            .into());
-    }
-    for (step, sql) in MIGRATIONS.iter().enumerate().skip(version) {
-        let transaction = connection.transaction()?;
-        transaction.execute_batch(sql)?;
-        transaction.pragma_update(None, "application_id", APPLICATION)?;
-        transaction.pragma_update(None, "user_version", step + 1)?;
-        transaction.commit()?;
-    }
-    Ok(())
-}
-
-fn ledger(connection: &Connection) -> Result<Ledger, Fault> {
-    let mut ledger = Ledger::default();
-    connection.execute("DELETE FROM classes WHERE id NOT IN (SELECT class FROM jobs)", [])?;
-    let mut statement = connection.prepare("SELECT id, requirements FROM classes")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let id: i64 = row.get(0)?;
-        let text = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
-        let requirements = serde_json::from_str(text).map_err(|error| Fault::Unreadable {
-            what: "class",
-            name: id.to_string(),
-            source: error.into(),
-        })?;
-        ledger.open_class(ClassId(id), requirements);
-    }
-    let mut statement = connection.prepare(
-        "SELECT state, queue, priority, engine, class, count(*) FROM jobs GROUP BY state, queue, priority, engine, class",
-    )?;
-    let mut rows = statement.query([])?;
-    let mut queues: std::collections::HashMap<i64, u64> = std::collections::HashMap::new();
-    while let Some(row) = rows.next()? {
-        let (cell, jobs) = (cell(row, 0)?, row.get(5)?);
-        ledger.load(cell, jobs);
-        if cell.state == ffrtmp_core::job::JobState::Queued {
-            *queues.entry(row.get(4)?).or_default() += jobs;
-        }
-    }
-    queues.into_iter().for_each(|(class, jobs)| ledger.load_queue(ClassId(class), jobs));
-    ledger.keep();
-    Ok(ledger)
 }
 
 /// Names the file in what SQLite says of it.

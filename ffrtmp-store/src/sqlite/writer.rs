@@ -1,6 +1,6 @@
 //! The one thread that writes. Operations that wait for it share a transaction and its fsync
-//! (group commit); each stands in a savepoint, so that a refused one does not undo its neighbours.
-//! Nobody is answered before the commit.
+//! (group commit). An operation that refuses has changed nothing; one that fails after it changed
+//! something takes the transaction with it. Nobody is answered before the commit.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,27 +8,27 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::database::Database;
 use super::fault::Fault;
-use super::ledger::Ledger;
 
 /// Operations that one transaction takes at most.
 const GROUP: usize = 256;
 
-/// The database as an operation sees it, inside a transaction.
-pub(super) struct Database {
-    pub(super) connection: Connection,
-    pub(super) ledger: Ledger,
-    /// Set by an operation that made a job claimable.
-    pub(super) claimable: bool,
-}
-
 /// An operation that waits for its transaction.
 pub(super) trait Operation: Send {
-    /// Does the work. Returns whether it may stay.
-    fn run(&mut self, database: &mut Database) -> bool;
+    /// Does the work.
+    fn run(&mut self, database: &mut Database) -> Outcome;
 
     /// The transaction is over: committed, or lost for this reason.
     fn answer(self: Box<Self>, lost: Option<Arc<rusqlite::Error>>);
+}
+
+/// How an operation ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Outcome {
+    Done,
+    /// With what SQLite said, if it was SQLite.
+    Refused(Option<rusqlite::ffi::Error>),
 }
 
 /// Work with an answer for its caller.
@@ -46,9 +46,13 @@ impl<T, W> Request<T, W> {
 }
 
 impl<T: Send, W: FnOnce(&mut Database) -> Result<T, Fault> + Send> Operation for Request<T, W> {
-    fn run(&mut self, database: &mut Database) -> bool {
-        let Some(work) = self.work.take() else { return false };
-        self.done.insert(work(database)).is_ok()
+    fn run(&mut self, database: &mut Database) -> Outcome {
+        let Some(work) = self.work.take() else { return Outcome::Refused(None) };
+        match self.done.insert(work(database)) {
+            Ok(_) => Outcome::Done,
+            Err(Fault::Sqlite(error)) => Outcome::Refused(error.sqlite_error().copied()),
+            Err(_) => Outcome::Refused(None),
+        }
     }
 
     fn answer(self: Box<Self>, lost: Option<Arc<rusqlite::Error>>) {
@@ -70,8 +74,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, ledger: Ledger, changes: watch::Sender<u64>) -> Self {
-        Self { database: Database { connection, ledger, claimable: false }, changes }
+    pub(super) fn new(database: Database, changes: watch::Sender<u64>) -> Self {
+        Self { database, changes }
     }
 
     /// Works until every sender is gone and the queue is empty, then closes the database.
@@ -86,13 +90,14 @@ impl Writer {
                 self.transaction(&mut group);
             }
         }
-        self.close();
+        close(self.database.connection);
     }
 
-    /// Carries out as much of the group as one transaction takes: all of it, unless SQLite rolls
-    /// the transaction back by itself (disk full, I/O error), which takes the done part with it.
+    /// Carries out as much of the group as one transaction takes: all of it, unless an operation
+    /// fails in the middle (disk full, I/O error), which takes the done part with it.
     fn transaction(&mut self, group: &mut VecDeque<Box<dyn Operation>>) {
-        if let Err(error) = self.statement("BEGIN IMMEDIATE") {
+        if let Err(error) = self.begin() {
+            self.abandon();
             return answer_all(group.drain(..), Some(Arc::new(error)));
         }
         let mut done = Vec::with_capacity(group.len());
@@ -111,8 +116,7 @@ impl Writer {
         };
         match outcome {
             Ok(()) => {
-                self.database.ledger.keep();
-                if std::mem::take(&mut self.database.claimable) {
+                if self.database.keep() {
                     self.changes.send_modify(|version| *version += 1);
                 }
                 answer_all(done, None);
@@ -124,27 +128,35 @@ impl Writer {
         }
     }
 
-    /// One operation in its savepoint. An error means that the whole transaction is lost.
+    fn begin(&mut self) -> rusqlite::Result<()> {
+        self.statement("BEGIN IMMEDIATE")?;
+        self.database.begin().map_err(|fault| match fault {
+            Fault::Sqlite(error) => error,
+            fault => {
+                let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT);
+                rusqlite::Error::SqliteFailure(code, Some(fault.to_string()))
+            }
+        })
+    }
+
+    /// One operation. An error means that the whole transaction is lost.
     fn step(&mut self, operation: &mut dyn Operation) -> rusqlite::Result<()> {
-        self.statement("SAVEPOINT operation")?;
-        let mark = self.database.ledger.mark();
-        if operation.run(&mut self.database) {
-            return self.statement("RELEASE operation");
+        let changes = self.database.connection.total_changes();
+        let outcome = operation.run(&mut self.database);
+        let wrote = self.database.connection.total_changes() != changes;
+        let undone = self.database.connection.is_autocommit();
+        match outcome {
+            Outcome::Refused(cause) if undone || wrote => {
+                let code = cause.unwrap_or(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT_ROLLBACK));
+                let why = "a neighbour in the same transaction met an error that undid both";
+                Err(rusqlite::Error::SqliteFailure(code, Some(why.into())))
+            }
+            _ => Ok(()),
         }
-        if self.database.connection.is_autocommit() {
-            return Err(rusqlite::Error::SqliteFailure(
-                rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT_ROLLBACK),
-                Some("a neighbour in the same transaction met an error that undid both".into()),
-            ));
-        }
-        self.database.ledger.undo(mark);
-        self.statement("ROLLBACK TO operation")?;
-        self.statement("RELEASE operation")
     }
 
     fn abandon(&mut self) {
-        self.database.ledger.undo_all();
-        self.database.claimable = false;
+        self.database.undo();
         if !self.database.connection.is_autocommit()
             && let Err(error) = self.statement("ROLLBACK")
         {
@@ -155,11 +167,11 @@ impl Writer {
     fn statement(&self, sql: &str) -> rusqlite::Result<()> {
         self.database.connection.prepare_cached(sql)?.execute([]).map(|_| ())
     }
+}
 
-    fn close(self) {
-        if let Err((_, error)) = self.database.connection.close() {
-            tracing::warn!(%error, "the database did not close cleanly; it recovers at the next start");
-        }
+fn close(connection: Connection) {
+    if let Err((_, error)) = connection.close() {
+        tracing::warn!(%error, "the database did not close cleanly; it recovers at the next start");
     }
 }
 
