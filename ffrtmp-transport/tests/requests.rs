@@ -299,6 +299,7 @@ const BAD: &[Bad] = &[
     ("GET", "/jobs/next", "", 400, "invalid_field", Some("node_id")),
     ("POST", "/jobs/claim", "{}", 400, "invalid_field", Some("node_id")),
     ("POST", "/jobs/claim", r#"{"node_id": 5}"#, 400, "invalid_field", Some("node_id")),
+    ("POST", "/nodes/00000000-0000-4000-8000-000000000001/heartbeat", "[]", 400, "invalid_request", None),
     ("POST", "/nodes/register", "{}", 400, "invalid_field", Some("name")),
     ("POST", "/nodes/register", r#"{"name": "a\nb"}"#, 400, "invalid_field", Some("name")),
     (

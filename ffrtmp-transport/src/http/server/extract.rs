@@ -101,8 +101,10 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
 fn whole_numbers(value: &mut Value) {
     match value {
         Value::Number(number) if number.is_f64() => {
-            let whole = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 9e15);
-            if let Some(float) = whole {
+            let float = number.as_f64().filter(|float| float.fract() == 0.0).unwrap_or(f64::NAN);
+            if (0.0..2_f64.powi(64)).contains(&float) {
+                *number = (float as u64).into();
+            } else if (-(2_f64.powi(63))..0.0).contains(&float) {
                 *number = (float as i64).into();
             }
         }
@@ -114,8 +116,9 @@ fn whole_numbers(value: &mut Value) {
 
 /// Reads a value; an error names the path of the part at fault.
 fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
-    if !value.is_object() && !value.is_array() {
-        return Err(invalid("the body is JSON but neither an object nor a list"));
+    // A list would pass for an object whose fields may all be left out.
+    if !value.is_object() {
+        return Err(invalid("the body is JSON but not an object"));
     }
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
@@ -306,5 +309,22 @@ mod tests {
         let nested = r#"{"attempts": [{"job_id": "00000000-0000-0000-0000-000000000001"}]}"#;
         let error = parse::<Heartbeat>(nested.as_bytes()).unwrap_err();
         assert_eq!(error.field_name(), Some("attempts[0].fence"));
+        assert_eq!(parse::<Heartbeat>(b"[]").unwrap_err().code(), Code::InvalidRequest);
+    }
+
+    #[test]
+    fn whole_numbers_may_be_written_with_a_fraction() {
+        for (written, whole) in [
+            ("2.0", "2"),
+            ("-3.0", "-3"),
+            ("9007199254740992.0", "9007199254740992"),
+            ("18446744073709549568.0", "18446744073709549568"),
+            ("-9223372036854775808.0", "-9223372036854775808"),
+            ("2.5", "2.5"),
+            ("1e20", "1e20"),
+        ] {
+            let read = parse::<Value>(format!(r#"{{"number": {written}}}"#).as_bytes()).unwrap();
+            assert_eq!(read["number"], whole.parse::<Value>().unwrap(), "{written}");
+        }
     }
 }
