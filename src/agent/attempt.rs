@@ -198,10 +198,12 @@ async fn confirm(shared: &Shared, attempt: &Attempt) -> Result<()> {
         if attempt.control.is_canceled() {
             return Err(Error::new(Code::Canceled, "the attempt was canceled before its output was published"));
         }
-        match answered {
-            Ok(()) => return Ok(()),
-            Err(_) if attempt.lease_age() < shared.lease() / 2 => return Ok(()),
-            Err(error) => tracing::warn!(job = %attempt.job, %error, "waiting for the master before publishing"),
+        // Also after an answer: it may have been long on its way, and say nothing of the present.
+        if attempt.lease_age() < shared.lease() / 2 {
+            return Ok(());
+        }
+        if let Err(error) = answered {
+            tracing::warn!(job = %attempt.job, %error, "waiting for the master before publishing");
         }
         tokio::select! {
             biased;

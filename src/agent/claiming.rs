@@ -49,15 +49,15 @@ pub(super) async fn run(shared: &Arc<Shared>, attempts: &TaskTracker) -> Result<
 
 fn spawn_attempt(shared: &Arc<Shared>, attempts: &TaskTracker, job: Job) {
     let attempt = Arc::new(Attempt::new(&job, Arc::clone(&shared.clock)));
-    shared.attempts().insert(job.id, Arc::clone(&attempt));
+    shared.attempts().insert((job.id, job.fence), Arc::clone(&attempt));
     let shared = Arc::clone(shared);
     attempts.spawn(async move {
         let begun = std::time::Instant::now();
-        let id = job.id;
-        tracing::info!(job = %id, scenario = %job.scenario, fence = %job.fence, "attempt begins");
+        let (id, fence) = (job.id, job.fence);
+        tracing::info!(job = %id, scenario = %job.scenario, %fence, "attempt begins");
         shared.changed.notify_waiters();
         let ended = attempt::run(Arc::clone(&shared), job, attempt).await;
-        shared.attempts().remove(&id);
+        shared.attempts().remove(&(id, fence));
         shared.metrics.ended(&ended, begun.elapsed());
         tracing::info!(job = %id, status = %ended.status, "attempt ended");
         shared.changed.notify_waiters();
@@ -72,7 +72,7 @@ pub(super) async fn give_back_unseen(shared: &Shared) {
         Ok(Err(error)) => return tracing::debug!(%error, "cannot ask for jobs that were not seen"),
         Err(_) => return tracing::debug!("the master does not say which jobs were not seen"),
     };
-    for job in jobs.into_iter().filter(|job| !shared.attempts().contains_key(&job.id)) {
+    for job in jobs.into_iter().filter(|job| !shared.attempts().contains_key(&(job.id, job.fence))) {
         let released = shared.transport.finish(attempt::release_of(&job, shared.node()));
         match tokio::time::timeout(LAST_WORD, released).await {
             Ok(Ok(_)) => tracing::info!(job = %job.id, "gave back a job that came too late"),

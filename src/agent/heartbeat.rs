@@ -70,7 +70,7 @@ impl Shared {
         self.metrics.telemetry(&telemetry);
         let attempts: Vec<_> = running.iter().map(|attempt| attempt.status()).collect();
         let heartbeat = Heartbeat { telemetry: Some(telemetry), attempts: attempts.clone() };
-        let answer = self.transport.heartbeat(self.node(), heartbeat).await?;
+        let answer = self.heard(self.transport.heartbeat(self.node(), heartbeat)).await?;
         self.connected.store(true, Ordering::Release);
         self.metrics.heartbeat();
         for (attempt, status) in running.iter().zip(&attempts) {
@@ -80,14 +80,20 @@ impl Shared {
         Ok(())
     }
 
+    /// A heartbeat that is lost must leave time for another one within the lease.
+    async fn heard<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let late = |_| Err(Error::new(Code::Network, "the master did not answer a heartbeat in time"));
+        tokio::time::timeout(self.lease() / 3, call).await.unwrap_or_else(late)
+    }
+
     fn obey(&self, answer: &HeartbeatAnswer) {
         if self.drained.swap(answer.drain, Ordering::AcqRel) != answer.drain {
             tracing::info!(drain = answer.drain, "the master changed the service of this node");
             self.changed.notify_waiters();
         }
         for directive in &answer.directives {
-            let attempt = self.attempts().get(&directive.job_id).cloned();
-            if let Some(attempt) = attempt.filter(|attempt| attempt.fence == directive.fence) {
+            let attempt = self.attempts().get(&(directive.job_id, directive.fence)).cloned();
+            if let Some(attempt) = attempt {
                 tracing::debug!(job = %directive.job_id, order = %directive.directive, reason = directive.reason, "order from the master");
                 attempt.obey(directive.directive);
             }

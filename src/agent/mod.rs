@@ -25,7 +25,7 @@ use ffrtmp_core::clock::Clock;
 use ffrtmp_core::engine::Engine;
 use ffrtmp_core::error::{Code, Disposition, Result};
 use ffrtmp_core::governor::ResourceGovernor;
-use ffrtmp_core::id::{JobId, NodeId};
+use ffrtmp_core::id::{Fence, JobId, NodeId};
 use ffrtmp_core::node::Registration;
 use ffrtmp_core::transport::Transport;
 use tokio::net::TcpListener;
@@ -101,7 +101,8 @@ struct Shared {
     options: AgentOptions,
     slots: u32,
     metrics: AgentMetrics,
-    attempts: Mutex<BTreeMap<JobId, Arc<Attempt>>>,
+    /// By fence too: a job may come back to a node that has not yet heard that it lost it.
+    attempts: Mutex<BTreeMap<(JobId, Fence), Arc<Attempt>>>,
     /// Name of the claim that was not answered yet.
     claiming: Mutex<Option<String>>,
     /// An attempt ended or began: the claim loop and the heartbeat look again.
@@ -266,7 +267,7 @@ impl Shared {
         self.options.heartbeat_interval.min(wanted)
     }
 
-    fn attempts(&self) -> std::sync::MutexGuard<'_, BTreeMap<JobId, Arc<Attempt>>> {
+    fn attempts(&self) -> std::sync::MutexGuard<'_, BTreeMap<(JobId, Fence), Arc<Attempt>>> {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
