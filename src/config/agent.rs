@@ -10,15 +10,15 @@ use clap::{ArgAction, Args};
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_transport::http::{ClientConfig, MasterClient};
 
-use super::{contradiction, duration, given_key};
+use super::{duration, given_key};
 use crate::agent::{Agent, AgentOptions};
 
 /// Options of an agent.
 #[derive(Args, Clone, Debug)]
 pub struct AgentArgs {
-    /// The master
-    #[arg(long, default_value = "https://localhost:8080", env = "MASTER_URL")]
-    pub master: String,
+    /// The master; of several on one database all (repeatable, or with commas)
+    #[arg(long, default_value = "https://localhost:8080", value_delimiter = ',', env = "MASTER_URL")]
+    pub master: Vec<String>,
     /// Register with the master; always done, the flag is kept for older scripts
     #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
     pub register: bool,
@@ -113,15 +113,14 @@ impl AgentArgs {
     }
 
     fn client(&self) -> Result<ClientConfig> {
-        if !self.master.starts_with("http://") && !self.master.starts_with("https://") {
-            return Err(contradiction(
-                "master",
-                "the master's address is not a URL",
-                "give one such as https://localhost:8080",
-            ));
+        let is_url = |address: &String| address.starts_with("http://") || address.starts_with("https://");
+        if let Some(wrong) = self.master.iter().find(|address| !is_url(address)) {
+            return Err(Error::new(Code::InvalidConfig, format!("{wrong:?} is not the address of a master"))
+                .field("master")
+                .hint("give one such as https://localhost:8080, or several with commas between"));
         }
         Ok(ClientConfig {
-            master: self.master.clone(),
+            master: self.master.join(","),
             api_key: given_key(self.api_key.as_deref(), self.api_key_file.as_deref())?,
             ca: self.ca.clone(),
             identity: self.cert.clone().zip(self.key.clone()),

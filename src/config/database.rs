@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::store::Store;
-use ffrtmp_store::{PostgresOptions, PostgresStore, SqliteStore};
+use ffrtmp_store::{PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, Synchronous};
 
 use super::contradiction;
 
@@ -108,10 +108,14 @@ impl DatabaseArgs {
     }
 }
 
-async fn open_sqlite(db: String, _durability: Durability) -> Result<Arc<dyn Store>> {
+async fn open_sqlite(db: String, durability: Durability) -> Result<Arc<dyn Store>> {
     let opened = tokio::task::spawn_blocking(move || {
         let path = PathBuf::from(db);
-        if path.as_os_str().is_empty() { SqliteStore::in_memory() } else { SqliteStore::open(&path) }
+        let synchronous = match durability {
+            Durability::Full => Synchronous::Full,
+            Durability::Normal => Synchronous::Normal,
+        };
+        SqliteStore::open_with(&path, SqliteOptions::default().synchronous(synchronous))
     });
     let store =
         opened.await.map_err(|error| Error::new(Code::Internal, "cannot open the database").source(error))??;

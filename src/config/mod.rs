@@ -5,11 +5,13 @@ mod agent;
 mod database;
 mod master;
 mod scheduling;
+mod transfer;
 
 pub use agent::AgentArgs;
 pub use database::{DatabaseArgs, DatabaseKind, Dsn, Durability};
 pub use master::MasterArgs;
 pub use scheduling::{Policy, SchedulingArgs, TenantLimit};
+pub use transfer::{BackupArgs, MigrateArgs};
 
 use std::path::Path;
 use std::time::Duration;

@@ -26,6 +26,7 @@ pub(super) struct MasterMetrics {
     jobs_by_engine: GaugeVec,
     completed_by_engine: GaugeVec,
     uptime: Gauge,
+    leads: Gauge,
     http_bytes: IntCounterVec,
     http_requests: IntCounterVec,
     jobs_by_queue: GaugeVec,
@@ -73,6 +74,7 @@ impl MasterMetrics {
                 &["engine"],
             )?,
             uptime: gauge("ffrtmp_master_uptime_seconds", "Time since the master started, seconds")?,
+            leads: gauge("ffrtmp_master_leads", "1 on the one of several masters that reaps, else 0")?,
             http_bytes: counters(
                 "scheduler_http_bandwidth_bytes_total",
                 "Bytes of HTTP bodies, by direction",
@@ -141,6 +143,7 @@ impl MasterMetrics {
         self.active_jobs.set(active);
         self.queue_length.set(number(counts.by_state.get(&JobState::Queued)));
         self.uptime.set(self.started.elapsed().as_secs_f64());
+        self.leads.set(if coordinator.is_leading() { 1.0 } else { 0.0 });
         let nodes = coordinator.nodes().await?;
         self.scheduler_nodes.set(nodes.len() as f64);
         for status in NodeStatus::ALL {

@@ -209,17 +209,20 @@ impl HttpObserver for Counted {
 
 async fn reap(coordinator: Arc<Coordinator>, interval: Duration, stop: CancellationToken) {
     let mut next_round = tokio::time::Instant::now();
+    let mut failing = false;
     while !stop.is_cancelled() {
         let full = tokio::time::Instant::now() >= next_round;
         let reaped = if full { coordinator.tick().await } else { coordinator.tick_due().await };
         if full {
             next_round = tokio::time::Instant::now() + interval;
         }
-        match reaped {
-            Ok(reaped) if reaped != Default::default() => tracing::info!(?reaped, "reaper"),
-            Ok(_) => {}
-            Err(error) => tracing::error!(%error, "the reaper cannot do its work"),
+        match &reaped {
+            Ok(reaped) if *reaped != Default::default() => tracing::info!(?reaped, "reaper"),
+            Err(error) if !failing => tracing::error!(%error, "the reaper cannot do its work"),
+            Ok(_) if failing => tracing::info!("the reaper does its work again"),
+            _ => {}
         }
+        failing = reaped.is_err();
         tokio::select! {
             biased;
             () = stop.cancelled() => {}

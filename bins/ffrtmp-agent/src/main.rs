@@ -31,7 +31,7 @@ async fn agent(args: &AgentArgs) -> Result<()> {
     args.check()?;
     let stop = ffrtmp::program::signals()?;
     let agent = args.compose().await?;
-    tracing::info!(node = %agent.node_id(), master = args.master, work_dir = %agent.work_dir().display(), "ffrtmp-agent {} starts", env!("CARGO_PKG_VERSION"));
+    tracing::info!(node = %agent.node_id(), master = args.master.join(","), work_dir = %agent.work_dir().display(), "ffrtmp-agent {} starts", env!("CARGO_PKG_VERSION"));
     let force = agent.force();
     tokio::spawn(async move {
         stop.forced.cancelled().await;

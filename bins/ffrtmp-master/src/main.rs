@@ -1,17 +1,28 @@
-//! `ffrtmp-master`: parses flags, composes a master, runs it until a signal.
+//! `ffrtmp-master`: parses flags, composes a master, runs it until a signal; or moves or copies a
+//! database.
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use ffrtmp::Result;
-use ffrtmp::config::MasterArgs;
+use ffrtmp::config::{BackupArgs, MasterArgs, MigrateArgs};
 
 /// The ffrtmp master: API, scheduler, lease reaper, metrics.
 #[derive(Parser)]
-#[command(name = "ffrtmp-master", version)]
+#[command(name = "ffrtmp-master", version, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(flatten)]
     args: MasterArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Move a database to another one, and compare them
+    Migrate(MigrateArgs),
+    /// Copy a SQLite file, also while a master uses it
+    Backup(BackupArgs),
 }
 
 fn main() -> ExitCode {
@@ -19,7 +30,14 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    ffrtmp::program::run("ffrtmp-master", &cli.args.log_level, &cli.args.log_format, master(&cli.args))
+    let work = async {
+        match &cli.command {
+            None => master(&cli.args).await,
+            Some(Command::Migrate(args)) => args.run().await.map(|_| ()),
+            Some(Command::Backup(args)) => args.run().await,
+        }
+    };
+    ffrtmp::program::run("ffrtmp-master", &cli.args.log_level, &cli.args.log_format, work)
 }
 
 async fn master(args: &MasterArgs) -> Result<()> {
@@ -30,6 +48,11 @@ async fn master(args: &MasterArgs) -> Result<()> {
     }
     let stop = ffrtmp::program::signals()?;
     let master = args.compose().await?;
-    tracing::info!(url = master.url(), db = args.database.describe(), "ffrtmp-master {} is ready", env!("CARGO_PKG_VERSION"));
+    tracing::info!(
+        url = master.url(),
+        db = args.database.describe(),
+        "ffrtmp-master {} is ready",
+        env!("CARGO_PKG_VERSION")
+    );
     master.run(stop.graceful).await
 }

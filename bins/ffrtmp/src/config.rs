@@ -93,7 +93,8 @@ impl Settings {
     /// `invalid_config`, naming where the bad value came from.
     pub(crate) fn load(globals: &Globals, surroundings: &Surroundings) -> Result<Self> {
         let file = File::read(globals, surroundings)?;
-        let master = flag("--master", &globals.master)
+        let masters = (!globals.master.is_empty()).then(|| globals.master.join(","));
+        let master = flag("--master", &masters)
             .or_else(|| surroundings.first(&["MASTER_URL"]))
             .or_else(|| file.text("master_url"))
             .unwrap_or_else(|| Sourced { value: DEFAULT_MASTER.to_owned(), origin: "default".to_owned() });
@@ -158,19 +159,22 @@ fn checked_key(key: Sourced<String>) -> Result<Sourced<String>> {
     }
 }
 
+/// The address of a master, or of several with commas between.
 fn checked_address(master: Sourced<String>) -> Result<Sourced<String>> {
-    let rest = master.value.strip_prefix("https://").or_else(|| master.value.strip_prefix("http://"));
-    let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
-    let sound =
-        !host.is_empty() && !host.starts_with(':') && host.chars().all(|c| !c.is_whitespace() && !c.is_control());
-    if sound {
-        return Ok(Sourced { value: master.value.trim_end_matches('/').to_owned(), ..master });
+    let addresses: Vec<_> = master.value.split(',').map(|address| address.trim().trim_end_matches('/')).collect();
+    match addresses.iter().find(|address| !is_address(address)) {
+        None => Ok(Sourced { value: addresses.join(","), origin: master.origin }),
+        Some(wrong) => {
+            let message = format!("{wrong:?} is not the address of a master");
+            Err(invalid(&master.origin, &message, "give https://HOST:PORT, or several with commas between"))
+        }
     }
-    Err(invalid(
-        &master.origin,
-        &format!("{:?} is not the address of a master", master.value),
-        "give https://HOST:PORT",
-    ))
+}
+
+fn is_address(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
+    !host.is_empty() && !host.starts_with(':') && host.chars().all(|c| !c.is_whitespace() && !c.is_control())
 }
 
 fn readable(file: &Sourced<PathBuf>) -> Result<()> {
@@ -271,7 +275,7 @@ mod tests {
         let bare = surroundings(home.path(), &[]);
         let full =
             surroundings(home.path(), &[("MASTER_URL", "https://variable:2/"), ("FFMPEG_RTMP_API_KEY", "from-old")]);
-        let flags = Globals { master: Some("http://flag:3".into()), ..Globals::default() };
+        let flags = Globals { master: vec!["http://flag:3/".into(), "http://flag:4".into()], ..Globals::default() };
         let none = Globals::default();
 
         let empty = tempfile::tempdir().unwrap();

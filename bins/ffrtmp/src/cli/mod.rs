@@ -37,9 +37,9 @@ pub(crate) struct Cli {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Globals {
-    /// Address of the master [default: https://localhost:8080] [env: MASTER_URL]
+    /// Address of the master; of several on one database all (repeatable, or with commas) [default: https://localhost:8080] [env: MASTER_URL]
     #[arg(long, global = true, value_name = "URL")]
-    pub(crate) master: Option<String>,
+    pub(crate) master: Vec<String>,
     /// Key of the master [env: MASTER_API_KEY, FFMPEG_RTMP_API_KEY]
     #[arg(long, global = true, value_name = "KEY", allow_hyphen_values = true)]
     pub(crate) api_key: Option<String>,
