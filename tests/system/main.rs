@@ -1,8 +1,8 @@
 //! The whole system from outside: the real programs as processes, over HTTPS, with real media.
 //!
 //! One file per subject; `cluster` starts and ends the programs, `media` judges what they made.
-//! Rules without processes are in `tests/coordinator.rs`, rules of the repository in
-//! `tests/repository.rs`.
+//! Several masters and their death are in `tests/cluster`, rules without processes in
+//! `tests/coordinator`, rules of the repository in `tests/repository.rs`.
 
 mod cluster;
 mod media;
