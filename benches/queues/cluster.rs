@@ -11,7 +11,7 @@ use ffrtmp::core::job::JobRequest;
 use ffrtmp::engines::SyntheticEngine;
 use ffrtmp::governor::NoGovernor;
 use ffrtmp::prelude::{Agent, AgentOptions, CancellationToken, Engine, Master, MasterOptions, Store};
-use ffrtmp::store::SqliteStore;
+use ffrtmp::store::{PostgresOptions, PostgresStore, SqliteStore};
 use ffrtmp::transport::http::server::TlsConfig;
 use ffrtmp::transport::http::{ClientConfig, MasterClient, certificate};
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ impl Place {
     pub(crate) async fn open(&self) -> Result<Arc<dyn Store>> {
         Ok(match self {
             Self::Sqlite(path) => Arc::new(SqliteStore::open(path)?),
-            Self::Postgres(_) => return Err("the Postgres store is not here yet".into()),
+            Self::Postgres(dsn) => Arc::new(PostgresStore::connect(dsn, PostgresOptions::default()).await?),
         })
     }
 
