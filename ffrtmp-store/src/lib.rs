@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+pub mod failpoint;
 mod ledger;
 mod memory;
 mod postgres;

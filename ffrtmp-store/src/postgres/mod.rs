@@ -221,10 +221,8 @@ impl Drop for PostgresStore {
 }
 
 /// A named point at which tests end or disturb the process.
-#[allow(clippy::unnecessary_wraps, reason = "with the feature it can fail")]
 fn point(name: &'static str) -> Result<(), Fault> {
-    let _ = name;
-    Ok(())
+    crate::failpoint::hit(name).map_err(Fault::from)
 }
 
 /// Does something on a connection, again on another one if that one turns out to be broken.
@@ -282,8 +280,10 @@ impl Store for PostgresStore {
         self.shared.active.prune(now);
         let (from, began) = (self.due_from(), Instant::now());
         let since = from.unwrap_or(Timestamp::from_micros(i64::MIN));
-        let due: Result<Vec<Due>> = with_connection!(self, "postgres.due", |connection| query::due(connection, since, now, limit));
+        let due: Result<Vec<Due>> =
+            with_connection!(self, "postgres.due", |connection| query::due(connection, since, now, limit));
         let due = due?;
+        crate::failpoint::hit("postgres.due.found")?;
         let took = began.elapsed();
         let mut scan = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         scan.clear_until = due.is_empty().then_some(now).or(from);
@@ -308,7 +308,12 @@ impl Store for PostgresStore {
     }
 
     async fn append_logs(&self, job: JobId, attempt: u32, lines: Vec<LogLine>) -> Result<()> {
-        with_connection!(self, "postgres.append_logs", |connection| query::append_logs(connection, job, attempt, lines.clone()))
+        with_connection!(self, "postgres.append_logs", |connection| query::append_logs(
+            connection,
+            job,
+            attempt,
+            lines.clone()
+        ))
     }
 
     async fn logs(&self, job: JobId) -> Result<Vec<(u32, LogLine)>> {
@@ -316,7 +321,12 @@ impl Store for PostgresStore {
     }
 
     async fn register_node(&self, id: NodeId, about: About, now: Timestamp) -> Result<(Node, bool)> {
-        with_connection!(self, "postgres.register_node", |connection| nodes::register(connection, id, about.clone(), now))
+        with_connection!(self, "postgres.register_node", |connection| nodes::register(
+            connection,
+            id,
+            about.clone(),
+            now
+        ))
     }
 
     async fn node(&self, id: NodeId) -> Result<Node> {
@@ -370,8 +380,7 @@ impl Store for PostgresStore {
             seat.leave().await;
         }
         self.pool.close().await;
-        let tasks: Vec<JoinHandle<()>> =
-            self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
+        let tasks: Vec<JoinHandle<()>> = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
         for task in tasks {
             task.await.map_err(|error| Error::new(Code::Internal, "the store did not close").source(error))?;
         }

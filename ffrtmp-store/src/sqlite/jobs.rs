@@ -15,6 +15,7 @@ use super::database::Database;
 use super::fault::Fault;
 use super::rows::{self, Ready, Stored};
 use crate::admission::{self, Admission};
+use crate::failpoint;
 use crate::job_not_found;
 use crate::record::{Phase, Record};
 
@@ -71,6 +72,7 @@ pub(super) fn submit(database: &mut Database, draft: Draft, now: Timestamp) -> R
     let Draft { jobs, fixed } = draft;
     let admissions = admission::admit(jobs, &Known(&database.connection), now)?;
     let entries = admissions.into_iter().map(Entry::from).collect::<Result<Vec<_>, Fault>>()?;
+    failpoint::hit("sqlite.submit.admitted")?;
     let mut span = Span::default();
     let mut answers = Vec::with_capacity(entries.len());
     for (entry, fixed) in entries.into_iter().zip(fixed) {
@@ -84,6 +86,7 @@ pub(super) fn submit(database: &mut Database, draft: Draft, now: Timestamp) -> R
         });
     }
     span.write(&database.connection)?;
+    failpoint::hit("sqlite.submit.written")?;
     Ok(answers)
 }
 
@@ -210,6 +213,7 @@ pub(super) fn claim(database: &mut Database, order: &ClaimOrder, now: Timestamp)
             }
         }
     }
+    failpoint::hit("sqlite.claim.selected")?;
     let mut jobs = Vec::with_capacity(taken.len());
     for (before, stored, ready) in taken {
         rows::write(&database.connection, &stored, &ready, Some(before.phase))?;
@@ -217,6 +221,7 @@ pub(super) fn claim(database: &mut Database, order: &ClaimOrder, now: Timestamp)
         jobs.push(stored.record.job.clone());
         database.activate(stored);
     }
+    failpoint::hit("sqlite.claim.written")?;
     Ok(jobs)
 }
 
@@ -241,6 +246,7 @@ pub(super) fn apply(
     commands: Vec<(JobId, JobCommand)>,
     now: Timestamp,
 ) -> Result<Vec<CoreResult<Job>>, Fault> {
+    failpoint::hit("sqlite.apply.taken")?;
     let mut answers = Vec::with_capacity(commands.len());
     for (id, command) in commands {
         let answer = match database.active(id) {
@@ -252,6 +258,7 @@ pub(super) fn apply(
             answer => answers.push(answer.map_err(|fault| fault.into_error("sqlite.apply"))),
         }
     }
+    failpoint::hit("sqlite.apply.written")?;
     Ok(answers)
 }
 

@@ -24,6 +24,7 @@ pub(super) fn due(database: &mut Database, now: Timestamp, limit: usize) -> Resu
             Over::Backoff(_) => Some(Due::BackoffOver(id)),
         });
     }
+    crate::failpoint::hit("sqlite.due.found")?;
     Ok(due)
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::database::Database;
 use super::fault::Fault;
+use crate::failpoint;
 
 /// Operations that one transaction takes at most.
 const GROUP: usize = 256;
@@ -111,14 +112,16 @@ impl Writer {
             }
         }
         let outcome = match broken {
-            None => self.statement("COMMIT"),
+            None => point("sqlite.transaction.before_commit").and_then(|()| self.statement("COMMIT")),
             Some(error) => Err(error),
         };
         match outcome {
             Ok(()) => {
+                failpoint::reach("sqlite.transaction.committed");
                 if self.database.keep() {
                     self.changes.send_modify(|version| *version += 1);
                 }
+                failpoint::reach("sqlite.transaction.kept");
                 answer_all(done, None);
             }
             Err(error) => {
@@ -130,6 +133,7 @@ impl Writer {
 
     fn begin(&mut self) -> rusqlite::Result<()> {
         self.statement("BEGIN IMMEDIATE")?;
+        point("sqlite.transaction.begun")?;
         self.database.begin().map_err(|fault| match fault {
             Fault::Sqlite(error) => error,
             fault => {
@@ -167,6 +171,14 @@ impl Writer {
     fn statement(&self, sql: &str) -> rusqlite::Result<()> {
         self.database.connection.prepare_cached(sql)?.execute([]).map(|_| ())
     }
+}
+
+/// A named point, which fails as a disk does.
+fn point(name: &'static str) -> rusqlite::Result<()> {
+    failpoint::hit(name).map_err(|error| {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR);
+        rusqlite::Error::SqliteFailure(code, Some(error.to_string()))
+    })
 }
 
 fn close(connection: Connection) {

@@ -1,0 +1,1 @@
+//! Kills and disturbs a master at every named point of a store.
