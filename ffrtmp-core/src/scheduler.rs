@@ -34,8 +34,11 @@ impl Cluster {
 ///
 /// # Contract
 /// - Pure: the same arguments give the same answer; no I/O, no clock.
-/// - `rank` is stored with the job when it becomes ready; claims take the lowest first. Of two jobs
-///   that differ only in `created_at`, the older one ranks lower or equal.
+/// - `rank` is stored with the job when it is submitted; claims take the lowest first. Of two jobs
+///   that differ only in `created_at`, the older one ranks lower or equal. Jobs of one instant that
+///   differ in nothing are ranked in the order of submission, each [noted](Cluster::note) before
+///   the next one: no later one ranks lower.
+/// - Whatever the cluster's ranks are, `rank` answers: they may be those of another scheduler.
 /// - `place` returns one of `nodes` that takes jobs and meets the requirements, or `None` if none
 ///   does.
 pub trait Scheduler: Send + Sync + 'static {

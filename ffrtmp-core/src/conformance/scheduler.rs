@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::id::{JobId, NodeId};
+use crate::id::{JobId, NodeId, TenantId};
 use crate::job::{EngineName, Job, JobRequest, Priority, Queue};
 use crate::media::VideoCodec;
 use crate::node::{About, Capabilities, Node, NodeCommand, Requirements};
 use crate::request;
 use crate::scheduler::{Cluster, Scheduler};
+use crate::store::{Lane, LaneStanding, Rank};
 
 /// Judges a scheduler.
 ///
@@ -21,6 +22,10 @@ pub fn run(scheduler: &dyn Scheduler) {
     assert!(!scheduler.name().is_empty(), "a scheduler has a name");
     older_jobs_never_rank_higher(scheduler);
     the_same_question_has_the_same_answer(scheduler);
+    lanes_count_only_where_they_are_read(scheduler);
+    the_order_of_the_lanes_does_not_matter(scheduler);
+    a_batch_keeps_the_order_of_submission(scheduler);
+    no_standing_is_too_strange(scheduler);
     only_able_nodes_are_chosen(scheduler);
     the_order_of_the_nodes_does_not_matter(scheduler);
 }
@@ -44,11 +49,109 @@ fn the_same_question_has_the_same_answer(scheduler: &dyn Scheduler) {
     let rank = scheduler.rank(&job, &Cluster::default(), at(9));
     let nodes = fleet();
     let chosen = scheduler.place(&needs(VideoCodec::H264, &[]), &nodes).map(|node| node.id);
+    let (crowd, crowded) = (crowd(), scheduler.rank(&job, &crowd(), at(9)));
     for _ in 0..20 {
         assert_eq!(scheduler.rank(&job, &Cluster::default(), at(9)), rank, "rank is not pure");
+        assert_eq!(scheduler.rank(&job, &crowd, at(9)), crowded, "rank is not pure in a crowd");
         let again = scheduler.place(&needs(VideoCodec::H264, &[]), &nodes).map(|node| node.id);
         assert_eq!(again, chosen, "place is not pure");
     }
+}
+
+/// Where the scheduler says that it does not read them, the master leaves them out.
+fn lanes_count_only_where_they_are_read(scheduler: &dyn Scheduler) {
+    if scheduler.reads_cluster() {
+        return;
+    }
+    for job in all_kinds() {
+        let alone = scheduler.rank(&job, &Cluster::default(), at(9));
+        assert_eq!(scheduler.rank(&job, &crowd(), at(9)), alone, "a rank depends on lanes that are not read");
+    }
+}
+
+fn the_order_of_the_lanes_does_not_matter(scheduler: &dyn Scheduler) {
+    let mut cluster = crowd();
+    for job in all_kinds() {
+        let rank = scheduler.rank(&job, &cluster, at(9));
+        for _ in 0..cluster.lanes.len() {
+            cluster.lanes.rotate_left(1);
+            assert_eq!(scheduler.rank(&job, &cluster, at(9)), rank, "another rank when the lanes are turned");
+        }
+    }
+}
+
+/// Jobs of one instant that differ in nothing else are ranked one after the other, each seeing
+/// those before it; and the older ones of another batch stand in front of them.
+fn a_batch_keeps_the_order_of_submission(scheduler: &dyn Scheduler) {
+    for mut cluster in [Cluster::default(), crowd()] {
+        for kind in all_kinds() {
+            let mut ranks = Vec::new();
+            for second in [9, 9, 9, 9, 10, 10, 11] {
+                let job = Job { created_at: at(second), ..kind.clone() };
+                let requirements = Requirements::of(&job).expect("a plain job has needs");
+                let rank = scheduler.rank(&job, &cluster, at(second));
+                cluster.note(&job, &requirements, rank);
+                ranks.push(rank);
+            }
+            assert!(ranks.is_sorted(), "{}/{}: out of order: {ranks:?}", kind.queue, kind.priority);
+        }
+    }
+}
+
+/// Whatever ranks other schedulers left in the store before.
+fn no_standing_is_too_strange(scheduler: &dyn Scheduler) {
+    let edges = [i64::MIN, -1, 0, 1, i64::MAX].map(Rank);
+    for job in all_kinds() {
+        for first in edges {
+            for last in edges {
+                for (queued, active) in [(1, 0), (0, u64::MAX), (u64::MAX, 1)] {
+                    let lane = lane_of(&job);
+                    let standing = LaneStanding { lane, queued, active, first: Some(first), last: Some(last) };
+                    let cluster = Cluster { lanes: vec![standing] };
+                    let rank = scheduler.rank(&job, &cluster, at(9));
+                    assert_eq!(scheduler.rank(&job, &cluster, at(9)), rank, "rank is not pure");
+                }
+            }
+        }
+    }
+}
+
+/// A job of every queue and priority, of two tenants.
+fn all_kinds() -> Vec<Job> {
+    let mut jobs = Vec::new();
+    for queue in Queue::ALL {
+        for priority in Priority::ALL {
+            for tenant in ["default", "other"] {
+                let tenant: TenantId = tenant.parse().expect("it is a name");
+                jobs.push(Job { tenant, ..job(*queue, *priority, at(3)) });
+            }
+        }
+    }
+    jobs
+}
+
+fn lane_of(job: &Job) -> Lane {
+    let requirements = Requirements::of(job).expect("a plain job has needs");
+    Lane { requirements, tenant: job.tenant.clone(), queue: job.queue }
+}
+
+/// Lanes as a busy master has them.
+fn crowd() -> Cluster {
+    let standings = all_kinds().into_iter().zip(1_i64..).map(|(job, n)| {
+        let mut lane = lane_of(&job);
+        lane.requirements.memory_mb = 1024 * (n as u64 % 3);
+        let ranks = (n % 4 > 0).then_some((Rank(n * 1_000_000), Rank(n * 3_000_000)));
+        let (first, last) = ranks.unzip();
+        let queued = if first.is_some() { 5 } else { 0 };
+        LaneStanding { lane, queued, active: n as u64 % 2, first, last }
+    });
+    let mut lanes: Vec<LaneStanding> = Vec::new();
+    for standing in standings {
+        if lanes.iter().all(|known| known.lane != standing.lane) {
+            lanes.push(standing);
+        }
+    }
+    Cluster { lanes }
 }
 
 fn only_able_nodes_are_chosen(scheduler: &dyn Scheduler) {

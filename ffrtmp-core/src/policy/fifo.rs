@@ -35,16 +35,13 @@ impl Scheduler for PriorityFifo {
     }
 
     fn rank(&self, job: &Job, _cluster: &Cluster, _now: Timestamp) -> Rank {
-        let priority = job.priority as i64;
-        let submitted = job.created_at.as_micros();
-        let step = i64::try_from(self.aging_step.as_micros()).unwrap_or(i64::MAX / 1024).min(BAND / 1024);
-        if job.queue == Queue::Live || job.priority == Priority::Live {
-            // Live work does not age: strictly by queue, priority, time.
-            let level = job.queue as i64 * Priority::ALL.len() as i64 + priority;
-            return Rank(submitted - BAND + level * (BAND / 64));
+        if let Some(rank) = live(job) {
+            return rank;
         }
+        let step = i64::try_from(self.aging_step.as_micros()).unwrap_or(i64::MAX / 1024).min(BAND / 1024);
         let queue = if job.queue == Queue::Batch { 1 } else { 0 };
-        Rank(submitted + step * (queue * Priority::ALL.len() as i64 + priority))
+        let level = queue * Priority::ALL.len() as i64 + job.priority as i64;
+        Rank(job.created_at.as_micros() + step * level)
     }
 
     /// The least loaded node: the most free slots; of equals the lower use of its cores, then the
@@ -55,6 +52,15 @@ impl Scheduler for PriorityFifo {
             free_slots(b).cmp(&free_slots(a)).then(load(a).total_cmp(&load(b))).then(a.id.cmp(&b.id))
         })
     }
+}
+
+/// The rank of live work, below that of everything else: strictly by queue, priority, time. It does
+/// not age. `None` for a job that is not live.
+pub(super) fn live(job: &Job) -> Option<Rank> {
+    (job.queue == Queue::Live || job.priority == Priority::Live).then(|| {
+        let level = job.queue as i64 * Priority::ALL.len() as i64 + job.priority as i64;
+        Rank(job.created_at.as_micros() - BAND + level * (BAND / 64))
+    })
 }
 
 /// Nodes that take jobs, have a free slot and meet the requirements.

@@ -192,7 +192,7 @@ pub async fn a_retried_job_is_open_everywhere(harness: &dyn Harness) {
     let failed = job_in(&*store, JobState::Failed).await;
     let again = must(&*store, failed.id, JobCommand::Retry, at(5)).await;
     let queued = JobFilter { states: vec![JobState::Queued], ..JobFilter::default() };
-    assert_eq!(list(&*store, &queued).await, [again.clone()]);
+    assert_eq!(list(&*store, &queued).await, std::slice::from_ref(&again));
     let over = JobFilter { states: vec![JobState::Failed], ..JobFilter::default() };
     assert!(list(&*store, &over).await.is_empty());
     let counts = store.counts().await.expect("answered");

@@ -63,7 +63,8 @@ pub async fn an_open_attempt_says_when_it_began(harness: &dyn Harness) {
 pub async fn each_end_is_told_apart(harness: &dyn Harness) {
     let store = harness.fresh().await;
     for frozen in [false, true] {
-        let ends: [(fn(&Job) -> JobCommand, _, _); 5] = [
+        type End = (fn(&Job) -> JobCommand, AttemptOutcome, Option<Code>);
+        let ends: [End; 5] = [
             (complete, AttemptOutcome::Completed, None),
             (|held| fail(held, Code::DiskFull), AttemptOutcome::Failed, Some(Code::DiskFull)),
             (|held| evict(held, Code::LeaseExpired), AttemptOutcome::Failed, Some(Code::LeaseExpired)),
