@@ -109,11 +109,12 @@ pub trait Clock: Send + Sync + 'static {
 /// The time that masters on one store agree on: a clock of one's own, moved to the leader's.
 ///
 /// # Contract
-/// - What [`Clock::now`] says never runs backwards, and runs with the own clock where no leader is
+/// - What [`Clock::now`] says does not run backwards, and runs with the own clock where no leader is
 ///   heard.
-/// - A leader that is ahead is followed at once. One that is behind is waited for: the clock stands
-///   still until the leader has caught up. Only before its first word the clock may be set back,
-///   so that a master whose wall clock is wrong follows before it stamps anything.
+/// - A leader that is ahead is followed at once. One that is a little behind is waited for: the
+///   clock stands still until the leader has caught up. Only before its first word, or for a leader
+///   that is further behind than [`ClusterClock::PATIENCE`], the clock is set back: a master whose
+///   wall clock was wrong must not stamp what has no meaning to the others for hours.
 pub struct ClusterClock {
     own: Arc<dyn Clock>,
     pace: Mutex<Pace>,
@@ -127,6 +128,9 @@ struct Pace {
 }
 
 impl ClusterClock {
+    /// The longest time that the clock stands still.
+    pub const PATIENCE: Duration = Duration::from_secs(5);
+
     /// The own clock, until a leader is heard.
     #[must_use]
     pub fn new(own: Arc<dyn Clock>) -> Self {
@@ -136,7 +140,9 @@ impl ClusterClock {
     /// Learns what time it is for the leader at this moment.
     pub fn follow(&self, leader: Timestamp) {
         let own = self.own.now();
-        self.pace().offset = leader.0.saturating_sub(own.0);
+        let mut pace = self.pace();
+        pace.offset = leader.0.saturating_sub(own.0);
+        pace.said = pace.said.filter(|said| said.since(leader) <= Self::PATIENCE);
     }
 
     /// What [`Clock::now`] would say, without being bound by it.
@@ -209,13 +215,14 @@ mod tests {
         prop_oneof![
             (0..10_000_000_u32).prop_map(Event::Passes),
             (-90_000_000_000..90_000_000_000_i64).prop_map(Event::Heard),
+            (-9_000_000..9_000_000_i64).prop_map(Event::Heard),
             Just(Event::Read),
         ]
     }
 
     proptest! {
         #[test]
-        fn the_cluster_clock_never_runs_back_and_is_never_behind_its_leader(
+        fn the_cluster_clock_is_never_behind_its_leader_nor_far_ahead(
             events in proptest::collection::vec(event(), 1..60),
         ) {
             let own = Arc::new(ManualClock::new(Timestamp::from_micros(1_700_000_000_000_000)));
@@ -227,7 +234,9 @@ mod tests {
                     Event::Passes(micros) => own.advance(Duration::from_micros(micros.into())),
                     Event::Heard(ahead) => {
                         leader_ahead = ahead;
-                        clock.follow(Timestamp(own.now().0 + ahead));
+                        let leader = Timestamp(own.now().0 + ahead);
+                        clock.follow(leader);
+                        said = said.filter(|said: &Timestamp| said.since(leader) <= ClusterClock::PATIENCE);
                     }
                     Event::Read => {
                         let leader = Timestamp(own.now().0 + leader_ahead);
@@ -238,6 +247,7 @@ mod tests {
                 }
                 let glance = clock.glance();
                 prop_assert!(said.is_none_or(|said| said <= glance));
+                prop_assert!(glance.since(Timestamp(own.now().0 + leader_ahead)) <= ClusterClock::PATIENCE);
             }
         }
     }

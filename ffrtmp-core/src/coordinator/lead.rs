@@ -47,6 +47,11 @@ impl Term {
     pub(super) fn heard_at(self, last: Timestamp) -> Timestamp {
         if self.continues { last } else { last.max(self.since) }
     }
+
+    /// Whether a lease until then can be one of this term: when it began, it renewed all others.
+    pub(super) fn gave(self, until: Option<Timestamp>) -> bool {
+        self.continues || until.is_some_and(|until| until >= self.since)
+    }
 }
 
 impl Coordinator {
@@ -112,6 +117,15 @@ impl Coordinator {
         let requeued = self.requeue_from_the_future().await?;
         tracing::info!(renewed, requeued, "this master leads; attempts under way have one lease time to be heard of");
         Ok(Term { since: now, continues: false })
+    }
+
+    /// Leases and backoffs that a clock far ahead of this one has set: they would not end for long.
+    pub(super) async fn mend_stamps_from_the_future(&self) -> Result<()> {
+        let latest = self.now() + self.settings.heartbeat_timeout * 2;
+        let held = self.all_in(vec![JobState::Assigned, JobState::Running, JobState::Paused]).await?;
+        let ahead = held.iter().filter(|job| job.lease_expires_at.is_some_and(|at| at > latest));
+        self.store.apply(ahead.filter_map(|job| self.renewal_of(job)).collect(), self.now()).await?;
+        self.requeue_from_the_future().await.map(drop)
     }
 
     /// Backoffs that a clock far ahead of this one has set.

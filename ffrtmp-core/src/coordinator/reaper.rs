@@ -51,10 +51,11 @@ impl Coordinator {
         let mut reaped = Reaped::default();
         let Some(term) = self.leads().await? else { return Ok(reaped) };
         self.lose_nodes(term, &mut reaped).await?;
-        self.carry_out_due(&mut reaped).await?;
+        self.carry_out_due(term, &mut reaped).await?;
         self.end_overlong(term, &mut reaped).await?;
         if self.rounds.fetch_add(1, Ordering::Relaxed).is_multiple_of(ROUNDS_BETWEEN_SETTLING) {
             self.settle_waiting().await?;
+            self.mend_stamps_from_the_future().await?;
         }
         self.reject_unrunnable().await?;
         self.forget(&mut reaped).await?;
@@ -67,8 +68,8 @@ impl Coordinator {
     /// `storage`.
     pub async fn tick_due(&self) -> Result<Reaped> {
         let mut reaped = Reaped::default();
-        if self.leads().await?.is_some() {
-            self.carry_out_due(&mut reaped).await?;
+        if let Some(term) = self.leads().await? {
+            self.carry_out_due(term, &mut reaped).await?;
         }
         Ok(reaped)
     }
@@ -82,28 +83,29 @@ impl Coordinator {
     /// one lease time to say so.
     pub(super) async fn renew_leases(&self) -> Result<u64> {
         let held = self.all_in(vec![JobState::Assigned, JobState::Running, JobState::Paused]).await?;
-        let renew_for = self.settings.heartbeat_timeout;
-        let renewals: Vec<_> = held
-            .iter()
-            .filter_map(|job| job.lease().map(|lease| (job.id, JobCommand::Renew { lease, renew_for })))
-            .collect();
+        let renewals: Vec<_> = held.iter().filter_map(|job| self.renewal_of(job)).collect();
         for step in renewals.chunks(STEP) {
             self.store.apply(step.to_vec(), self.now()).await?;
         }
         Ok(renewals.len() as u64)
     }
 
-    async fn carry_out_due(&self, reaped: &mut Reaped) -> Result<()> {
+    pub(super) fn renewal_of(&self, job: &Job) -> Option<(JobId, JobCommand)> {
+        let renew_for = self.settings.heartbeat_timeout;
+        job.lease().map(|lease| (job.id, JobCommand::Renew { lease, renew_for }))
+    }
+
+    async fn carry_out_due(&self, term: Term, reaped: &mut Reaped) -> Result<()> {
         loop {
             let due = self.store.due(self.now(), STEP).await?;
             let mut commands = Vec::with_capacity(due.len());
             for item in &due {
-                commands.extend(self.order_for(*item).await?);
+                commands.extend(self.order_for(*item, term).await?);
             }
             for changed in self.apply_unless_moved(commands).await? {
                 match changed.state {
                     JobState::Queued => reaped.requeued += 1,
-                    _ => reaped.evicted += 1,
+                    _ => reaped.evicted += u64::from(changed.lease().is_none()),
                 }
             }
             if due.len() < STEP {
@@ -112,12 +114,14 @@ impl Coordinator {
         }
     }
 
-    async fn order_for(&self, due: Due) -> Result<Option<(JobId, JobCommand)>> {
+    async fn order_for(&self, due: Due, term: Term) -> Result<Option<(JobId, JobCommand)>> {
         let (id, fence) = match due {
             Due::BackoffOver(id) => return Ok(Some((id, JobCommand::Requeue))),
             Due::LeaseExpired(id, fence) => (id, fence),
         };
         match self.store.job(&id.into()).await {
+            // It was given meanwhile by a master that has not heard what time it is for this one.
+            Ok(job) if !term.gave(job.lease_expires_at) => Ok(self.renewal_of(&job)),
             Ok(job) => Ok(Some((id, JobCommand::Evict { fence, error: self.lease_error(&job) }))),
             Err(error) if error.code() == Code::JobNotFound => Ok(None),
             Err(error) => Err(error),
@@ -173,7 +177,7 @@ impl Coordinator {
             let over = if job.state == JobState::Assigned {
                 never_started_in_time(&job, term, now)
             } else {
-                self.overlong(&job, now)
+                self.overlong(&job, term, now)
             };
             if let Some(error) = over {
                 reaped.evicted += self.evict(&job, job.fence, (&error).into()).await?;
@@ -182,14 +186,15 @@ impl Coordinator {
         Ok(())
     }
 
-    fn overlong(&self, job: &Job, now: Timestamp) -> Option<Error> {
+    fn overlong(&self, job: &Job, term: Term, now: Timestamp) -> Option<Error> {
         let stall = if job.queue == Queue::Live { self.settings.live_stall } else { self.settings.stall };
-        let quiet = now.since(job.last_activity_at.or(job.started_at)?);
+        let quiet = now.since(term.heard_at(job.last_activity_at.or(job.started_at)?));
         if quiet > stall {
             return Some(Error::new(Code::Timeout, format!("no progress for {} s", quiet.as_secs())));
         }
         let limit = Duration::from_secs(job.resource_limits.timeout_sec?);
-        let ran = now.since(job.started_at?).saturating_sub(paused_time(job, now));
+        // The clock of an earlier term may have been set otherwise; agents know better how long they ran.
+        let ran = now.since(term.heard_at(job.started_at?)).saturating_sub(paused_time(job, now));
         (ran > limit + self.settings.timeout_grace).then(|| {
             Error::new(
                 Code::Timeout,
