@@ -3,3 +3,11 @@
 
 #[path = "postgres/conformance.rs"]
 mod conformance;
+#[path = "postgres/fixture.rs"]
+mod fixture;
+#[path = "postgres/masters.rs"]
+mod masters;
+#[path = "postgres/outage.rs"]
+mod outage;
+#[path = "postgres/refusal.rs"]
+mod refusal;

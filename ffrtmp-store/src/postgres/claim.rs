@@ -59,11 +59,7 @@ impl Work for Claims {
         question.order.slots.max(1)
     }
 
-    async fn answer(
-        &self,
-        session: &mut Session,
-        questions: &[Question],
-    ) -> Result<Vec<CoreResult<Vec<Job>>>, Fault> {
+    async fn answer(&self, session: &mut Session, questions: &[Question]) -> Result<Vec<CoreResult<Vec<Job>>>, Fault> {
         let Shared { lanes, active, .. } = &*self.0;
         let fits = |lane: &Lane| questions.iter().any(|question| lane.requirements.met_by(&question.order.offer));
         let open = lanes.begin(fits);
@@ -85,7 +81,15 @@ impl Work for Claims {
             let Some(asker) = *share else { continue };
             let lane = open[locked.head.lane].id;
             let Question { order, now } = &questions[asker];
-            let mut held = ready(&locked.row, lane, locked.head.key)?;
+            let mut held = match ready(&locked.row, lane, locked.head.key) {
+                Ok(held) => held,
+                Err(fault @ Fault::Unreadable { .. }) => {
+                    // A damaged row must not stand in the way of those behind it.
+                    tracing::error!(%fault, "a queued job is passed over");
+                    continue;
+                }
+                Err(fault) => return Err(fault),
+            };
             counted.went(Stand::of(lane, &held.record.job));
             held.record.job.assign(order.node, &order.node_name, order.lease, *now)?;
             counted.came(Stand::of(lane, &held.record.job));
@@ -147,9 +151,8 @@ impl Standing {
     /// Reads it where a bound is set, and keeps other masters from claiming until the commit.
     async fn read(connection: &mut PgConnection, questions: &[Question], open: &[Open]) -> Result<Self, Fault> {
         let gpu = open.iter().any(|open| open.lane.requirements.gpu);
-        let bounded = |question: &Question| {
-            !question.order.caps.is_empty() || gpu && question.order.offer.gpu_sessions.is_some()
-        };
+        let bounded =
+            |question: &Question| !question.order.caps.is_empty() || gpu && question.order.offer.gpu_sessions.is_some();
         if !questions.iter().any(bounded) {
             return Ok(Self::default());
         }
@@ -316,7 +319,7 @@ fn ready(row: &PgRow, lane: LaneId, key: Key) -> Result<Held, Fault> {
         story: row.try_get(13)?,
     };
     let sequence = u64::try_from(key.1).unwrap_or_default();
-    let record = Record::from_hot(id, sequence, row.try_get(4)?, hot)
-        .map_err(|error| Fault::unreadable("job", id, error))?;
+    let record =
+        Record::from_hot(id, sequence, row.try_get(4)?, hot).map_err(|error| Fault::unreadable("job", id, error))?;
     Ok(Held { record, lane, rank: Rank(key.0), version: row.try_get(5)? })
 }
