@@ -21,7 +21,9 @@ pub fn flags<C: clap::Parser>(name: &str) -> std::result::Result<C, ExitCode> {
             return ExitCode::SUCCESS;
         }
         let (message, tip) = one_line(&refusal.to_string());
-        let origin = variable_at_fault(&C::command(), &refusal);
+        let mut command = C::command();
+        command.build();
+        let origin = variable_at_fault(&command, &refusal);
         let origin = origin.map_or(String::new(), |variable| format!(" (from the environment: {variable})"));
         let hint = tip.or_else(|| known_values(&refusal));
         eprintln!(

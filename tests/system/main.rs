@@ -8,6 +8,7 @@ mod cluster;
 mod media;
 mod origin;
 
+mod databases;
 mod download;
 mod examples;
 mod failures;

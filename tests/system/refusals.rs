@@ -52,7 +52,7 @@ fn a_refused_start_names_the_flag_and_the_cure() {
     }
 }
 
-fn assert_refused(mut command: Command, code: i32, field: &str, cure: &str) {
+pub(crate) fn assert_refused(mut command: Command, code: i32, field: &str, cure: &str) {
     let output = command.output().expect("it runs");
     assert_one_line(&command, &output, code, field, cure);
 }
