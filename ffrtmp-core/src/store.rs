@@ -276,6 +276,18 @@ pub trait Store: Send + Sync + 'static {
     /// `job_not_found`.
     async fn append_logs(&self, job: JobId, attempt: u32, lines: Vec<LogLine>) -> Result<()>;
 
+    /// Adds lines to many logs in one commit, each as [`Store::append_logs`] does. Asked at the end of
+    /// attempts, whose logs may hold more than the newest lines afterwards.
+    ///
+    /// # Errors
+    /// `job_not_found` for any of them; the others may have their lines.
+    async fn append_many(&self, logs: Vec<(JobId, u32, Vec<LogLine>)>) -> Result<()> {
+        for (job, attempt, lines) in logs {
+            self.append_logs(job, attempt, lines).await?;
+        }
+        Ok(())
+    }
+
     /// The log of a job, oldest line first, with the attempt of each line.
     ///
     /// # Errors

@@ -41,6 +41,7 @@ struct Said {
     /// Lines that it is not known to have.
     lines: Vec<LogLine>,
     renewed: Option<Instant>,
+    confirmed: Option<Instant>,
 }
 
 impl Attempt {
@@ -73,6 +74,7 @@ impl Attempt {
     pub(super) fn renewed(&self, sent: Instant, status: &AttemptStatus) {
         let mut said = self.said();
         said.renewed = Some(sent);
+        said.confirmed = Some(sent);
         said.lines.drain(..status.logs.len());
         said.kept += status.logs.len() as u64;
     }
@@ -99,6 +101,15 @@ impl Attempt {
         let (level, text) = last_words(status, error);
         let line = LogLine { at: self.clock.now(), level: level.to_owned(), text };
         self.said().lines.push(line);
+    }
+
+    /// The master said that the lease held at `asked`, or later.
+    fn confirmed(&self, asked: Instant) {
+        self.said().confirmed = Some(asked);
+    }
+
+    fn is_confirmed(&self) -> bool {
+        self.said().confirmed.is_some_and(|at| at.elapsed() < FRESH)
     }
 
     fn lease_age(&self) -> Duration {
@@ -134,6 +145,7 @@ pub(super) struct Ended {
 
 /// Runs a claimed job to its end and reports it.
 pub(super) async fn run(shared: Arc<Shared>, job: Job, attempt: Arc<Attempt>) -> Ended {
+    let asked = Instant::now();
     let begun = shared
         .retrying("start", || shared.transport.start(job.id, StartRequest { node_id: shared.node(), fence: job.fence }))
         .await;
@@ -141,6 +153,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, attempt: Arc<Attempt>) ->
         tracing::warn!(job = %job.id, %error, "the attempt is over before it began");
         return Ended { status: ResultStatus::Canceled, report: None };
     }
+    attempt.confirmed(asked);
     let outcome = work(&shared, &job, &attempt).await;
     report(&shared, &job, &attempt, outcome).await
 }
@@ -189,9 +202,16 @@ async fn run_limited(limit: Duration, attempt: &Arc<Attempt>, piece: &mut dyn Wo
     }
 }
 
-/// Makes sure that the attempt is still this node's before anything becomes visible: the lease was
-/// renewed recently, or the master says so now.
+/// So long a word of the master on an attempt is taken for its present one: no longer than another
+/// would be on its way over a slow line.
+const FRESH: Duration = Duration::from_millis(100);
+
+/// Makes sure that the attempt is still this node's before anything becomes visible: the master said
+/// so just now, says so when it is asked, or cannot be reached and renewed the lease recently.
 async fn confirm(shared: &Shared, attempt: &Attempt) -> Result<()> {
+    if attempt.is_confirmed() && attempt.lease_age() < shared.lease() / 2 && !attempt.control.is_canceled() {
+        return Ok(());
+    }
     let mut wait = Duration::from_secs(1);
     loop {
         let answered = shared.beat().await;

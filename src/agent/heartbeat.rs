@@ -61,9 +61,15 @@ async fn pause(shared: &Shared, at_least: Duration) {
 }
 
 impl Shared {
-    /// Sends one heartbeat for all attempts and obeys the answer. One at a time.
+    /// Sends one heartbeat for all attempts and obeys the answer. One at a time; whoever asks while
+    /// one is under way shares the next with all others who do.
     pub(super) async fn beat(&self) -> Result<()> {
-        let _one_at_a_time = self.beating.lock().await;
+        let asked_after = self.beats_begun.load(Ordering::Acquire);
+        let mut answered = self.beating.lock().await;
+        if *answered > asked_after {
+            return Ok(());
+        }
+        let number = self.beats_begun.fetch_add(1, Ordering::AcqRel) + 1;
         let running: Vec<_> = self.attempts().values().cloned().collect();
         let sent = Instant::now();
         let telemetry = self.governor.telemetry(self.workshop.root());
@@ -77,6 +83,7 @@ impl Shared {
             attempt.renewed(sent, status);
         }
         self.obey(&answer);
+        *answered = number;
         Ok(())
     }
 

@@ -112,7 +112,9 @@ struct Shared {
     wanted_beat_ms: AtomicU64,
     drained: AtomicBool,
     connected: AtomicBool,
-    beating: tokio::sync::Mutex<()>,
+    beats_begun: AtomicU64,
+    /// The last beat that was answered.
+    beating: tokio::sync::Mutex<u64>,
     force: CancellationToken,
 }
 
@@ -164,6 +166,7 @@ impl Agent {
             wanted_beat_ms: AtomicU64::new(u64::MAX),
             drained: AtomicBool::new(false),
             connected: AtomicBool::new(false),
+            beats_begun: AtomicU64::new(0),
             beating: tokio::sync::Mutex::default(),
             force: CancellationToken::new(),
         };

@@ -32,11 +32,15 @@ pub trait Harness: Send + Sync {
 /// The contract's 50 ms are measured by [`wake_latency`].
 const WAKE_LIMIT: Duration = Duration::from_millis(500);
 
+/// How soon each of several waiting claims must have its job: before any of them looks again unasked.
+const TURN_LIMIT: Duration = Duration::from_millis(1500);
+
 /// Runs every case, one after the other.
 pub async fn run_all(harness: &dyn Harness) {
     registers_and_knows_again(harness).await;
     claim_answers_empty_in_time(harness).await;
     claim_is_woken_by_a_submission(harness).await;
+    waiting_claims_take_turns(harness).await;
     claim_can_be_repeated(harness).await;
     an_attempt_from_start_to_finish(harness).await;
     heartbeats_carry_orders(harness).await;
@@ -96,6 +100,38 @@ pub async fn wake_latency(harness: &dyn Harness) -> Duration {
     }
     latencies.sort_unstable();
     latencies[latencies.len() / 2]
+}
+
+/// Of many claims that wait, each gets what its node can run, and none is forgotten behind another.
+pub async fn waiting_claims_take_turns(harness: &dyn Harness) {
+    let (coordinator, transport) = harness.fresh().await;
+    let mut waiting = Vec::new();
+    for number in 0..6 {
+        // The last in line is the only one on its shelf.
+        let shelf = if number == 5 { "top" } else { "bottom" };
+        let labels = [("shelf".to_owned(), shelf.to_owned())].into();
+        let node = transport.register(Registration { labels, ..registration(None) }).await.unwrap().node.id;
+        let transport = Arc::clone(&transport);
+        waiting.push(tokio::spawn(async move { transport.claim(claim(node, 1, 20_000)).await.unwrap().jobs }));
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    let on_top = JobRequest { labels: [("node.shelf".to_owned(), "top".to_owned())].into(), ..request() };
+    let special = coordinator.submit(on_top, None).await.unwrap().job.id;
+    let last = waiting.pop().expect("six wait");
+    let got = tokio::time::timeout(TURN_LIMIT, last).await.expect("the one that can run it is called").unwrap();
+    assert_eq!(got.iter().map(|job| job.id).collect::<Vec<_>>(), [special]);
+
+    let mut submitted: Vec<_> =
+        coordinator.submit_batch(vec![request(); 5]).await.unwrap().iter().map(|job| job.id).collect();
+    let mut claimed = Vec::new();
+    for claim in waiting {
+        let got = tokio::time::timeout(TURN_LIMIT, claim).await.expect("there is a job for each").unwrap();
+        assert_eq!(got.len(), 1);
+        claimed.push(got[0].id);
+    }
+    claimed.sort_unstable();
+    submitted.sort_unstable();
+    assert_eq!(claimed, submitted, "each job went to one claim");
 }
 
 /// The same request id gives the same jobs with the same fences, and no job twice.

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use futures::future::join_all;
-
 use crate::error::{Code, Error, JobError, Result};
 use crate::id::JobId;
 use crate::job::{Job, JobReport, JobState};
 use crate::lifecycle::{JobCommand, Lease, Outcome};
 use crate::protocol::{AttemptState, ErrorText, FinishRequest, LogLine, LogText, ResultStatus, StartRequest};
 
+use super::logbook::LastLines;
 use super::{Coordinator, bounds};
 
 impl Coordinator {
@@ -60,13 +59,20 @@ impl Coordinator {
 
     async fn end(&self, requests: Vec<FinishRequest>) -> Result<Vec<Result<Job>>> {
         let canceled: Vec<_> = requests.iter().map(canceled).collect();
+        let mut heard: Vec<_> = requests.into_iter().map(hear).collect();
         // Whoever sees the end finds the log whole.
-        let heard = join_all(requests.into_iter().map(|request| self.hear(request))).await;
+        let last = heard.iter_mut().flatten().filter_map(|heard| heard.last.take()).map(|last| self.last(last));
+        for unknown in self.keep_last(last.collect()).await? {
+            self.keep_unknown(unknown, &canceled).await?;
+        }
+        for heard in heard.iter().flatten() {
+            self.logbook.close(heard.job);
+        }
         let now = self.now();
         let (mut commands, mut refused) = (Vec::with_capacity(heard.len()), Vec::with_capacity(heard.len()));
         for heard in heard {
             match heard {
-                Ok(command) => (commands.push(command), refused.push(None)),
+                Ok(Heard { job, command, .. }) => (commands.push((job, command)), refused.push(None)),
                 Err(error) => ((), refused.push(Some(error))),
             };
         }
@@ -87,21 +93,18 @@ impl Coordinator {
         Ok(jobs)
     }
 
-    /// Keeps the last words of an attempt and says what its end is to the job.
-    async fn hear(&self, request: FinishRequest) -> Result<(JobId, JobCommand)> {
-        let lease = Lease { node: request.node_id, fence: request.fence };
-        let metrics = request.metrics.map(bounds::report).transpose()?;
-        let outcome = outcome(request.status, metrics, request.error);
-        let lines = self.lines(request.logs);
-        if !lines.is_empty() {
-            let job = self.store.job(&request.job_id.into()).await?;
-            let stopped = request.status == ResultStatus::Canceled && stopped(&job, lease);
-            if stopped || job.lease() == Some(lease) {
-                self.keep_lines(&job, request.logs_from, lines).await?;
-            }
+    /// Keeps the last lines of an attempt that this master did not begin.
+    async fn keep_unknown(&self, last: LastLines, canceled: &[Option<(JobId, Lease)>]) -> Result<()> {
+        let job = match self.store.job(&last.job.into()).await {
+            // Said of the attempt itself, later.
+            Err(error) if error.code() == Code::JobNotFound => return Ok(()),
+            found => found?,
+        };
+        let stopped = canceled.contains(&Some((last.job, last.lease))) && stopped(&job, last.lease);
+        if stopped || job.lease() == Some(last.lease) {
+            self.keep_lines(&job, last.from, last.lines).await?;
         }
-        self.logbook.close(request.job_id);
-        Ok((request.job_id, JobCommand::Finish { lease, outcome }))
+        Ok(())
     }
 
     /// A node that says that it stopped a canceled attempt is right, not late.
@@ -127,17 +130,36 @@ impl Coordinator {
         Ok(())
     }
 
-    fn lines(&self, logs: Option<LogText>) -> Vec<LogLine> {
-        match logs {
-            None => Vec::new(),
-            Some(LogText::Lines(lines)) => lines,
-            Some(LogText::Text(text)) => text.lines().map(|line| self.plain_line(line)).collect(),
-        }
+    fn last(&self, (job, lease, from, logs): (JobId, Lease, Option<u64>, LogText)) -> LastLines {
+        let lines = match logs {
+            LogText::Lines(lines) => lines,
+            LogText::Text(text) => text.lines().map(|line| self.plain_line(line)).collect(),
+        };
+        LastLines { job, lease, from, lines }
     }
 
     fn plain_line(&self, text: &str) -> LogLine {
         LogLine { at: self.now(), level: "info".into(), text: text.to_owned() }
     }
+}
+
+/// The end of an attempt, read.
+struct Heard {
+    job: JobId,
+    command: JobCommand,
+    last: Option<(JobId, Lease, Option<u64>, LogText)>,
+}
+
+fn hear(request: FinishRequest) -> Result<Heard> {
+    let lease = Lease { node: request.node_id, fence: request.fence };
+    let metrics = request.metrics.map(bounds::report).transpose()?;
+    let outcome = outcome(request.status, metrics, request.error);
+    let logs = request.logs.filter(|logs| match logs {
+        LogText::Lines(lines) => !lines.is_empty(),
+        LogText::Text(text) => !text.is_empty(),
+    });
+    let last = logs.map(|logs| (request.job_id, lease, request.logs_from, logs));
+    Ok(Heard { job: request.job_id, command: JobCommand::Finish { lease, outcome }, last })
 }
 
 fn only(mut jobs: Vec<Result<Job>>) -> Result<Job> {

@@ -4,9 +4,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::OwnedMutexGuard;
+
 use crate::error::Result;
 use crate::id::{Fence, JobId};
 use crate::job::Job;
+use crate::lifecycle::Lease;
 use crate::protocol::LogLine;
 use crate::store::MAX_LOG_LINES;
 
@@ -23,6 +26,16 @@ type Page = tokio::sync::Mutex<Option<Written>>;
 struct Written {
     fence: Fence,
     lines: u64,
+    /// Who runs the attempt, and which it is, if it began here and nobody here has ended it.
+    held: Option<(Lease, u32)>,
+}
+
+/// What an attempt that ends has still to say.
+pub(super) struct LastLines {
+    pub(super) job: JobId,
+    pub(super) lease: Lease,
+    pub(super) from: Option<u64>,
+    pub(super) lines: Vec<LogLine>,
 }
 
 /// Pages beyond which those that nobody uses are dropped; the store can tell what they said.
@@ -35,12 +48,21 @@ impl Logbook {
         if pages.len() >= MAX_PAGES {
             pages.retain(|_, page| Arc::strong_count(page) > 1);
         }
-        pages.insert(job.id, Arc::new(Page::new(Some(Written { fence: job.fence, lines: 0 }))));
+        let held = job.lease().map(|lease| (lease, job.attempt));
+        pages.insert(job.id, Arc::new(Page::new(Some(Written { fence: job.fence, lines: 0, held }))));
     }
 
     /// The attempt is over.
     pub(super) fn close(&self, job: JobId) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&job);
+    }
+
+    /// The page of an attempt that began here under this lease, unless somebody writes on it.
+    fn own(&self, job: JobId, lease: Lease) -> Option<(OwnedMutexGuard<Option<Written>>, u32)> {
+        let page = Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&job)?);
+        let written = page.try_lock_owned().ok()?;
+        let (_, attempt) = written.as_ref()?.held.filter(|(held, _)| *held == lease)?;
+        Some((written, attempt))
     }
 
     fn page(&self, job: JobId) -> Arc<Page> {
@@ -49,6 +71,38 @@ impl Logbook {
 }
 
 impl Coordinator {
+    /// Keeps the last lines of attempts in one call of the store, and returns those of attempts that
+    /// it knows too little of. An attempt that another master has just ended may be among those that
+    /// are kept: what it says is true, and only its end comes too late.
+    pub(super) async fn keep_last(&self, last: Vec<LastLines>) -> Result<Vec<LastLines>> {
+        let (mut unknown, mut pages, mut logs) = (Vec::new(), Vec::new(), Vec::new());
+        for said in last {
+            let Some((mut written, attempt)) = self.logbook.own(said.job, said.lease) else {
+                unknown.push(said);
+                continue;
+            };
+            let LastLines { job, from, lines, .. } = said;
+            let Some(known) = written.as_mut() else { continue };
+            let from = from.unwrap_or(known.lines);
+            let end = from.saturating_add(lines.len() as u64);
+            let repeated = usize::try_from(known.lines.saturating_sub(from)).unwrap_or(usize::MAX).min(lines.len());
+            let new = bounds::lines(lines.into_iter().skip(repeated).collect());
+            if !new.is_empty() {
+                logs.push((job, attempt, new));
+            }
+            pages.push((written, end));
+        }
+        if !logs.is_empty() {
+            self.store.append_many(logs).await?;
+        }
+        for (mut written, end) in pages {
+            if let Some(known) = written.as_mut() {
+                known.lines = known.lines.max(end);
+            }
+        }
+        Ok(unknown)
+    }
+
     /// Keeps what is new of the lines of a job's latest attempt. `from` is how many lines of the
     /// attempt came before these; without it, lines that the log ends with are taken for
     /// repeated once the job has ended.
@@ -69,7 +123,8 @@ impl Coordinator {
         if !new.is_empty() {
             self.store.append_logs(job.id, job.attempt, new).await?;
         }
-        *written = Some(Written { fence: job.fence, lines: end.max(kept) });
+        let held = written.and_then(|known| known.held.filter(|_| known.fence == job.fence));
+        *written = Some(Written { fence: job.fence, lines: end.max(kept), held });
         Ok(())
     }
 

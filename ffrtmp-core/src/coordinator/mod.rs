@@ -229,6 +229,9 @@ impl Coordinator {
 
     /// Tells followers and watchers what a change of state means.
     fn announce(&self, job: &Job) {
+        if job.lease().is_none() {
+            self.logbook.close(job.id);
+        }
         self.publish(job, JobEventKind::State);
         if let Some(watcher) = &self.watcher {
             match job.state {

@@ -294,7 +294,15 @@ impl Store for PostgresStore {
     }
 
     async fn dependents(&self, dependency: JobId) -> Result<Vec<Job>> {
-        with_connection!(self, "postgres.dependents", |connection| query::dependents(connection, dependency))
+        with_connection!(self, "postgres.dependents", |connection| query::dependents(connection, &[dependency]))
+    }
+
+    async fn dependents_of(&self, dependencies: &[JobId]) -> Result<Vec<Job>> {
+        with_connection!(self, "postgres.dependents_of", |connection| query::dependents(connection, dependencies))
+    }
+
+    async fn append_many(&self, logs: Vec<(JobId, u32, Vec<LogLine>)>) -> Result<()> {
+        with_connection!(self, "postgres.append_many", |connection| query::append_many(connection, &logs))
     }
 
     async fn rerank(&self, ranks: Vec<(JobId, Rank)>) -> Result<()> {

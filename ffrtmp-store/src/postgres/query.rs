@@ -48,7 +48,8 @@ struct Branch {
 }
 
 const LIVE: &str = "FROM ffrtmp.live l JOIN ffrtmp.jobs j ON j.sequence = l.sequence LEFT JOIN ffrtmp.ended e ON false";
-const ENDED: &str = "FROM ffrtmp.ended e JOIN ffrtmp.jobs j ON j.sequence = e.sequence LEFT JOIN ffrtmp.live l ON false";
+const ENDED: &str =
+    "FROM ffrtmp.ended e JOIN ffrtmp.jobs j ON j.sequence = e.sequence LEFT JOIN ffrtmp.live l ON false";
 
 fn branches(states: &[JobState]) -> Vec<Branch> {
     use JobState::{Assigned, Canceled, Completed, Failed, Paused, Queued, Rejected, Retrying, Running, Waiting};
@@ -99,7 +100,8 @@ fn push_branch(query: &mut QueryBuilder<Postgres>, branch: &Branch, lanes: &Lane
         query.push(format!(" AND {table}.sequence < ")).push_bind(number(before));
     }
     if filter.tenant.is_some() || filter.queue.is_some() {
-        let tenant = |lane: &ffrtmp_core::store::Lane| filter.tenant.as_ref().is_none_or(|wanted| *wanted == lane.tenant);
+        let tenant =
+            |lane: &ffrtmp_core::store::Lane| filter.tenant.as_ref().is_none_or(|wanted| *wanted == lane.tenant);
         let matching = lanes.matching(|lane| tenant(lane) && filter.queue.is_none_or(|queue| queue == lane.queue));
         query.push(" AND j.lane = ANY (").push_bind(matching).push(")");
     }
@@ -162,13 +164,14 @@ pub(super) async fn due(
     Ok(due)
 }
 
-pub(super) async fn dependents(connection: &mut PgConnection, dependency: JobId) -> Result<Vec<Job>, Fault> {
+pub(super) async fn dependents(connection: &mut PgConnection, dependencies: &[JobId]) -> Result<Vec<Job>, Fault> {
     let sql = format!(
         "SELECT {COLUMNS} FROM ffrtmp.dependencies d JOIN ffrtmp.live l ON l.sequence = d.job AND l.phase = 0
          JOIN ffrtmp.jobs j ON j.sequence = d.job LEFT JOIN ffrtmp.ended e ON false
-         WHERE d.dependency = $1 ORDER BY d.job"
+         WHERE d.dependency = ANY($1) ORDER BY d.job"
     );
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(uuid(dependency)).fetch_all(connection).await?;
+    let dependencies: Vec<_> = dependencies.iter().map(|dependency| uuid(*dependency)).collect();
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(dependencies).fetch_all(connection).await?;
     rows.iter().map(|row| read(row).map(|held| held.record.job)).collect()
 }
 
@@ -233,6 +236,45 @@ pub(super) async fn append_logs(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Adds lines to many logs, in one statement. What stands before the newest lines is cut when it is
+/// read, and removed when lines are added to one log.
+pub(super) async fn append_many(
+    connection: &mut PgConnection,
+    logs: &[(JobId, u32, Vec<LogLine>)],
+) -> Result<(), Fault> {
+    let (mut ids, mut attempts, mut counts, mut texts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (id, attempt, lines) in logs {
+        let line = |line: &LogLine| Line(line.at.as_micros(), line.level.clone(), line.text.clone());
+        let kept: Vec<Line> = lines.iter().skip(lines.len().saturating_sub(MAX_LOG_LINES)).map(line).collect();
+        ids.push(uuid(*id));
+        attempts.push(i32::try_from(*attempt).unwrap_or(i32::MAX));
+        counts.push(i32::try_from(kept.len()).unwrap_or(i32::MAX));
+        texts.push(serde_json::to_string(&kept).map_err(|error| Fault::unreadable("log", *id, error))?);
+    }
+    let unknown: Option<Uuid> = sqlx::query_scalar(
+        "WITH given AS (
+             SELECT j.sequence, g.* FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[])
+                 WITH ORDINALITY AS g(id, attempt, lines, text, place) LEFT JOIN ffrtmp.jobs j ON j.id = g.id),
+         added AS (INSERT INTO ffrtmp.logs (job, attempt, lines, text)
+                   SELECT sequence, attempt, lines, text FROM given WHERE sequence IS NOT NULL AND lines > 0
+                   ORDER BY place)
+         SELECT id FROM given WHERE sequence IS NULL LIMIT 1",
+    )
+    .bind(&ids)
+    .bind(attempts)
+    .bind(counts)
+    .bind(texts)
+    .fetch_optional(connection)
+    .await?;
+    match unknown {
+        None => Ok(()),
+        Some(unknown) => {
+            let id = logs.iter().zip(&ids).find_map(|((id, ..), uuid)| (*uuid == unknown).then_some(*id));
+            id.map_or(Ok(()), |id| Err(job_not_found(id).into()))
+        }
+    }
 }
 
 pub(super) async fn logs(connection: &mut PgConnection, id: JobId) -> Result<Vec<(u32, LogLine)>, Fault> {

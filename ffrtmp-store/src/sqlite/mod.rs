@@ -231,6 +231,23 @@ impl Store for SqliteStore {
         self.read("sqlite.dependents", move |connection| query::dependents(connection, dependency)).await
     }
 
+    async fn dependents_of(&self, dependencies: &[JobId]) -> Result<Vec<Job>> {
+        let dependencies = dependencies.to_vec();
+        let all = move |connection: &Connection| {
+            let each = dependencies.iter().map(|dependency| query::dependents(connection, *dependency));
+            Ok(each.collect::<Result<Vec<_>, _>>()?.concat())
+        };
+        self.read("sqlite.dependents_of", all).await
+    }
+
+    async fn append_many(&self, logs: Vec<(JobId, u32, Vec<LogLine>)>) -> Result<()> {
+        let append = move |database: &mut Database| {
+            logs.iter()
+                .try_for_each(|(job, attempt, lines)| upkeep::append_logs(&database.connection, *job, *attempt, lines))
+        };
+        self.write("sqlite.append_many", append).await
+    }
+
     async fn rerank(&self, ranks: Vec<(JobId, Rank)>) -> Result<()> {
         self.write("sqlite.rerank", move |database| upkeep::rerank(database, &ranks)).await
     }
