@@ -9,6 +9,8 @@ use ffrtmp_core::coordinator::Unrunnable;
 use ffrtmp_core::error::Error;
 use ffrtmp_core::id::TenantId;
 use ffrtmp_core::job::Queue;
+use ffrtmp_core::policy::deadline::EarliestDeadline;
+use ffrtmp_core::policy::fair_share::FairShare;
 use ffrtmp_core::policy::fifo::PriorityFifo;
 use ffrtmp_core::scheduler::Scheduler;
 use ffrtmp_core::store::Caps;
@@ -40,6 +42,10 @@ pub struct SchedulingArgs {
 pub enum Policy {
     /// Most urgent first, then oldest first; waiting lifts a job.
     PriorityFifo,
+    /// Tenants and queues take turns.
+    FairShare,
+    /// The earliest deadline first.
+    Deadline,
 }
 
 /// A bound for one tenant, or for every other one.
@@ -53,6 +59,8 @@ impl SchedulingArgs {
     pub(super) fn scheduler(&self) -> Arc<dyn Scheduler> {
         match self.scheduler {
             Policy::PriorityFifo => Arc::new(PriorityFifo { aging_step: self.aging_step }),
+            Policy::FairShare => Arc::new(FairShare::default()),
+            Policy::Deadline => Arc::new(EarliestDeadline::default()),
         }
     }
 

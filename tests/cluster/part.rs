@@ -25,7 +25,7 @@ pub(crate) enum Role {
 }
 
 /// How soon silence is noticed here.
-pub(crate) const LEASE: Duration = Duration::from_secs(4);
+pub(crate) const LEASE: Duration = Duration::from_secs(10);
 
 const ROLE: &str = "FFRTMP_TEST_ROLE";
 
