@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::id::{Fence, JobId, NodeId, TenantId};
 use ffrtmp_core::job::{
-    Classification, EngineChoice, EngineName, Job, JobState, Parameters, Priority, Queue, ResourceLimits,
+    Classification, EngineChoice, EngineName, Job, JobReport, JobState, Parameters, Priority, Queue, ResourceLimits,
 };
 use ffrtmp_core::{Code, Error, Result};
 use serde::de::DeserializeOwned;
@@ -137,17 +137,22 @@ impl Record {
     /// The end of a job that has ended.
     ///
     /// # Errors
-    /// `invalid_field` for a value that JSON cannot hold, such as a number that is not finite:
-    /// one unreadable row would stand in the way of every list.
+    /// `invalid_field` for a value that JSON cannot hold.
     pub(crate) fn end(&self) -> Result<End> {
+        let report = self.job.result.as_ref().map(report).transpose()?;
+        self.end_with(report.as_deref())
+    }
+
+    /// The same with the job's report as [`report`] has encoded it.
+    ///
+    /// # Errors
+    /// `invalid_field` for a value that JSON cannot hold.
+    pub(crate) fn end_with(&self, report: Option<&str>) -> Result<End> {
         let job = &self.job;
-        let story = encode(&Story::whole(self), "metrics")?;
-        // What foreign agents measure is theirs: a null in it means something.
-        let story = match &job.result {
-            None => story,
-            Some(report) if report.other.is_empty() => story::without_nulls(&proven::<Story<'_>>(story, "metrics")?),
-            Some(_) => proven::<Story<'_>>(story, "metrics")?,
-        };
+        let mut story = encode(&Story::whole(self), "job")?;
+        if let Some(report) = report {
+            story::append(&mut story, "r", report);
+        }
         Ok(End { state: job.state, node: job.node_id, completed_at: job.completed_at, story })
     }
 
@@ -185,6 +190,18 @@ impl Record {
         record.job.completed_at = end.completed_at;
         Ok(record)
     }
+}
+
+/// The text of a report, proven to be readable where it will stand: one unreadable row would stand
+/// in the way of every list.
+///
+/// # Errors
+/// `invalid_field` for a value that JSON cannot hold, such as a number that is not finite.
+pub(crate) fn report(report: &JobReport) -> Result<String> {
+    let text = encode(report, "metrics")?;
+    serde_json::from_str::<(JobReport,)>(&format!("[{text}]")).map_err(|error| unstorable("metrics", error))?;
+    // What foreign agents measure is theirs: a null in it means something.
+    Ok(if report.other.is_empty() { story::without_nulls(&text) } else { text })
 }
 
 fn encode(value: &impl Serialize, field: &'static str) -> Result<String> {

@@ -1,9 +1,8 @@
-//! What a [`super::MemoryStore`] holds: the jobs by id, and beside them one ordered set per
-//! question that is asked often. Whoever changes a job does it through [`State::change`], which
-//! keeps the sets true.
+//! What a [`super::MemoryStore`] holds: the jobs by number, the ledger of where they stand, and one
+//! ordered set per other question that is asked often. Whoever changes a job does it through
+//! [`State::change`], which keeps all of it true.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 
 use ffrtmp_core::Result;
@@ -18,8 +17,8 @@ use ffrtmp_core::store::{
 };
 
 use crate::admission::{self, Admission, Stored};
-use crate::room::Room;
-use crate::tally::{Cell, Tally};
+use crate::ledger::{Ledger, Over, Place};
+use crate::record::Phase;
 use crate::transfer::Parcel;
 use crate::{ambiguous, job_not_found, node_not_found, prefix};
 
@@ -29,34 +28,21 @@ pub(super) struct State {
     pub(super) claimable: bool,
     /// Whether somebody asked to lead.
     pub(super) led: bool,
-    jobs: BTreeMap<JobId, Entry>,
-    by_sequence: BTreeMap<u64, JobId>,
+    jobs: BTreeMap<u64, Box<Entry>>,
+    numbers: BTreeMap<JobId, u64>,
     last_sequence: u64,
     keys: HashMap<(TenantId, String), (String, JobId)>,
-    lanes: BTreeMap<Lane, Standing>,
-    /// Active jobs that need a graphics processor, by node.
-    gpu: BTreeMap<NodeId, u32>,
-    leases: BTreeSet<(Timestamp, u64)>,
-    backoffs: BTreeSet<(Timestamp, u64)>,
+    ledger: Ledger,
     ended: BTreeSet<(Timestamp, u64)>,
     /// Sequence numbers of waiting jobs, by what they wait for.
     waiting: BTreeMap<JobId, BTreeSet<u64>>,
-    tally: Tally,
     nodes: BTreeMap<NodeId, Node>,
-}
-
-/// The jobs of a lane.
-#[derive(Debug, Default)]
-struct Standing {
-    queued: BTreeSet<(Rank, u64)>,
-    active: u64,
 }
 
 #[derive(Debug)]
 struct Entry {
     job: Job,
-    rank: Rank,
-    lane: Lane,
+    place: Place,
     key: Option<(TenantId, String)>,
     logs: VecDeque<(u32, LogLine)>,
 }
@@ -65,7 +51,7 @@ impl Stored for State {
     type Fault = ffrtmp_core::Error;
 
     fn state(&self, id: JobId) -> Result<Option<JobState>> {
-        Ok(self.jobs.get(&id).map(|entry| entry.job.state))
+        Ok(self.entry(id).ok().map(|entry| entry.job.state))
     }
 
     fn idempotent(&self, tenant: &TenantId, key: &str) -> Result<Option<(String, JobId)>> {
@@ -87,52 +73,57 @@ impl State {
 
     fn insert(&mut self, new: NewJob) -> Job {
         let NewJob { mut job, rank, requirements, idempotency } = new;
-        self.last_sequence += 1;
-        job.sequence_number = self.last_sequence;
-        let key = idempotency.map(|idempotency| {
-            let key = (job.tenant.clone(), idempotency.key);
-            self.keys.insert(key.clone(), (idempotency.digest, job.id));
+        job.sequence_number = self.last_sequence + 1;
+        let answer = job.clone();
+        self.store(Parcel { job, rank, requirements, idempotency, logs: Vec::new() });
+        answer
+    }
+
+    fn store(&mut self, parcel: Parcel) {
+        let Parcel { job, rank, requirements, idempotency, logs } = parcel;
+        let key = idempotency.map(|known| {
+            let key = (job.tenant.clone(), known.key);
+            self.keys.insert(key.clone(), (known.digest, job.id));
             key
         });
-        self.by_sequence.insert(job.sequence_number, job.id);
         let lane = Lane { requirements, tenant: job.tenant.clone(), queue: job.queue };
-        let entry = Entry { job: job.clone(), rank, lane, key, logs: VecDeque::new() };
-        self.index(&entry);
-        self.claimable |= job.state == JobState::Queued;
-        self.jobs.insert(job.id, entry);
-        job
+        let lane = self.ledger.lane(&lane).unwrap_or_else(|| self.ledger.open_lane(lane));
+        let place = Place::of(&job, lane, rank);
+        self.last_sequence = self.last_sequence.max(place.sequence);
+        self.numbers.insert(job.id, place.sequence);
+        self.moved(&job, None, Some(place));
+        self.jobs.insert(place.sequence, Box::new(Entry { job, place, key, logs: logs.into() }));
+    }
+
+    fn number(&self, id: JobId) -> Result<u64> {
+        self.numbers.get(&id).copied().ok_or_else(|| job_not_found(id))
     }
 
     fn entry(&self, id: JobId) -> Result<&Entry> {
-        self.jobs.get(&id).ok_or_else(|| job_not_found(id))
-    }
-
-    fn numbered(&self, sequence: u64) -> Option<&Entry> {
-        self.by_sequence.get(&sequence).and_then(|id| self.jobs.get(id))
+        self.jobs.get(&self.number(id)?).map(AsRef::as_ref).ok_or_else(|| job_not_found(id))
     }
 
     pub(super) fn find(&self, key: &JobKey) -> Result<Job> {
         let entry = match key {
-            JobKey::Id(id) => self.jobs.get(id),
-            JobKey::Sequence(sequence) => self.numbered(*sequence),
+            JobKey::Id(id) => self.entry(*id).ok(),
+            JobKey::Sequence(sequence) => self.jobs.get(sequence).map(AsRef::as_ref),
             JobKey::Prefix(text) => {
-                let mut found = prefix::ids(text).into_iter().flat_map(|ids| self.jobs.range(ids));
+                let mut found = prefix::ids(text).into_iter().flat_map(|ids| self.numbers.range(ids));
                 let first = found.next();
                 if found.next().is_some() {
                     return Err(ambiguous(text));
                 }
-                first.map(|(_, entry)| entry)
+                first.and_then(|(_, sequence)| self.jobs.get(sequence)).map(AsRef::as_ref)
             }
         };
         entry.map(|entry| entry.job.clone()).ok_or_else(|| job_not_found(key))
     }
 
     pub(super) fn list(&self, filter: &JobFilter, page: Page) -> Vec<Job> {
-        self.by_sequence
+        self.jobs
             .range(..page.before.unwrap_or(u64::MAX))
             .rev()
-            .filter_map(|(_, id)| self.jobs.get(id))
-            .map(|entry| &entry.job)
+            .map(|(_, entry)| &entry.job)
             .filter(|job| passes(filter, job))
             .take(page.limit)
             .cloned()
@@ -140,144 +131,93 @@ impl State {
     }
 
     pub(super) fn claim(&mut self, order: &ClaimOrder, now: Timestamp) -> Result<Vec<Job>> {
-        let mut room = Room::new(order, self.active(), self.gpu.get(&order.node).copied().unwrap_or(0));
-        let mut heads: BinaryHeap<_> = self
-            .lanes
-            .iter()
-            .filter(|(lane, _)| lane.requirements.met_by(&order.offer))
-            .filter_map(|(lane, standing)| standing.queued.first().map(|head| Reverse((*head, lane))))
-            .collect();
-        let mut ids = Vec::new();
-        while let Some(Reverse((head, lane))) = heads.pop()
-            && ids.len() < order.slots
-        {
-            // A lane without room stays so for this claim.
-            if !room.take(lane) {
-                continue;
-            }
-            ids.extend(self.by_sequence.get(&head.1));
-            let rest = (Bound::Excluded(head), Bound::Unbounded);
-            let next = self.lanes.get(lane).and_then(|standing| standing.queued.range(rest).next());
-            heads.extend(next.map(|next| Reverse((*next, lane))));
-        }
-        ids.into_iter()
-            .map(|id| self.change(id, |job| job.assign(order.node, &order.node_name, order.lease, now).map(|_| ())))
-            .collect()
+        let assign = |job: &mut Job| job.assign(order.node, &order.node_name, order.lease, now).map(|_| ());
+        self.ledger.heads(order).into_iter().map(|sequence| self.change(sequence, assign)).collect()
     }
 
     pub(super) fn apply(&mut self, id: JobId, command: JobCommand, now: Timestamp) -> Result<Job> {
-        self.change(id, |job| job.apply(command, now).map(|_| ()))
+        self.change(self.number(id)?, |job| job.apply(command, now).map(|_| ()))
     }
 
-    /// Changes a job and everything that is kept about it, or nothing if `change` refuses.
-    fn change(&mut self, id: JobId, change: impl FnOnce(&mut Job) -> Result<()>) -> Result<Job> {
-        let mut job = self.entry(id)?.job.clone();
-        change(&mut job)?;
-        let mut entry = self.jobs.remove(&id).ok_or_else(|| job_not_found(id))?;
-        self.unindex(&entry);
-        self.claimable |= entry.job.state != JobState::Queued && job.state == JobState::Queued;
-        entry.job = job.clone();
-        self.index(&entry);
-        self.jobs.insert(id, entry);
+    /// Changes a job and everything that is kept about it, or nothing: a job that refuses a change
+    /// is as it was.
+    fn change(&mut self, sequence: u64, change: impl FnOnce(&mut Job) -> Result<()>) -> Result<Job> {
+        let entry = self.jobs.get_mut(&sequence).ok_or_else(|| job_not_found(sequence))?;
+        let (before, ended_at) = (entry.place, end_of(&entry.job));
+        change(&mut entry.job)?;
+        let after = Place::of(&entry.job, before.lane, before.rank);
+        entry.place = after;
+        let job = entry.job.clone();
+        if before != after {
+            ended_at.map(|at| self.ended.remove(&(at, sequence)));
+            self.moved(&job, Some(before), Some(after));
+        }
         Ok(job)
     }
 
-    fn index(&mut self, entry: &Entry) {
-        let (job, sequence) = (&entry.job, entry.job.sequence_number);
-        self.tally.add(Cell::from(job), 1);
-        if job.state == JobState::Queued {
-            self.lanes.entry(entry.lane.clone()).or_default().queued.insert((entry.rank, sequence));
+    /// A job came, went or changed its place.
+    fn moved(&mut self, job: &Job, from: Option<Place>, to: Option<Place>) {
+        self.ledger.moved(from.as_ref(), to.as_ref());
+        let is = |place: Option<Place>, phase| place.is_some_and(|place: Place| place.phase == phase);
+        self.claimable |= is(to, Phase::Ready) && !is(from, Phase::Ready);
+        let sequence = job.sequence_number;
+        if is(to, Phase::Ended) {
+            self.ended.extend(end_of(job).map(|at| (at, sequence)));
         }
-        if let Some(lease) = job.lease() {
-            self.lanes.entry(entry.lane.clone()).or_default().active += 1;
-            *self.gpu.entry(lease.node).or_default() += u32::from(entry.lane.requirements.gpu);
-        }
-        if job.state == JobState::Waiting {
-            for dependency in &job.depends_on {
-                self.waiting.entry(*dependency).or_default().insert(sequence);
+        match (is(from, Phase::Waiting), is(to, Phase::Waiting)) {
+            (false, true) => {
+                for dependency in &job.depends_on {
+                    self.waiting.entry(*dependency).or_default().insert(sequence);
+                }
             }
+            (true, false) => self.waits_no_more(job),
+            _ => {}
         }
-        self.leases.extend(job.lease_expires_at.map(|at| (at, sequence)));
-        self.backoffs.extend(job.retry_at.map(|at| (at, sequence)));
-        self.ended.extend(end_of(job).map(|at| (at, sequence)));
     }
 
-    fn unindex(&mut self, entry: &Entry) {
-        let (job, sequence) = (&entry.job, entry.job.sequence_number);
-        self.tally.remove(Cell::from(job));
-        if let Some(standing) = self.lanes.get_mut(&entry.lane) {
-            standing.queued.remove(&(entry.rank, sequence));
-            standing.active -= u64::from(job.lease().is_some());
-            if standing.queued.is_empty() && standing.active == 0 {
-                self.lanes.remove(&entry.lane);
-            }
-        }
-        if let Some(lease) = job.lease().filter(|_| entry.lane.requirements.gpu)
-            && let Some(sessions) = self.gpu.get_mut(&lease.node)
-        {
-            *sessions = sessions.saturating_sub(1);
-        }
+    fn waits_no_more(&mut self, job: &Job) {
         for dependency in &job.depends_on {
             if let Some(dependents) = self.waiting.get_mut(dependency) {
-                dependents.remove(&sequence);
+                dependents.remove(&job.sequence_number);
                 if dependents.is_empty() {
                     self.waiting.remove(dependency);
                 }
             }
         }
-        job.lease_expires_at.map(|at| self.leases.remove(&(at, sequence)));
-        job.retry_at.map(|at| self.backoffs.remove(&(at, sequence)));
-        end_of(job).map(|at| self.ended.remove(&(at, sequence)));
     }
 
     pub(super) fn due(&self, now: Timestamp, limit: usize) -> Vec<Due> {
-        let past = ..=(now, u64::MAX);
-        let leases = self.leases.range(past).take(limit).map(|at| (at, true));
-        let backoffs = self.backoffs.range(past).take(limit).map(|at| (at, false));
-        let mut due: Vec<_> = leases.chain(backoffs).collect();
-        due.sort_unstable();
-        due.into_iter()
-            .take(limit)
-            .filter_map(|((_, sequence), is_lease)| self.numbered(*sequence).map(|entry| (&entry.job, is_lease)))
-            .map(
-                |(job, is_lease)| {
-                    if is_lease { Due::LeaseExpired(job.id, job.fence) } else { Due::BackoffOver(job.id) }
-                },
-            )
-            .collect()
+        let due = |over| {
+            let (Over::Lease(sequence) | Over::Backoff(sequence)) = over;
+            let job = &self.jobs.get(&sequence)?.job;
+            Some(match over {
+                Over::Lease(_) => Due::LeaseExpired(job.id, job.fence),
+                Over::Backoff(_) => Due::BackoffOver(job.id),
+            })
+        };
+        self.ledger.over(now, limit).into_iter().filter_map(due).collect()
     }
 
     pub(super) fn dependents(&self, dependency: JobId) -> Vec<Job> {
         let sequences = self.waiting.get(&dependency).into_iter().flatten();
-        sequences.filter_map(|sequence| self.numbered(*sequence)).map(|entry| entry.job.clone()).collect()
+        sequences.filter_map(|sequence| self.jobs.get(sequence)).map(|entry| entry.job.clone()).collect()
     }
 
     pub(super) fn rerank(&mut self, id: JobId, rank: Rank) {
-        let Some(entry) = self.jobs.get_mut(&id).filter(|entry| entry.job.state == JobState::Queued) else { return };
-        let heads = &mut self.lanes.entry(entry.lane.clone()).or_default().queued;
-        heads.remove(&(entry.rank, entry.job.sequence_number));
-        heads.insert((rank, entry.job.sequence_number));
-        entry.rank = rank;
+        let entry = self.numbers.get(&id).and_then(|sequence| self.jobs.get_mut(sequence));
+        let Some(entry) = entry.filter(|entry| entry.place.phase == Phase::Ready) else { return };
+        let before = entry.place;
+        entry.place.rank = rank;
+        self.ledger.moved(Some(&before), Some(&entry.place));
     }
 
     pub(super) fn lanes(&self) -> Vec<LaneStanding> {
-        let stands = |(lane, standing): (&Lane, &Standing)| LaneStanding {
-            lane: lane.clone(),
-            queued: standing.queued.len() as u64,
-            active: standing.active,
-            first: standing.queued.first().map(|head| head.0),
-            last: standing.queued.last().map(|head| head.0),
-        };
-        self.lanes.iter().map(stands).collect()
-    }
-
-    /// Active jobs by lane.
-    fn active(&self) -> impl Iterator<Item = (&Lane, u64)> {
-        self.lanes.iter().map(|(lane, standing)| (lane, standing.active))
+        self.ledger.standings()
     }
 
     pub(super) fn append_logs(&mut self, id: JobId, attempt: u32, lines: Vec<LogLine>) -> Result<()> {
-        let entry = self.jobs.get_mut(&id).ok_or_else(|| job_not_found(id))?;
+        let sequence = self.number(id)?;
+        let entry = self.jobs.get_mut(&sequence).ok_or_else(|| job_not_found(id))?;
         entry.logs.extend(lines.into_iter().map(|line| (attempt, line)));
         let surplus = entry.logs.len().saturating_sub(MAX_LOG_LINES);
         entry.logs.drain(..surplus);
@@ -320,17 +260,17 @@ impl State {
     }
 
     pub(super) fn counts(&self) -> Counts {
-        self.tally.counts()
+        self.ledger.counts()
     }
 
     pub(super) fn purge(&mut self, before: Timestamp, limit: usize) -> u64 {
         let over: Vec<JobId> = self
             .ended
             .range(..(before, 0))
-            .filter_map(|(_, sequence)| self.by_sequence.get(sequence))
+            .filter_map(|(_, sequence)| self.jobs.get(sequence))
+            .map(|entry| entry.job.id)
             .filter(|id| !self.waiting.contains_key(id))
             .take(limit)
-            .copied()
             .collect();
         over.iter().for_each(|id| self.forget(*id));
         over.len() as u64
@@ -350,33 +290,23 @@ impl State {
 
     pub(super) fn export(&self, after: u64, limit: usize) -> Vec<Parcel> {
         let rest = (Bound::Excluded(after), Bound::Unbounded);
-        let entries = self.by_sequence.range(rest).filter_map(|(_, id)| self.jobs.get(id));
-        let parcel = |entry: &Entry| Parcel {
-            job: entry.job.clone(),
-            rank: entry.rank,
-            requirements: entry.lane.requirements.clone(),
-            idempotency: entry.key.as_ref().and_then(|key| {
-                self.keys.get(key).map(|(digest, _)| Idempotency { key: key.1.clone(), digest: digest.clone() })
-            }),
-            logs: entry.logs.iter().cloned().collect(),
+        let parcel = |entry: &Entry| {
+            let digest = |key: &(TenantId, String)| self.keys.get(key).map(|(digest, _)| digest.clone());
+            let key = entry.key.as_ref().and_then(|key| Some((key.1.clone(), digest(key)?)));
+            Some(Parcel {
+                job: entry.job.clone(),
+                rank: entry.place.rank,
+                requirements: self.ledger.lane_of(entry.place.lane)?.requirements.clone(),
+                idempotency: key.map(|(key, digest)| Idempotency { key, digest }),
+                logs: entry.logs.iter().cloned().collect(),
+            })
         };
-        entries.take(limit).map(parcel).collect()
+        self.jobs.range(rest).take(limit).filter_map(|(_, entry)| parcel(entry)).collect()
     }
 
     pub(super) fn import(&mut self, parcel: Parcel) {
-        let Parcel { job, rank, requirements, idempotency, logs } = parcel;
-        self.forget(job.id);
-        let lane = Lane { requirements, tenant: job.tenant.clone(), queue: job.queue };
-        let key = idempotency.map(|known| ((job.tenant.clone(), known.key), known.digest));
-        if let Some((key, digest)) = &key {
-            self.keys.insert(key.clone(), (digest.clone(), job.id));
-        }
-        self.last_sequence = self.last_sequence.max(job.sequence_number);
-        self.by_sequence.insert(job.sequence_number, job.id);
-        let entry = Entry { rank, lane, key: key.map(|(key, _)| key), logs: logs.into(), job };
-        self.index(&entry);
-        self.claimable |= entry.job.state == JobState::Queued;
-        self.jobs.insert(entry.job.id, entry);
+        self.forget(parcel.job.id);
+        self.store(parcel);
     }
 
     pub(super) fn import_nodes(&mut self, nodes: Vec<Node>) {
@@ -384,9 +314,9 @@ impl State {
     }
 
     fn forget(&mut self, id: JobId) {
-        let Some(entry) = self.jobs.remove(&id) else { return };
-        self.unindex(&entry);
-        self.by_sequence.remove(&entry.job.sequence_number);
+        let Some(entry) = self.numbers.remove(&id).and_then(|sequence| self.jobs.remove(&sequence)) else { return };
+        end_of(&entry.job).map(|at| self.ended.remove(&(at, entry.place.sequence)));
+        self.moved(&entry.job, Some(entry.place), None);
         entry.key.map(|key| self.keys.remove(&key));
     }
 }

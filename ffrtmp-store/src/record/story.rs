@@ -135,7 +135,7 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// Everything but what an ended row has in columns.
+    /// Everything but what an ended row has in columns, and the report.
     pub(super) fn whole(record: &'a Record) -> Self {
         let job = &record.job;
         Self {
@@ -149,6 +149,7 @@ impl<'a> Story<'a> {
             lease_expires_at: job.lease_expires_at,
             retry_at: job.retry_at,
             completed_at: None,
+            result: None,
             ..Self::beside_columns(record)
         }
     }
@@ -360,6 +361,13 @@ pub(super) mod micros {
 
 fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+/// Adds a member, JSON already, to an object.
+pub(super) fn append(object: &mut String, key: &str, value: &str) {
+    object.pop();
+    let comma = if object.len() > 1 { "," } else { "" };
+    object.extend([comma, "\"", key, "\":", value, "}"]);
 }
 
 /// The same JSON without the members of objects that are null.

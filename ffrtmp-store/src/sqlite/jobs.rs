@@ -6,7 +6,7 @@ use ffrtmp_core::Result as CoreResult;
 use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::id::{JobId, TenantId};
 use ffrtmp_core::job::{Job, JobState};
-use ffrtmp_core::lifecycle::JobCommand;
+use ffrtmp_core::lifecycle::{JobCommand, Outcome};
 use ffrtmp_core::node::Requirements;
 use ffrtmp_core::store::{ClaimOrder, Idempotency, Lane, NewJob, Rank, Submitted};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -17,7 +17,7 @@ use super::rows::{self, Ready, Stored};
 use crate::admission::{self, Admission};
 use crate::failpoint;
 use crate::job_not_found;
-use crate::record::{Phase, Record};
+use crate::record::{self, Phase, Record};
 
 /// Submissions whose fixed part is text already.
 pub(super) struct Draft {
@@ -239,21 +239,35 @@ fn assign(connection: &Connection, sequence: u64, order: &ClaimOrder, now: Times
     Ok((before, stored, ready))
 }
 
+/// A command whose report, if it carries one, is text already.
+pub(super) struct Order {
+    id: JobId,
+    command: JobCommand,
+    report: CoreResult<Option<String>>,
+}
+
+impl Order {
+    /// Encodes what came from outside, which needs no database.
+    pub(super) fn new((id, command): (JobId, JobCommand)) -> Self {
+        let report = match &command {
+            JobCommand::Finish { outcome: Outcome::Completed(report), .. } => record::report(report).map(Some),
+            _ => Ok(None),
+        };
+        Self { id, command, report }
+    }
+}
+
 /// Applies commands one by one. A refusal, or a row that cannot be read, is that command's own
 /// answer; a database that fails ends the operation.
 pub(super) fn apply(
     database: &mut Database,
-    commands: Vec<(JobId, JobCommand)>,
+    orders: Vec<Order>,
     now: Timestamp,
 ) -> Result<Vec<CoreResult<Job>>, Fault> {
     failpoint::hit("sqlite.apply.taken")?;
-    let mut answers = Vec::with_capacity(commands.len());
-    for (id, command) in commands {
-        let answer = match database.active(id) {
-            Some(_) => apply_active(database, id, command, now),
-            None => apply_stored(database, id, command, now),
-        };
-        match answer {
+    let mut answers = Vec::with_capacity(orders.len());
+    for Order { id, command, report } in orders {
+        match report.map_err(Fault::from).and_then(|report| apply_one(database, id, command, report.as_deref(), now)) {
             Err(fault @ (Fault::Sqlite(_) | Fault::Commit(_))) => return Err(fault),
             answer => answers.push(answer.map_err(|fault| fault.into_error("sqlite.apply"))),
         }
@@ -262,8 +276,27 @@ pub(super) fn apply(
     Ok(answers)
 }
 
+fn apply_one(
+    database: &mut Database,
+    id: JobId,
+    command: JobCommand,
+    report: Option<&str>,
+    now: Timestamp,
+) -> Result<Job, Fault> {
+    match database.active(id) {
+        Some(_) => apply_active(database, id, command, report, now),
+        None => apply_stored(database, id, command, now),
+    }
+}
+
 /// A change of a job that a node holds: nothing is read.
-fn apply_active(database: &mut Database, id: JobId, command: JobCommand, now: Timestamp) -> Result<Job, Fault> {
+fn apply_active(
+    database: &mut Database,
+    id: JobId,
+    command: JobCommand,
+    report: Option<&str>,
+    now: Timestamp,
+) -> Result<Job, Fault> {
     let is_sign = matches!(command, JobCommand::Progress { .. } | JobCommand::Renew { .. });
     let Some(stored) = database.active_mut(id) else { return Err(job_not_found(id).into()) };
     let before = stored.place;
@@ -277,7 +310,7 @@ fn apply_active(database: &mut Database, id: JobId, command: JobCommand, now: Ti
         database.moved(Some(before), Some(place));
         return Ok(job);
     }
-    let ready = match Ready::of(&stored.record) {
+    let ready = match Ready::with_report(&stored.record, report) {
         Ok(ready) => ready,
         Err(fault) => {
             database.reload(id)?;

@@ -2,7 +2,7 @@
 
 use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::id::{Fence, JobId, NodeId};
-use ffrtmp_core::job::Job;
+use ffrtmp_core::job::{Job, JobState};
 use ffrtmp_core::store::Rank;
 use rusqlite::{Connection, Row, params};
 
@@ -248,6 +248,14 @@ impl Ready {
             Phase::Ended => Self::End(record.end()?),
             _ => Self::Hot(record.hot()?),
         })
+    }
+
+    /// The same with the report that came with the change, encoded already.
+    pub(super) fn with_report(record: &Record, report: Option<&str>) -> Result<Self, Fault> {
+        match report {
+            Some(_) if record.job.state == JobState::Completed => Ok(Self::End(record.end_with(report)?)),
+            _ => Self::of(record),
+        }
     }
 }
 
