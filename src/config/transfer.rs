@@ -4,12 +4,15 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use ffrtmp_core::clock::Clock;
 use ffrtmp_core::error::{Code, Error, Result};
+use ffrtmp_core::store::{Lead, Store};
 use ffrtmp_store::transfer::{self, Moved, Portable, Step};
-use ffrtmp_store::{SqliteOptions, SqliteStore};
+use ffrtmp_store::{PostgresOptions, PostgresStore, SqliteOptions, SqliteStore};
 
 use super::contradiction;
 use super::database::Dsn;
+use crate::clock::SteadyClock;
 
 /// Options of `ffrtmp-master migrate`.
 #[derive(Args, Clone, Debug)]
@@ -122,7 +125,10 @@ impl Place {
                 must_exist(&path, "from")?;
                 Ok(Box::new(blocking(move || SqliteStore::open(&path)).await?))
             }
-            Self::Postgres(_) => Err(not_yet("from")),
+            Self::Postgres(dsn) => {
+                let store = PostgresStore::connect(&dsn, PostgresOptions::default()).await;
+                alone(store.map_err(|error| error.field("from"))?, "from").await
+            }
         }
     }
 
@@ -132,13 +138,22 @@ impl Place {
                 let open = move || SqliteStore::open_for_import(&path, SqliteOptions::default());
                 Ok(Box::new(blocking(open).await?))
             }
-            Self::Postgres(_) => Err(not_yet("to")),
+            Self::Postgres(dsn) => {
+                let store = PostgresStore::connect_for_import(&dsn, PostgresOptions::default()).await;
+                alone(store.map_err(|error| error.field("to"))?, "to").await
+            }
         }
     }
 }
 
-fn not_yet(field: &'static str) -> Error {
-    contradiction(field, "postgres cannot be moved yet", "name sqlite:PATH")
+/// A database that no master leads. While this store is open it has the lead, so none can.
+async fn alone(store: PostgresStore, field: &'static str) -> Result<Box<dyn Portable>> {
+    match store.lead(SteadyClock::start().now()).await? {
+        Lead::Leader { .. } => Ok(Box::new(store)),
+        Lead::Follower { .. } => Err(Error::new(Code::Unavailable, "a master uses the database")
+            .field(field)
+            .hint("stop every master that uses it, then move again")),
+    }
 }
 
 /// A source that is missing is a mistake: opening it would make an empty one.

@@ -4,7 +4,7 @@
 //! `claim`, `apply` and `submit` do their work; `lanes` is what claims remember of the queue,
 //! `active` what is remembered of jobs under way; `rows` are the statements that write jobs,
 //! `query` and `nodes` the others; `wake` tells masters of each other's jobs and time, `lead`
-//! decides which of them leads; `tally` counts; `upkeep` goes round now and then; `session` is a
+//! decides which of them leads; `portable` moves everything; `tally` counts; `upkeep` goes round now and then; `session` is a
 //! connection that comes back; `fault` turns what the server says into errors.
 //!
 //! Nothing here decides how a job changes, and nothing here reads a clock but to bound a wait.
@@ -20,6 +20,7 @@ mod lanes;
 mod lead;
 mod nodes;
 mod open;
+mod portable;
 mod query;
 mod rows;
 mod session;
@@ -56,7 +57,7 @@ use desk::Desk;
 use fault::Fault;
 use lanes::Lanes;
 use lead::Seat;
-use open::{Door, Purpose};
+use open::{Door, Opening, Purpose};
 use session::{Session, Tries};
 use submit::Submissions;
 
@@ -138,8 +139,21 @@ impl PostgresStore {
     /// than version 12; `unavailable` if no server answers; `storage` for a schema that a newer
     /// version wrote. The password is in no message.
     pub async fn connect(dsn: &str, options: PostgresOptions) -> Result<Self> {
+        Self::open(dsn, options, Opening::Work).await
+    }
+
+    /// The same for a database that shall be filled with [`crate::transfer::migrate`], or whose
+    /// filling broke off.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn connect_for_import(dsn: &str, options: PostgresOptions) -> Result<Self> {
+        Self::open(dsn, options, Opening::Import).await
+    }
+
+    async fn open(dsn: &str, options: PostgresOptions, opening: Opening) -> Result<Self> {
         let door = Door::new(dsn, &options)?;
-        door.prepare().await?;
+        door.prepare(opening).await?;
         let pool = PgPoolOptions::new()
             .max_connections(options.connections.max(2))
             .acquire_timeout(options.patience)
@@ -246,6 +260,7 @@ macro_rules! with_connection {
         }
     }};
 }
+use with_connection;
 
 #[async_trait]
 impl Store for PostgresStore {

@@ -33,6 +33,14 @@ pub(super) async fn register(
     change(connection, id, again).await.map(|node| (node, false))
 }
 
+/// Stores a node as it is, in place of one of the same id.
+pub(super) async fn put(connection: &mut PgConnection, node: &Node) -> Result<(), Fault> {
+    let sql = "INSERT INTO ffrtmp.nodes (id, document) VALUES ($1, $2)
+               ON CONFLICT (id) DO UPDATE SET document = excluded.document";
+    sqlx::query(sql).bind(uuid(node.id)).bind(text(node)?).execute(connection).await?;
+    Ok(())
+}
+
 pub(super) async fn apply(
     connection: &mut PgConnection,
     id: NodeId,

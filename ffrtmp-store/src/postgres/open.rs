@@ -38,6 +38,15 @@ pub(super) enum Purpose {
     Watch,
 }
 
+/// What a store is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// To be used by a master.
+    Work,
+    /// To be filled from another store.
+    Import,
+}
+
 impl Door {
     pub(super) fn new(dsn: &str, options: &PostgresOptions) -> Result<Self> {
         if !dsn.starts_with("postgres://") && !dsn.starts_with("postgresql://") {
@@ -81,8 +90,9 @@ impl Door {
         }
     }
 
-    /// Makes sure that the database is ours and current.
-    pub(super) async fn prepare(&self) -> Result<()> {
+    /// Makes sure that the database is ours and current, and that no move into it has broken off
+    /// unless this is one.
+    pub(super) async fn prepare(&self, opening: Opening) -> Result<()> {
         let deadline = Instant::now() + self.timeout;
         let mut connection = loop {
             match self.connect(Purpose::Watch).await {
@@ -99,7 +109,10 @@ impl Door {
             return Err(invalid(format!("the PostgreSQL server has version {}", version / 10_000))
                 .hint("use PostgreSQL 12 or newer"));
         }
-        let prepared = self.bring_up(&mut connection).await;
+        let prepared = match self.bring_up(&mut connection).await {
+            Ok(()) if opening == Opening::Work => self.moved_in(&mut connection).await,
+            prepared => prepared,
+        };
         // The server ends the session anyway.
         let _ = connection.close().await;
         prepared
@@ -139,11 +152,24 @@ impl Door {
         Ok(())
     }
 
+    /// What has moved in only in part is no queue to work on.
+    async fn moved_in(&self, connection: &mut PgConnection) -> Result<()> {
+        let sql = "SELECT importing FROM ffrtmp.about";
+        let importing: bool =
+            sqlx::query_scalar(sql).fetch_one(connection).await.map_err(|error| self.unreachable(error))?;
+        if !importing {
+            return Ok(());
+        }
+        Err(Error::new(Code::Storage, "a move into the database has not ended")
+            .field(FLAG)
+            .hint("start the move again, it goes on where it stopped; or name another database"))
+    }
+
     async fn migrate(&self, change: &mut PgConnection, current: usize) -> sqlx::Result<()> {
         if current == 0 {
             change.execute("CREATE SCHEMA IF NOT EXISTS ffrtmp").await?;
-            change.execute("CREATE TABLE ffrtmp.about (program text NOT NULL, schema integer NOT NULL)").await?;
-            change.execute("INSERT INTO ffrtmp.about VALUES ('ffrtmp', 0)").await?;
+            change.execute("CREATE TABLE ffrtmp.about (program text NOT NULL, schema integer NOT NULL, importing boolean NOT NULL)").await?;
+            change.execute("INSERT INTO ffrtmp.about VALUES ('ffrtmp', 0, false)").await?;
         }
         for migration in &MIGRATIONS[current..] {
             sqlx::raw_sql(*migration).execute(&mut *change).await?;
@@ -180,7 +206,8 @@ impl Door {
                 sqlx::Error::Tls(_) => unavailable(format!("no TLS connection to {place}"))
                     .hint("give sslmode and sslrootcert in the DSN as the server needs them"),
                 sqlx::Error::Io(io) if io.kind() == std::io::ErrorKind::TimedOut => {
-                    unavailable(format!("{place} does not answer")).hint("correct the host of the DSN, or open the network")
+                    unavailable(format!("{place} does not answer"))
+                        .hint("correct the host of the DSN, or open the network")
                 }
                 _ => unavailable(format!("no PostgreSQL server answers at {place}"))
                     .hint("start the server, or correct the host and port of the DSN"),
@@ -196,7 +223,9 @@ impl Door {
         let user = self.options.get_username();
         let database = self.options.get_database().unwrap_or(user);
         invalid(format!("the role {user} may not make the schema ffrtmp in the database {database}"))
-            .hint(format!("GRANT CREATE ON DATABASE {database} TO {user}, or CREATE SCHEMA ffrtmp AUTHORIZATION {user}"))
+            .hint(format!(
+                "GRANT CREATE ON DATABASE {database} TO {user}, or CREATE SCHEMA ffrtmp AUTHORIZATION {user}"
+            ))
             .source(error)
     }
 }
@@ -232,9 +261,7 @@ async fn found(connection: &mut PgConnection) -> sqlx::Result<Found> {
     let rows: Vec<(String, i32)> =
         sqlx::query_as("SELECT program::text, schema::integer FROM ffrtmp.about").fetch_all(connection).await?;
     Ok(match rows.as_slice() {
-        [(program, schema)] if program == "ffrtmp" => {
-            usize::try_from(*schema).map_or(Found::Foreign, Found::Ours)
-        }
+        [(program, schema)] if program == "ffrtmp" => usize::try_from(*schema).map_or(Found::Foreign, Found::Ours),
         _ => Found::Foreign,
     })
 }
@@ -248,9 +275,7 @@ fn code_of(error: &sqlx::Error) -> Option<String> {
 }
 
 fn invalid(message: impl Into<String>) -> Error {
-    Error::new(Code::InvalidConfig, message)
-        .field(FLAG)
-        .hint("give postgres://USER:PASSWORD@HOST:PORT/DATABASE")
+    Error::new(Code::InvalidConfig, message).field(FLAG).hint("give postgres://USER:PASSWORD@HOST:PORT/DATABASE")
 }
 
 fn unavailable(message: impl Into<String>) -> Error {

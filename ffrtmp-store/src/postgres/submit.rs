@@ -229,7 +229,7 @@ impl Stored for Seen {
 
 /// Everything that a group writes.
 #[derive(Default)]
-struct Rows {
+pub(super) struct Rows {
     jobs: JobRows,
     hot: HotRows,
     ends: EndRows,
@@ -241,7 +241,7 @@ struct Rows {
 
 impl Rows {
     /// Adds a job under its number, and returns it as it will be stored.
-    fn push(&mut self, shared: &Shared, new: NewJob, sequence: i64) -> Result<Job, Fault> {
+    pub(super) fn push(&mut self, shared: &Shared, new: NewJob, sequence: i64) -> Result<Job, Fault> {
         let lane = shared.lanes.id(&lane(&new)).ok_or(Fault::Outrun)?;
         let NewJob { mut job, rank, idempotency, .. } = new;
         job.sequence_number = u64::try_from(sequence).unwrap_or_default();
@@ -264,7 +264,7 @@ impl Rows {
         Ok(held.record.job)
     }
 
-    async fn write(mut self, connection: &mut PgConnection) -> Result<(Woken, Option<i64>), Fault> {
+    pub(super) async fn write(mut self, connection: &mut PgConnection) -> Result<(Woken, Option<i64>), Fault> {
         if self.hot.is_empty() {
             return Ok((self.woken, None));
         }
