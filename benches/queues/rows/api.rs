@@ -69,7 +69,7 @@ async fn submit(client: &MasterClient, jobs: usize) -> Result<()> {
 /// Waits until no job is left that has not ended, and that all of them completed.
 async fn drained(client: &MasterClient) -> Result<()> {
     let of = |state: &str| JobQuery { limit: Some(1), state: Some(state.to_owned()), ..JobQuery::default() };
-    while client.jobs(&of("queued,assigned,processing,retrying")).await?.count > 0 {
+    while client.jobs(&of("queued,assigned,running,retrying")).await?.count > 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     match client.jobs(&of("failed,rejected,canceled")).await?.jobs.first() {
