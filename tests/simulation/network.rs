@@ -101,6 +101,7 @@ impl Caller {
     /// Calls one of the masters; every answer or its absence takes some time.
     pub(crate) async fn call<T: Send + 'static>(
         &self,
+        what: &str,
         timeout: Duration,
         serve: impl Fn(Arc<Coordinator>) -> Answering<T> + Send + Sync,
     ) -> Result<T> {
@@ -109,6 +110,8 @@ impl Caller {
         let answered = tokio::time::timeout(timeout, self.exchange(master, serve)).await;
         self.process.step().await;
         let answer = answered.unwrap_or_else(|_| Err(Error::new(Code::Network, "no answer in time")));
+        let said = answer.as_ref().map_or_else(ToString::to_string, |_| "answered".to_owned());
+        self.world.trace.whisper(format_args!("{:?} {what} at master {master}: {said}", self.place));
         let failed = matches!(&answer, Err(error) if matches!(error.code(), Code::Network | Code::Unavailable));
         if failed || self.chance.hits(50) {
             self.favourite.store(self.chance.index(self.world.masters.len()), Ordering::Release);
@@ -182,7 +185,7 @@ impl Transport for Caller {
             let registration = registration.clone();
             Box::pin(async move { master.register(registration).await })
         };
-        self.call(CALL_TIMEOUT, call).await
+        self.call("register", CALL_TIMEOUT, call).await
     }
 
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed> {
@@ -191,7 +194,7 @@ impl Transport for Caller {
             let request = request.clone();
             Box::pin(async move { master.claim(request).await })
         };
-        self.call(patience, call).await
+        self.call("claim", patience, call).await
     }
 
     async fn start(&self, job: JobId, request: StartRequest) -> Result<AttemptState> {
@@ -199,7 +202,7 @@ impl Transport for Caller {
             let request = request.clone();
             Box::pin(async move { Ok((&master.start(job, request).await?).into()) })
         };
-        self.call(CALL_TIMEOUT, call).await
+        self.call("start", CALL_TIMEOUT, call).await
     }
 
     async fn heartbeat(&self, node: NodeId, heartbeat: Heartbeat) -> Result<HeartbeatAnswer> {
@@ -207,7 +210,7 @@ impl Transport for Caller {
             let heartbeat = heartbeat.clone();
             Box::pin(async move { master.heartbeat(node, heartbeat).await })
         };
-        self.call(CALL_TIMEOUT, call).await
+        self.call("heartbeat", CALL_TIMEOUT, call).await
     }
 
     async fn finish(&self, request: FinishRequest) -> Result<AttemptState> {
@@ -215,6 +218,6 @@ impl Transport for Caller {
             let request = request.clone();
             Box::pin(async move { Ok((&master.finish(request).await?).into()) })
         };
-        self.call(CALL_TIMEOUT, call).await
+        self.call("finish", CALL_TIMEOUT, call).await
     }
 }

@@ -45,7 +45,7 @@ async fn submit_one(world: &World, desk: &Caller, chance: &Chance, request: JobR
             let (request, key) = (request.clone(), format!("key-{number}"));
             Box::pin(async move { master.submit(request, Some(key)).await.map(|submitted| submitted.job.id) })
         };
-        match desk.call(CALL_TIMEOUT, call).await {
+        match desk.call("submit", CALL_TIMEOUT, call).await {
             Ok(id) => return id,
             Err(error) if matches!(error.code(), Code::Network | Code::Unavailable | Code::Storage) => {
                 tokio::time::sleep(chance.ms(100, 2000)).await;
@@ -62,7 +62,7 @@ async fn submit_batch(desk: &Caller, chance: &Chance, taken: &mut Vec<JobId>) {
         let requests = requests.clone();
         Box::pin(async move { master.submit_batch(requests).await })
     };
-    if let Ok(jobs) = desk.call(CALL_TIMEOUT, call).await {
+    if let Ok(jobs) = desk.call("submit batch", CALL_TIMEOUT, call).await {
         taken.extend(jobs.iter().map(|job| job.id));
     }
 }
@@ -127,7 +127,7 @@ async fn change_a_job(world: &World, desk: &Caller, chance: &Chance) {
         })
     };
     // Refusals are right answers here: the job may be in any state.
-    let _ = desk.call(CALL_TIMEOUT, call).await;
+    let _ = desk.call("change", CALL_TIMEOUT, call).await;
 }
 
 async fn change_a_node(world: &World, desk: &Caller, chance: &Chance) {
@@ -141,7 +141,7 @@ async fn change_a_node(world: &World, desk: &Caller, chance: &Chance) {
             }
         })
     };
-    let _ = desk.call(CALL_TIMEOUT, call).await;
+    let _ = desk.call(["drain", "drain", "activate", "activate", "remove"][what], CALL_TIMEOUT, call).await;
 }
 
 /// Once faults have stopped: lets go of what people hold, and waits for every job to end.
@@ -162,14 +162,14 @@ pub(crate) async fn tidy_up(world: Arc<World>) {
             let call = move |master: Arc<Coordinator>| -> Answering<Job> {
                 Box::pin(async move { master.resume(&JobKey::from(id)).await })
             };
-            let _ = desk.call(CALL_TIMEOUT, call).await;
+            let _ = desk.call("resume", CALL_TIMEOUT, call).await;
         }
         for agent in 0..world.agents.len() {
             let node = world.node(agent);
             let call = move |master: Arc<Coordinator>| -> Answering<()> {
                 Box::pin(async move { master.activate(node).await.map(drop) })
             };
-            let _ = desk.call(CALL_TIMEOUT, call).await;
+            let _ = desk.call("activate", CALL_TIMEOUT, call).await;
         }
         tokio::time::sleep(Duration::from_secs(2)).await;
     }

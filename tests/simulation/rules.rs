@@ -149,7 +149,7 @@ pub(crate) fn change(known: &mut Known, command: &JobCommand, after: &Job, compl
     {
         trace.wrong(format_args!("{} with stale fence {} changed {id}", name(command), lease.fence));
     }
-    if let JobCommand::Evict { fence, .. } = command
+    if let JobCommand::Evict { fence, .. } | JobCommand::Expire { fence, .. } = command
         && (before.fence != *fence || before.lease().is_none())
     {
         trace.wrong(format_args!("fence {fence} of {id} was evicted and is not out"));
@@ -188,7 +188,7 @@ fn did_what_it_says(command: &JobCommand, after: &Job, trace: &Trace) {
     let right = match command {
         JobCommand::Start { .. } | JobCommand::Renew { .. } | JobCommand::Progress { .. } => after.lease().is_some(),
         JobCommand::Finish { outcome: Outcome::Completed(_), .. } => after.state == JobState::Completed,
-        JobCommand::Finish { .. } | JobCommand::Evict { .. } => after.lease().is_none(),
+        JobCommand::Finish { .. } | JobCommand::Evict { .. } | JobCommand::Expire { .. } => after.lease().is_none(),
         JobCommand::Cancel => after.state == JobState::Canceled,
         JobCommand::Pause => after.state == JobState::Paused,
         JobCommand::Requeue | JobCommand::Ready | JobCommand::Retry => after.state == JobState::Queued,
@@ -306,7 +306,7 @@ fn ending(command: &JobCommand) -> Ending {
             Ending::Person
         }
         JobCommand::Evict { error, .. } if error.code == Code::Timeout => Ending::Limit,
-        JobCommand::Evict { .. } => Ending::Silence,
+        JobCommand::Evict { .. } | JobCommand::Expire { .. } => Ending::Silence,
         _ => Ending::Node,
     }
 }
@@ -324,7 +324,9 @@ fn lease_of(command: &JobCommand) -> Option<ffrtmp::core::lifecycle::Lease> {
 /// What the command says went wrong.
 pub(crate) fn why(command: &JobCommand) -> String {
     match command {
-        JobCommand::Evict { error, .. } | JobCommand::Finish { outcome: Outcome::Failed(error), .. } => {
+        JobCommand::Evict { error, .. }
+        | JobCommand::Expire { error, .. }
+        | JobCommand::Finish { outcome: Outcome::Failed(error), .. } => {
             format!(": {}", error.message)
         }
         JobCommand::Finish { outcome: Outcome::Released(reason), .. } => format!(": {reason}"),
@@ -341,6 +343,7 @@ pub(crate) fn name(command: &JobCommand) -> &'static str {
         JobCommand::Finish { outcome: Outcome::Failed(_), .. } => "finish failed",
         JobCommand::Finish { outcome: Outcome::Released(_), .. } => "finish released",
         JobCommand::Evict { .. } => "evict",
+        JobCommand::Expire { .. } => "expire",
         JobCommand::Cancel => "cancel",
         JobCommand::Pause => "pause",
         JobCommand::Resume => "resume",

@@ -57,6 +57,14 @@ impl Trace {
         told.last.push_back(line);
     }
 
+    /// For who replays a seed; no part of what happened.
+    pub(crate) fn whisper(&self, detail: fmt::Arguments<'_>) {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.aloud {
+            println!("{:>8.3}     {detail}", self.began.elapsed().as_secs_f64());
+        }
+    }
+
     /// A rule was broken.
     pub(crate) fn wrong(&self, what: fmt::Arguments<'_>) {
         self.note(format_args!("WRONG: {what}"));
