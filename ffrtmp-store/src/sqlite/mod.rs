@@ -53,7 +53,7 @@ pub use options::{Integrity, SqliteOptions, Synchronous};
 use crate::closed;
 use database::Database;
 use fault::Fault;
-use jobs::Draft;
+use jobs::{Draft, Order};
 use open::{Opened, Purpose};
 use readers::Readers;
 use writer::{Operation, Request, Writer};
@@ -220,7 +220,8 @@ impl Store for SqliteStore {
     }
 
     async fn apply(&self, commands: Vec<(JobId, JobCommand)>, now: Timestamp) -> Result<Vec<Result<Job>>> {
-        self.write("sqlite.apply", move |database| jobs::apply(database, commands, now)).await
+        let orders: Vec<Order> = commands.into_iter().map(Order::new).collect();
+        self.write("sqlite.apply", move |database| jobs::apply(database, orders, now)).await
     }
 
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Due>> {
