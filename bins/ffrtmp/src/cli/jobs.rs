@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use ffrtmp::core::clock::Timestamp;
 use ffrtmp::core::id::JobKey;
 use ffrtmp::core::job::{Classification, EngineChoice, JobState, Priority, Queue, ResourceLimits};
 use ffrtmp::core::scenario::Scenario;
 
-use super::values::{Named, label, parse, positive, whole_seconds};
+use super::values::{Named, label, moment, parse, positive, whole_seconds};
 use super::wishes::Wishes;
 
 #[derive(Debug, Subcommand)]
@@ -83,6 +84,9 @@ pub(crate) struct Submit {
     /// Retries after transient failures
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) max_retries: Option<u32>,
+    /// When the result is wanted, for the scheduler `deadline`: RFC 3339, or a time from now (+90s, +15m, +2h, +3d)
+    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
+    pub(crate) deadline: Option<Timestamp>,
     /// Job that must complete first (repeatable)
     #[arg(long, value_name = "ID", value_parser = parse::<JobKey>)]
     pub(crate) depends_on: Vec<JobKey>,
@@ -173,4 +177,7 @@ pub(crate) struct Logs {
     /// Print new lines until the job has ended
     #[arg(long, short)]
     pub(crate) follow: bool,
+    /// Lines of this attempt only, counted from 1
+    #[arg(long, value_name = "N", value_parser = positive::<u32>, allow_negative_numbers = true)]
+    pub(crate) attempt: Option<u32>,
 }

@@ -92,6 +92,7 @@ const TOP: &[&str] = &[
     "queue",
     "priority",
     "max_retries",
+    "deadline",
     "depends_on",
     "codec",
     "encoder",

@@ -52,7 +52,11 @@ fn no_command_redefines_a_global_flag() {
 fn global_flags_stand_before_or_after_the_command() {
     for line in ["--output json --master http://m:1 jobs list", "jobs list --output=json --master http://m:1"] {
         let globals = accepted(line).globals;
-        assert_eq!((globals.output, globals.master.as_slice()), (Format::Json, &["http://m:1".to_owned()][..]), "{line}");
+        assert_eq!(
+            (globals.output, globals.master.as_slice()),
+            (Format::Json, &["http://m:1".to_owned()][..]),
+            "{line}"
+        );
     }
 }
 
@@ -67,6 +71,23 @@ fn values_arrive_as_types() {
     assert_eq!(submit.timeout, Some(900));
     assert_eq!(submit.priority, Some(ffrtmp::core::job::Priority::Medium));
     assert_eq!(submit.labels, [("a".to_owned(), "b=c".to_owned())]);
+}
+
+#[test]
+fn a_deadline_is_a_time_or_so_long_from_now() {
+    let deadline = |text: &str| {
+        let Command::Jobs(jobs) = accepted(&format!("jobs submit --scenario 720p --deadline {text}")).command else {
+            panic!("not jobs");
+        };
+        let Jobs::Submit(submit) = *jobs else { panic!("not submit") };
+        submit.deadline.expect("it is given")
+    };
+    assert_eq!(deadline("2026-01-31T12:00:00+01:00").to_string(), "2026-01-31T11:00:00Z");
+    for (text, seconds) in [("+0s", 0), ("+90s", 90), ("+15m", 900), ("+2h", 7200), ("+3d", 259_200)] {
+        let ahead = deadline(text).since(crate::describe::quantity::now()).as_secs_f64();
+        let seconds = f64::from(seconds);
+        assert!(ahead <= seconds && ahead > seconds - 60.0, "{text}: {ahead} s");
+    }
 }
 
 #[test]
@@ -102,6 +123,11 @@ fn refusals_name_the_field_and_the_cure() {
             "positive whole number",
         ),
         ("jobs submit --scenario 720p --timeout 5d", Code::InvalidField, "--timeout: \"5d\"", "15m"),
+        ("jobs submit --scenario 720p --deadline soon", Code::InvalidField, "--deadline: \"soon\"", "+2h"),
+        ("jobs submit --scenario 720p --deadline -2h", Code::InvalidField, "--deadline: \"-2h\"", "RFC 3339"),
+        ("jobs submit --scenario 720p --deadline +2", Code::InvalidField, "--deadline: \"+2\"", "RFC 3339"),
+        ("jobs submit --scenario 720p --deadline +99999999d", Code::InvalidField, "--deadline: ", "RFC 3339"),
+        ("jobs logs 1 --attempt 0", Code::InvalidField, "--attempt: ", "positive whole number"),
         ("jobs submit --scenario 720p --label x", Code::InvalidField, "--label: \"x\"", "KEY=VALUE"),
         ("jobs submit --scenario 720p --fps 0", Code::InvalidField, "--fps: ", "1 to 240"),
         ("jobs submit --scenario 720p --output a.mp4", Code::InvalidField, "--output: ", "--out"),

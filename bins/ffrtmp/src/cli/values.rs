@@ -2,11 +2,15 @@
 
 use std::ffi::OsStr;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Arg, Command, ValueEnum};
+use ffrtmp::core::clock::Timestamp;
 use ffrtmp::core::units::Crf;
 use ffrtmp::core::{Code, Error, Result};
+
+use crate::describe::quantity::now;
 
 /// The shape of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -84,6 +88,31 @@ pub(crate) fn whole_seconds(text: &str) -> Result<u64> {
     let seconds: u64 = digits.then(|| number.parse().ok()).flatten().ok_or_else(wrong)?;
     seconds.checked_mul(unit).filter(|seconds| *seconds > 0).ok_or_else(wrong)
 }
+
+/// A point in time: RFC 3339, or so long from now as `+90s`, `+15m`, `+2h`, `+3d`.
+pub(crate) fn moment(text: &str) -> Result<Timestamp> {
+    let wrong = || {
+        Error::new(Code::InvalidField, format!("{text:?} is not a time"))
+            .hint("give RFC 3339, such as 2026-01-31T12:00:00Z, or a time from now, such as +90s, +15m, +2h or +3d")
+    };
+    let Some(ahead) = text.strip_prefix('+') else { return text.parse().map_err(|_| wrong()) };
+    let unit = match ahead.as_bytes().last() {
+        Some(b's') => 1,
+        Some(b'm') => 60,
+        Some(b'h') => 3600,
+        Some(b'd') => 86_400,
+        _ => return Err(wrong()),
+    };
+    let digits = &ahead[..ahead.len() - 1];
+    let number: u64 =
+        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten().ok_or_else(wrong)?;
+    // What the clock cannot show cannot be asked for.
+    let seconds = number.checked_mul(unit).filter(|seconds| *seconds <= MOST_AHEAD).ok_or_else(wrong)?;
+    Ok(now() + Duration::from_secs(seconds))
+}
+
+/// A thousand years, in seconds.
+const MOST_AHEAD: u64 = 1000 * 365 * 86_400;
 
 /// Seconds as a number, or as a clock shows them: `90`, `2.5`, `01:30`, `1:02:03.5`.
 pub(crate) fn seconds<T: FromStr<Err = Error>>(text: &str) -> Result<T> {

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use comfy_table::{Cell, Table};
+use comfy_table::{Cell, Color, Table};
+use ffrtmp::core::clock::Timestamp;
 use ffrtmp::core::encoding::Chunking;
+use ffrtmp::core::error::JobError;
 use ffrtmp::core::job::{
-    ChunkReport, EnergySource, Job, JobReport, JobView, OutputFile, RenditionReport, StateTransition,
+    Attempt, AttemptOutcome, ChunkReport, EnergySource, Job, JobReport, JobView, OutputFile, RenditionReport,
+    StateTransition,
 };
 
-use super::quantity::{age, bit_rate, bytes, short, span};
+use super::quantity::{age, bit_rate, bytes, now, short, span};
 use crate::console::{Console, one_line};
 
 /// One row per job.
@@ -69,6 +72,7 @@ fn standing(job: &Job) -> Vec<(&'static str, String)> {
     facts.extend(node.map(|node| ("node", node)));
     facts.extend(job.started_at.map(|at| ("started", at.to_string())));
     facts.extend(job.completed_at.map(|at| ("ended", at.to_string())));
+    facts.extend(job.deadline.map(|at| ("deadline", deadline(at))));
     facts.extend(job.waiting_reason.as_deref().map(|reason| ("waits because", one_line(reason))));
     if let Some(error) = &job.error {
         facts.push(("error", format!("{} ({})", one_line(&error.message), error.code)));
@@ -79,6 +83,12 @@ fn standing(job: &Job) -> Vec<(&'static str, String)> {
         facts.push(("labels", one_line(&labels.join(" "))));
     }
     facts
+}
+
+/// When a result is wanted, and how long that is from now.
+pub(crate) fn deadline(at: Timestamp) -> String {
+    let left = at.since(now());
+    if left.is_zero() { format!("{at} (over)") } else { format!("{at} (in {})", span(left.as_secs_f64())) }
 }
 
 fn engine(job: &Job) -> String {
@@ -172,6 +182,35 @@ fn files(files: &[OutputFile]) -> Vec<String> {
         format!("{directory}/: {count} file{plural} ({})", bytes(size))
     }));
     lines
+}
+
+/// One row per attempt. A row of a very long story is left out with those before it.
+pub(crate) fn attempts(attempts: &[Attempt], console: &Console) -> Table {
+    let mut table = console.columns(&["attempt", "node", "given", "began", "ended", "outcome", "error"]);
+    for attempt in attempts {
+        let time = |at: Option<Timestamp>| at.map_or("-".to_owned(), |at| at.to_string());
+        let said = |error: &JobError| format!("{} ({})", one_line(&error.message), error.code);
+        table.add_row(vec![
+            Cell::new(attempt.number),
+            Cell::new(one_line(&attempt.node_name)),
+            Cell::new(attempt.assigned_at),
+            Cell::new(time(attempt.started_at)),
+            Cell::new(time(attempt.ended_at)),
+            outcome_of(attempt, console),
+            Cell::new(attempt.error.as_ref().map_or("-".to_owned(), said)),
+        ]);
+    }
+    table
+}
+
+fn outcome_of(attempt: &Attempt, console: &Console) -> Cell {
+    let Some(outcome) = attempt.outcome else { return console.tinted("under way", Color::Cyan) };
+    let color = match outcome {
+        AttemptOutcome::Completed => Color::Green,
+        AttemptOutcome::Failed => Color::Red,
+        AttemptOutcome::Released | AttemptOutcome::Canceled => Color::Yellow,
+    };
+    console.tinted(outcome, color)
 }
 
 /// One row per change of state.

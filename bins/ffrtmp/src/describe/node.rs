@@ -1,7 +1,7 @@
 //! A node, and lists of them.
 
 use comfy_table::{Cell, Table};
-use ffrtmp::core::node::{Node, Telemetry};
+use ffrtmp::core::node::{Node, Offer, Telemetry};
 
 use super::quantity::{age, bytes, short};
 use crate::console::{Console, one_line};
@@ -57,6 +57,7 @@ fn said(node: &Node) -> Vec<(&'static str, String)> {
         ("encoders", or_unknown(&can.encoders.join(", "))),
         ("enforces", or_unknown(&can.enforced_limits.join(", "))),
     ];
+    facts.push(("offers", offers(&node.offer())));
     facts.extend(about.address.as_deref().map(|address| ("address", one_line(address))));
     facts.extend(about.version.as_deref().map(|version| ("version", one_line(version))));
     if !about.labels.is_empty() {
@@ -66,6 +67,17 @@ fn said(node: &Node) -> Vec<(&'static str, String)> {
     facts.push(("registered", format!("{} ({} ago)", node.registered_at, age(node.registered_at))));
     facts.push(("heartbeat", format!("{} ({} ago)", node.last_heartbeat, age(node.last_heartbeat))));
     facts
+}
+
+/// What jobs are matched with beside engines, codecs, encoders and labels.
+fn offers(offer: &Offer) -> String {
+    let amount = |bytes: Option<u64>| bytes.map_or("an unknown amount of".to_owned(), self::bytes);
+    let sessions = match offer.gpu_sessions {
+        Some(1) => "1 encode session".to_owned(),
+        Some(sessions) => format!("{sessions} encode sessions"),
+        None => "encode sessions without a bound".to_owned(),
+    };
+    format!("{} memory, {} free disk, {sessions}", amount(offer.memory_bytes), amount(offer.disk_bytes))
 }
 
 fn seen(telemetry: &Telemetry) -> Vec<(&'static str, String)> {

@@ -111,14 +111,30 @@ fn jobs_and_nodes_from_the_command_line() {
     let events = fleet.json(&["jobs", "events", id]);
     assert_eq!(events.as_array().unwrap().last().unwrap()["to"], "completed");
     assert_eq!(fleet.run(&["jobs", "logs", id, "--follow"]).code, 0);
+    assert!(shown.contains("OUTCOME") && shown.contains("worker"), "{shown}");
+    let logs = |attempt| fleet.json(&["jobs", "logs", id, "--attempt", attempt]).as_array().unwrap().len();
+    assert_eq!((logs("1") > 0, logs("2")), (true, 0));
     let again = fleet.run(&["jobs", "retry", id]);
     assert!(again.code == 5 && again.err.contains("completed"), "{again:?}");
 
     let node = fleet.json(&["nodes", "list"])["nodes"][0]["id"].as_str().unwrap().to_owned();
-    assert!(fleet.run(&["nodes", "describe", "worker"]).out.contains(&node));
+    let described = fleet.run(&["nodes", "describe", "worker"]).out;
+    assert!(described.contains(&node) && described.contains("free disk, encode sessions"), "{described}");
     assert_eq!(fleet.json(&["nodes", "drain", &node[..6]])["draining"], true);
     fleet.desk.write("jobs.json", br#"[{"scenario":"144p"},{"scenario":"144p","labels":{"own":"1"}}]"#);
-    let many = fleet.json(&["jobs", "submit", "--file", "jobs.json", "--priority", "low", "--label", "team=c"]);
+    let many = fleet.json(&[
+        "jobs",
+        "submit",
+        "--file",
+        "jobs.json",
+        "--priority",
+        "low",
+        "--label",
+        "team=c",
+        "--deadline",
+        "2031-01-31T12:00:00Z",
+    ]);
+    assert_eq!(many["jobs"][0]["deadline"], "2031-01-31T12:00:00Z");
     assert_eq!((&many["count"], &many["jobs"][1]["priority"]), (&2.into(), &"low".into()));
     assert_eq!(fleet.json(&["jobs", "list", "--label", "team=c", "--limit", "1", "--all"])["count"], 2);
     assert!(fleet.run(&["jobs", "pause", "2"]).out.contains("paused"));

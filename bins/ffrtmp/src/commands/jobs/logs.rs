@@ -15,13 +15,18 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 pub(super) async fn run(client: &MasterClient, command: &Logs, console: &Console) -> Done {
     let id = command.job.id.to_string();
     if command.follow {
-        return follow(client, &id, console).await;
+        return follow(client, &id, command, console).await;
     }
-    let lines = client.logs(&id).await?;
+    let mut lines = client.logs(&id).await?;
+    lines.retain(|line| wanted(line, command));
     if console.is_json() { console.json(&lines) } else { lines.iter().try_for_each(|line| print(line, console)) }
 }
 
-async fn follow(client: &MasterClient, id: &str, console: &Console) -> Done {
+fn wanted(line: &LogEntry, command: &Logs) -> bool {
+    command.attempt.is_none_or(|attempt| line.attempt == attempt)
+}
+
+async fn follow(client: &MasterClient, id: &str, command: &Logs, console: &Console) -> Done {
     let mut patience = Patience::new();
     let mut shown = 0;
     loop {
@@ -30,7 +35,7 @@ async fn follow(client: &MasterClient, id: &str, console: &Console) -> Done {
         match answered {
             Ok((state, lines)) => {
                 patience.renew();
-                for line in lines.iter().skip(shown) {
+                for line in lines.iter().skip(shown).filter(|line| wanted(line, command)) {
                     if console.is_json() { console.json_line(line)? } else { print(line, console)? }
                 }
                 shown = shown.max(lines.len());

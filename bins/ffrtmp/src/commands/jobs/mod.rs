@@ -99,7 +99,15 @@ fn show_page(page: &JobList, console: &Console) -> Done {
 
 /// Everything about one job.
 fn describe_one(view: &JobView, console: &Console) -> Done {
-    if console.is_json() { console.json(view) } else { console.table(&describe::job::facts(&view.job, console)) }
+    if console.is_json() {
+        return console.json(view);
+    }
+    console.table(&describe::job::facts(&view.job, console))?;
+    if view.job.attempts.is_empty() {
+        return Ok(());
+    }
+    console.line("")?;
+    console.table(&describe::job::attempts(&view.job.attempts, console))
 }
 
 /// The state that a job has come to.

@@ -86,6 +86,9 @@ fn show(resolved: &Resolved, console: &Console) -> Done {
     ] {
         table.add_row(vec![console.heading(name), value.into()]);
     }
+    if let Some(deadline) = job.deadline {
+        table.add_row(vec![console.heading("deadline"), describe::job::deadline(deadline).into()]);
+    }
     console.table(&table)
 }
 
@@ -104,6 +107,7 @@ fn json(resolved: &Resolved) -> Value {
         "engine_reason": job.engine_reason,
         "resource_limits": job.resource_limits,
         "max_retries": job.max_retries,
+        "deadline": job.deadline,
         "labels": job.labels,
     })
 }

@@ -128,7 +128,7 @@ fn over(command: &Submit, request: JobRequest) -> Result<JobRequest> {
         max_retries: command.max_retries.or(request.max_retries),
         depends_on: request.depends_on,
         labels,
-        deadline: request.deadline,
+        deadline: command.deadline.or(request.deadline),
     })
 }
 
