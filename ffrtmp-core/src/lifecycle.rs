@@ -82,6 +82,16 @@ pub enum JobCommand {
         /// Why.
         error: JobError,
     },
+    /// The master ends an attempt whose lease was over at `until`. Refused if the fence moved on, or
+    /// if the lease was renewed before the command came: its node was told so.
+    Expire {
+        /// The fence that the master saw.
+        fence: Fence,
+        /// The end of the lease that the master saw.
+        until: Timestamp,
+        /// Why.
+        error: JobError,
+    },
     /// A person cancels. A job that is canceled already stays as it is.
     Cancel,
     /// A person holds it back, or freezes its attempt.
@@ -158,6 +168,12 @@ impl Job {
             }
             JobCommand::Finish { lease, outcome } => self.finish(lease, outcome, now),
             JobCommand::Evict { fence, error } => self.evict(fence, error, now),
+            JobCommand::Expire { fence, until, error } => {
+                if self.lease_expires_at.is_some_and(|at| at > until) {
+                    return Err(Error::new(Code::StaleFence, format!("the lease of job {} was renewed", self.id)));
+                }
+                self.evict(fence, error, now)
+            }
             JobCommand::Cancel => self.cancel(now),
             JobCommand::Pause => self.pause(now),
             JobCommand::Resume => self.resume(now),

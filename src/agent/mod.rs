@@ -287,6 +287,8 @@ impl Shared {
             self.wanted_beat_ms.store(registered.heartbeat_interval_ms, Ordering::Release);
         }
         self.drained.store(registered.node.draining, Ordering::Release);
+        // A node that was drained when the master forgot it is in service again.
+        self.changed.notify_waiters();
         self.connected.store(true, Ordering::Release);
         tracing::info!(node = %self.node(), name = %self.name(), slots = self.slots, created = registered.created, "registered");
         Ok(())

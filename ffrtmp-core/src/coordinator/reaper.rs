@@ -122,10 +122,18 @@ impl Coordinator {
         match self.store.job(&id.into()).await {
             // It was given meanwhile by a master that has not heard what time it is for this one.
             Ok(job) if !term.gave(job.lease_expires_at) => Ok(self.renewal_of(&job)),
-            Ok(job) => Ok(Some((id, JobCommand::Evict { fence, error: self.lease_error(&job) }))),
+            Ok(job) => {
+                let error = self.lease_error(&job);
+                Ok(self.lapsed(&job).map(|until| (id, JobCommand::Expire { fence, until, error })))
+            }
             Err(error) if error.code() == Code::JobNotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// When its lease was over, unless it was renewed since somebody saw that.
+    fn lapsed(&self, job: &Job) -> Option<Timestamp> {
+        job.lease_expires_at.filter(|until| *until <= self.now())
     }
 
     fn lease_error(&self, job: &Job) -> JobError {
@@ -143,7 +151,7 @@ impl Coordinator {
             let quiet = now.since(self.last_heard(&node, term, now));
             if node.is_alive() && quiet > self.settings.heartbeat_timeout {
                 self.store.apply_node(node.id, NodeCommand::Lost, now).await?;
-                self.evict_all(&node, &format!("sent no heartbeat for {} s", quiet.as_secs())).await?;
+                self.expire_all(&node, &format!("sent no heartbeat for {} s", quiet.as_secs())).await?;
                 reaped.nodes_lost += 1;
             }
         }
@@ -159,16 +167,25 @@ impl Coordinator {
 
     /// Takes every job back from a node.
     pub(super) async fn evict_all(&self, node: &Node, why: &str) -> Result<()> {
-        let filter = JobFilter {
-            node_id: Some(node.id),
-            states: vec![JobState::Assigned, JobState::Running, JobState::Paused],
-            ..JobFilter::default()
-        };
-        for job in self.all(filter).await? {
-            let error = Error::new(Code::NodeLost, format!("node {} {why}", node.about.name));
-            self.evict(&job, job.fence, (&error).into()).await?;
+        for job in self.held_by(node).await? {
+            self.evict(&job, job.fence, lost(node, why)).await?;
         }
         Ok(())
+    }
+
+    /// Takes every job back from a node, except those for which it is heard of meanwhile.
+    async fn expire_all(&self, node: &Node, why: &str) -> Result<()> {
+        for job in self.held_by(node).await? {
+            let Some(until) = self.lapsed(&job) else { continue };
+            let command = JobCommand::Expire { fence: job.fence, until, error: lost(node, why) };
+            self.unless_moved(job.id, command).await?;
+        }
+        Ok(())
+    }
+
+    async fn held_by(&self, node: &Node) -> Result<Vec<Job>> {
+        let states = vec![JobState::Assigned, JobState::Running, JobState::Paused];
+        self.all(JobFilter { node_id: Some(node.id), states, ..JobFilter::default() }).await
     }
 
     async fn end_overlong(&self, term: Term, reaped: &mut Reaped) -> Result<()> {
@@ -304,6 +321,10 @@ impl Coordinator {
 fn never_started_in_time(job: &Job, term: Term, now: Timestamp) -> Option<Error> {
     let waited = now.since(term.heard_at(job.attempts.last()?.assigned_at));
     (waited > START_LIMIT).then(|| never_started(job))
+}
+
+fn lost(node: &Node, why: &str) -> JobError {
+    (&Error::new(Code::NodeLost, format!("node {} {why}", node.about.name))).into()
 }
 
 fn never_started(job: &Job) -> Error {

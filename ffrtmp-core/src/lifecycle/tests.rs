@@ -109,7 +109,13 @@ fn a_poison_job_says_how_often_and_where_it_failed() {
 #[test]
 fn an_attempt_that_the_master_ended_is_stale() {
     let (mut job, lease) = running();
-    job.apply(JobCommand::Evict { fence: lease.fence, error: error(Code::LeaseExpired) }, at(99)).unwrap();
+    let seen = job.lease_expires_at.unwrap();
+    let renewed = JobCommand::Progress { lease, percent: None, renew_for: LEASE };
+    job.apply(renewed, at(50)).unwrap();
+    let expire = |until| JobCommand::Expire { fence: lease.fence, until, error: error(Code::LeaseExpired) };
+    let late = job.apply(expire(seen), at(99)).unwrap_err();
+    assert_eq!(late.code(), Code::StaleFence, "renewed since the master saw it end");
+    job.apply(expire(job.lease_expires_at.unwrap()), at(199)).unwrap();
     assert_eq!((job.state, job.retry_count), (JobState::Retrying, 1));
     for late in [completed(), Outcome::Failed(error(Code::Network))] {
         let before = job.clone();
