@@ -1,7 +1,7 @@
 //! The queue beside those that people would pick instead, and beside itself under load: one
 //! interleaved run, the same server and disk, medians.
 //!
-//! `cargo bench --bench queues -- [ROW…] [--pairs N] [--batch N] [--hold SECONDS] [--list]`
+//! `cargo bench --bench queues -- [ROW…] [--pairs N] [--batch N] [--hold SECONDS] [--share PERCENT] [--list]`
 //!
 //! | file | subject |
 //! |---|---|
@@ -50,6 +50,8 @@ pub(crate) struct Scale {
     pub(crate) pairs: usize,
     /// Jobs per batched call.
     pub(crate) batch: usize,
+    /// Percent of the jobs that a row takes when it is measured.
+    pub(crate) share: usize,
     /// How long the old snapshot is held.
     pub(crate) hold: Duration,
 }
@@ -57,7 +59,7 @@ pub(crate) struct Scale {
 impl Scale {
     /// So many where it is measured, few where it is only tried.
     pub(crate) fn jobs(&self, measured: usize) -> usize {
-        if self.smoke { measured.div_ceil(200).max(20) } else { measured }
+        if self.smoke { measured.div_ceil(200).max(20) } else { (measured * self.share).div_ceil(100) }
     }
 }
 
@@ -95,7 +97,7 @@ impl Args {
         let mut words = words;
         let (mut rows, mut list, mut pairs, mut hold) = (Vec::new(), false, None, None);
         // Cargo says so when it is told to measure; when it is told to test, it does not.
-        let (mut bench, mut asked, mut batch) = (false, false, 100);
+        let (mut bench, mut asked, mut batch, mut share) = (false, false, 100, 100);
         while let Some(word) = words.next() {
             let mut value = |name: &str| words.next().ok_or_else(|| format!("{name} needs a value"));
             match word.as_str() {
@@ -103,6 +105,7 @@ impl Args {
                 "--test" | "--smoke" => asked = true,
                 "--list" => list = true,
                 "--pairs" => pairs = Some(value("--pairs")?.parse()?),
+                "--share" => share = value("--share")?.parse()?,
                 "--batch" => batch = value("--batch")?.parse()?,
                 "--hold" => hold = Some(Duration::from_secs(value("--hold")?.parse()?)),
                 row if !row.starts_with('-') => rows.push(row.to_owned()),
@@ -114,6 +117,7 @@ impl Args {
             smoke,
             pairs: pairs.unwrap_or(if smoke { 1 } else { 5 }),
             batch,
+            share,
             hold: hold.unwrap_or(Duration::from_secs(if smoke { 1 } else { 300 })),
         };
         Ok(Self { rows, scale, list })

@@ -34,7 +34,7 @@ pub(crate) fn graphile(installed: &Path, dsn: &str) -> Result<Option<Peer>> {
         return Ok(absent("graphile-worker"));
     }
     let mut node = Command::new("node");
-    node.arg(source("peer/graphile.mjs")).arg(dsn).env("QUEUES_NPM", npm.join("package.json"));
+    node.arg(source("peer/graphile_worker.mjs")).arg(dsn).env("QUEUES_NPM", npm.join("package.json"));
     Peer::start(node).map(Some)
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn honker(installed: &Path, file: &Path) -> Result<Option<Peer>> {
         return Ok(absent("honker"));
     }
     let mut command = Command::new(python);
-    command.arg(source("peer/honker.py")).arg(file);
+    command.arg(source("peer/honker_calls.py")).arg(file);
     Peer::start(command).map(Some)
 }
 

@@ -52,7 +52,8 @@ fn postgres(ground: &Ground, callers: Callers, theirs: &[(String, Value)], bound
     let store = ground.runtime.block_on(Place::Postgres(ours_at.clone()).open())?;
     let graphile = peer::graphile(&ground.peers, &theirs_at)?.map(std::cell::RefCell::new);
     let settled = |dsn: &str| server.sql(dsn, "ANALYZE").and_then(|_| server.sql(dsn, "CHECKPOINT")).map(drop);
-    let mut contenders = vec![ours(ground, &store, callers, &|| Ok(settled(&ours_at)?), &database)];
+    let settle = || Ok(settled(&ours_at)?);
+    let mut contenders = vec![ours(ground, &store, callers, &settle, &database)];
     if let Some(graphile) = &graphile {
         contenders.extend(theirs.iter().map(|(name, order)| Contender {
             name: name.clone(),
