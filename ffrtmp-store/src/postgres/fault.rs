@@ -71,10 +71,12 @@ impl Fault {
         match self {
             Self::Refused(error) => error,
             Self::Database(error) => refused(&error).operation(operation).source(error),
-            Self::Unknown(error) => Error::new(Code::Unavailable, "the connection to the database was lost in a commit")
-                .hint("look whether it was done before doing it again; the master reconnects by itself")
-                .operation(operation)
-                .source(error),
+            Self::Unknown(error) => {
+                Error::new(Code::Unavailable, "the connection to the database was lost in a commit")
+                    .hint("look whether it was done before doing it again; the master reconnects by itself")
+                    .operation(operation)
+                    .source(error)
+            }
             Self::Away => away().operation(operation),
             Self::Outrun => Error::new(Code::Storage, "other masters changed the same jobs again and again")
                 .hint("do it again")
@@ -96,6 +98,8 @@ fn cure(error: &sqlx::Error) -> Cure {
             Some("40001" | "40P01" | "55P03") => Cure::Again,
             // Ended by an administrator, crash, starting up, connection trouble.
             Some(code) if code.starts_with("57P") || code.starts_with("08") => Cure::Reconnect,
+            // The server ended a transaction that stood still for too long.
+            Some("25P03") => Cure::Reconnect,
             // Out of connections.
             Some("53300") => Cure::Reconnect,
             // A statement that was changed or forgotten behind a pooler.
@@ -128,8 +132,10 @@ fn refused(error: &sqlx::Error) -> Error {
             .hint("look for locks and slow disks on the PostgreSQL server"),
         Some("42501") => Error::new(Code::Storage, "the role may not do this in the database")
             .hint("make the role of --db-dsn the owner of the schema ffrtmp"),
-        Some("42P01" | "42703" | "3F000") => Error::new(Code::Storage, "the tables of the database are not those of ffrtmp")
-            .hint("restart the master; if that does not help, restore a backup"),
+        Some("42P01" | "42703" | "3F000") => {
+            Error::new(Code::Storage, "the tables of the database are not those of ffrtmp")
+                .hint("restart the master; if that does not help, restore a backup")
+        }
         Some(code) if code.starts_with("57P") || code.starts_with("08") || code.starts_with("53") => away(),
         Some(_) => Error::new(Code::Storage, "the database refused the operation"),
         None => match error {

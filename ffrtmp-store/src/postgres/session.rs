@@ -75,10 +75,7 @@ impl Session {
     }
 
     /// Bounds a piece of work, so that an answer that never comes is a lost connection.
-    pub(super) async fn bounded<T>(
-        limit: Duration,
-        work: impl Future<Output = Result<T, Fault>>,
-    ) -> Result<T, Fault> {
+    pub(super) async fn bounded<T>(limit: Duration, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
         match tokio::time::timeout(limit, work).await {
             Ok(done) => done,
             Err(_) => Err(Fault::Unknown(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))),
@@ -94,7 +91,18 @@ impl Session {
         if fault.breaks_connection() {
             self.connection = None;
         }
+        self.undo().await;
         tries.pause_after(fault, self.patience).await
+    }
+
+    /// Rolls back what was begun, now and not when the session is used again: until then its locks
+    /// would stand in the way of everybody else.
+    async fn undo(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
+        // A dropped transaction is rolled back by whatever is sent next.
+        if !matches!(tokio::time::timeout(self.limit, connection.ping()).await, Ok(Ok(()))) {
+            self.connection = None;
+        }
     }
 
     /// Ends the session politely.
