@@ -240,8 +240,13 @@ impl Coordinator {
     async fn with_reasons(&self, mut jobs: Vec<Job>) -> Result<Vec<Job>> {
         if jobs.iter().any(waiting::needs_reason) {
             let around = self.surroundings(&jobs).await?;
+            // Jobs of one lane wait for the same reason, and many of one call stand in few lanes.
+            let mut told = HashMap::new();
             for job in &mut jobs {
-                job.waiting_reason = waiting::reason(job, &around);
+                job.waiting_reason = match waiting::lane(job) {
+                    Some(lane) => told.entry(lane).or_insert_with(|| waiting::reason(job, &around)).clone(),
+                    None => waiting::reason(job, &around),
+                };
             }
         }
         Ok(jobs)

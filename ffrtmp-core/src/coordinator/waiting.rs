@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::id::{JobId, TenantId};
 use crate::job::{Job, JobState, Queue};
 use crate::node::{Node, NodeStatus, Requirements};
-use crate::store::{Caps, LaneStanding};
+use crate::store::{Caps, Lane, LaneStanding};
 
 /// What a reason follows from.
 #[derive(Default)]
@@ -25,6 +25,12 @@ pub(super) fn needs_reason(job: &Job) -> bool {
 /// Whether the reason may be that others hold what is bounded.
 pub(super) fn needs_lanes(job: &Job, caps: &Caps) -> bool {
     job.state == JobState::Queued && (!caps.is_empty() || Requirements::of(job).is_ok_and(|needs| needs.gpu))
+}
+
+/// The lane that a ready job stands in, if this version can read its scenario.
+pub(super) fn lane(job: &Job) -> Option<Lane> {
+    let requirements = if job.state == JobState::Queued { Requirements::of(job).ok()? } else { return None };
+    Some(Lane { requirements, tenant: job.tenant.clone(), queue: job.queue })
 }
 
 pub(super) fn reason(job: &Job, around: &Surroundings) -> Option<String> {
