@@ -317,9 +317,9 @@ fn apply_active(
             return Err(fault);
         }
     };
-    if stored.place.phase == Phase::Leased {
+    if let (Phase::Leased, Ready::Hot(hot)) = (stored.place.phase, &ready) {
         let (place, job) = (stored.place, stored.job().clone());
-        rows::write_hot(&database.connection, place, &job, &ready)?;
+        rows::write_hot(&database.connection, place, &job, hot)?;
         database.moved(Some(before), Some(place));
         return Ok(job);
     }

@@ -16,6 +16,8 @@ use super::schema::{self, APPLICATION};
 use super::{Integrity, SqliteOptions, Synchronous};
 
 const BUSY: Duration = Duration::from_secs(5);
+/// With less, in bytes, the next writes may fail.
+const LEAST_ROOM: u64 = 1 << 20;
 const STATEMENTS: usize = 256;
 const READERS: usize = 4;
 /// Pages of the log that are moved into the database together: pages that are written often are
@@ -148,6 +150,20 @@ fn in_use(path: &Path, holder: &str) -> Error {
     Error::new(Code::Storage, format!("{} is in use by another master{holder}", path.display()))
         .hint("stop the other master, or give this one its own database with --db FILE")
         .operation("sqlite.open")
+}
+
+/// Refuses to call a database sound that has no room to grow.
+///
+/// # Errors
+/// `disk_full`; `storage` if the file system does not say.
+pub(super) fn room_left(path: &Path) -> Result<()> {
+    let asked = rustix::fs::statvfs(path).map_err(|error| cannot_open(path, error.into()))?;
+    let room = asked.f_bavail.saturating_mul(asked.f_frsize);
+    if room >= LEAST_ROOM {
+        return Ok(());
+    }
+    let message = format!("{room} bytes are left on the disk of {}", path.display());
+    Err(Error::new(Code::DiskFull, message).hint("free space on the master's disk").operation("sqlite.check"))
 }
 
 fn cannot_open(path: &Path, error: io::Error) -> Error {

@@ -259,14 +259,27 @@ impl Ready {
     }
 }
 
-macro_rules! put {
+macro_rules! insert {
     ($table:literal) => {
         concat!(
-            "INSERT OR REPLACE INTO ",
+            "INSERT INTO ",
             $table,
-            " (sequence, facet, lane, rank, node, fence, attempt, retry_count,
-                 progress, queued_at, started_at, last_activity_at, lease_expires_at, retry_at, story)
+            " (sequence, facet, lane, rank, node, fence, attempt, retry_count, progress, queued_at, started_at,
+               last_activity_at, lease_expires_at, retry_at, story)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
+        )
+    };
+}
+
+// Not an upsert: with one SQLite keeps a copy of every page that the statement changes.
+macro_rules! update {
+    ($table:literal) => {
+        concat!(
+            "UPDATE ",
+            $table,
+            " SET facet = ?2, lane = ?3, rank = ?4, node = ?5, fence = ?6, attempt = ?7, retry_count = ?8,
+                  progress = ?9, queued_at = ?10, started_at = ?11, last_activity_at = ?12,
+                  lease_expires_at = ?13, retry_at = ?14, story = ?15 WHERE sequence = ?1"
         )
     };
 }
@@ -278,12 +291,16 @@ pub(super) fn write(
     ready: &Ready,
     before: Option<Phase>,
 ) -> Result<(), Fault> {
-    let table = Table::from(stored.place.phase);
-    if let Some(before) = before.map(Table::from).filter(|before| *before != table) {
+    let (table, before) = (Table::from(stored.place.phase), before.map(Table::from));
+    if let Some(before) = before.filter(|before| *before != table) {
         remove(connection, before, stored.place.sequence)?;
     }
     match ready {
-        Ready::Hot(hot) => put_hot(connection, table, stored.place, stored.job(), hot),
+        Ready::Hot(hot) if before == Some(table) => write_hot(connection, stored.place, stored.job(), hot),
+        Ready::Hot(hot) => {
+            let sql = if table == Table::Active { insert!("active") } else { insert!("pending") };
+            put_hot(connection, sql, stored.place, stored.job(), hot)
+        }
         Ready::End(end) => put_end(connection, stored, end),
     }
 }
@@ -302,18 +319,15 @@ pub(super) fn not_there(sequence: u64) -> Fault {
     Fault::Unreadable { what: "job", name: sequence.to_string(), source: "it is not where this process left it".into() }
 }
 
-/// Writes a job that a node goes on holding.
-pub(super) fn write_hot(connection: &Connection, place: Place, job: &Job, ready: &Ready) -> Result<(), Fault> {
-    match ready {
-        Ready::Hot(hot) => put_hot(connection, Table::from(place.phase), place, job, hot),
-        Ready::End(_) => Err(not_there(place.sequence)),
-    }
+/// Writes a job that stays in its table.
+pub(super) fn write_hot(connection: &Connection, place: Place, job: &Job, hot: &Hot) -> Result<(), Fault> {
+    let sql = if Table::from(place.phase) == Table::Active { update!("active") } else { update!("pending") };
+    put_hot(connection, sql, place, job, hot)
 }
 
-fn put_hot(connection: &Connection, table: Table, place: Place, job: &Job, hot: &Hot) -> Result<(), Fault> {
-    let sql = if table == Table::Active { put!("active") } else { put!("pending") };
+fn put_hot(connection: &Connection, sql: &str, place: Place, job: &Job, hot: &Hot) -> Result<(), Fault> {
     let Place { sequence, lane, rank, .. } = place;
-    connection.prepare_cached(sql)?.execute(params![
+    let changed = connection.prepare_cached(sql)?.execute(params![
         sequence,
         Facet::from(job).0,
         i64::from(lane.0) + 1,
@@ -330,14 +344,14 @@ fn put_hot(connection: &Connection, table: Table, place: Place, job: &Job, hot: 
         micros(hot.retry_at),
         hot.story,
     ])?;
-    Ok(())
+    if changed == 1 { Ok(()) } else { Err(not_there(sequence)) }
 }
 
 fn put_end(connection: &Connection, stored: &Stored, end: &End) -> Result<(), Fault> {
     let Place { sequence, lane, rank, .. } = stored.place;
     connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO ended (sequence, facet, lane, rank, node, completed_at, story)
+            "INSERT INTO ended (sequence, facet, lane, rank, node, completed_at, story)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
         .execute(params![

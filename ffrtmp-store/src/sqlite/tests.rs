@@ -189,6 +189,59 @@ async fn a_full_disk_is_transient_and_tears_nothing() {
     assert_eq!(reopened.counts().await.expect("answered").by_state.values().sum::<u64>(), expected + 4);
 }
 
+/// What is remembered stays what is stored, whichever step the disk refuses.
+#[tokio::test]
+async fn a_full_disk_refuses_any_step_and_the_store_goes_on() {
+    use ffrtmp_core::job::{JobReport, JobState};
+    use ffrtmp_core::lifecycle::{Lease, Outcome};
+    let place = Place::new();
+    let store = SqliteStore::open(&place.db()).expect("it opens");
+    store.submit((0..300).map(|_| heavy(10)).collect(), now()).await.expect("accepted");
+    let order = ClaimOrder {
+        node: NodeId::from_u128(1),
+        node_name: "n".repeat(200),
+        offer: ffrtmp_core::node::Offer::default(),
+        slots: 20,
+        lease: std::time::Duration::from_secs(30),
+        caps: ffrtmp_core::store::Caps::default(),
+    };
+    let (mut full, mut ended) = (0, 0);
+    let mut held: Vec<Job> = Vec::new();
+    for round in 0..200 {
+        limit_pages(&store, round % 12).await;
+        match store.claim(&order, now()).await {
+            Ok(jobs) => held.extend(jobs),
+            Err(error) => {
+                assert_eq!(error.code(), Code::DiskFull, "{error}");
+                full += 1;
+            }
+        }
+        let report = JobReport { warnings: vec!["w".repeat(3000)], ..JobReport::default() };
+        let finish = |job: &Job| {
+            let lease = Lease { node: order.node, fence: job.fence };
+            (job.id, JobCommand::Finish { lease, outcome: Outcome::Completed(Box::new(report.clone())) })
+        };
+        let mut answers = store.apply(held.iter().map(finish).collect(), now()).await;
+        if let Err(error) = &answers {
+            assert_eq!(error.code(), Code::DiskFull, "{error}");
+            full += 1;
+            limit_pages(&store, 1_000).await;
+            answers = store.apply(held.iter().map(finish).collect(), now()).await;
+        }
+        let answers = answers.expect("there is room again");
+        assert!(answers.iter().all(Result::is_ok), "a refused finish is as if it was never sent");
+        ended += held.drain(..).len() as u64;
+        let counts = store.counts().await.expect("answered").by_state;
+        let count = |state| counts.get(&state).copied().unwrap_or(0);
+        assert_eq!((count(JobState::Completed), count(JobState::Assigned)), (ended, held.len() as u64));
+    }
+    assert!(full > 1 && ended == 300, "{full} refused, {ended} ended");
+    assert!(store.lanes().await.expect("answered").is_empty());
+    store.close().await.expect("closed");
+    let reopened = SqliteStore::open(&place.db()).expect("undamaged");
+    assert_eq!(reopened.counts().await.expect("answered").by_state.get(&JobState::Completed), Some(&300));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_calls_share_a_commit() {
     let place = Place::new();

@@ -48,7 +48,17 @@ pub(super) fn rerank(database: &mut Database, ranks: &[(JobId, Rank)]) -> Result
 }
 
 pub(super) fn append_logs(connection: &Connection, id: JobId, attempt: u32, lines: &[LogLine]) -> Result<(), Fault> {
-    let sequence = sequence_of(connection, id)?;
+    append(connection, sequence_of(connection, id)?, attempt, lines)
+}
+
+/// The same for many jobs: all of them are there before anything is written.
+pub(super) fn append_many(connection: &Connection, logs: &[(JobId, u32, Vec<LogLine>)]) -> Result<(), Fault> {
+    let sequences = logs.iter().map(|(id, ..)| sequence_of(connection, *id)).collect::<Result<Vec<_>, _>>()?;
+    let mut each = sequences.into_iter().zip(logs);
+    each.try_for_each(|(sequence, (_, attempt, lines))| append(connection, sequence, *attempt, lines))
+}
+
+fn append(connection: &Connection, sequence: u64, attempt: u32, lines: &[LogLine]) -> Result<(), Fault> {
     let last: Option<i64> = connection
         .prepare_cached("SELECT max(line) FROM logs WHERE job = ?1")?
         .query_row([sequence], |row| row.get(0))?;
