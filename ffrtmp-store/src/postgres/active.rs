@@ -10,7 +10,6 @@ use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::id::JobId;
 
 use super::rows::Held;
-use crate::record::Phase;
 
 /// How long after its lease a job that another master ended is still kept.
 const GRACE: Duration = Duration::from_secs(300);
@@ -23,28 +22,14 @@ impl Active {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn find(&self, id: JobId) -> Option<Arc<Held>> {
-        self.jobs().get(&id).cloned()
+    /// Hands a job out to be changed; it is remembered again once the change is stored.
+    pub(super) fn take(&self, id: JobId) -> Option<Held> {
+        self.jobs().remove(&id).map(Arc::unwrap_or_clone)
     }
 
-    /// Remembers jobs as they are now stored, and forgets those that no node holds any more.
+    /// Remembers jobs that a node holds, as they are now stored.
     pub(super) fn keep(&self, stored: impl IntoIterator<Item = Arc<Held>>) {
-        let mut jobs = self.jobs();
-        for held in stored {
-            let id = held.record.job.id;
-            if held.phase() == Phase::Leased {
-                jobs.insert(id, held);
-            } else {
-                jobs.remove(&id);
-            }
-        }
-    }
-
-    pub(super) fn forget(&self, ids: impl IntoIterator<Item = JobId>) {
-        let mut jobs = self.jobs();
-        for id in ids {
-            jobs.remove(&id);
-        }
+        self.jobs().extend(stored.into_iter().map(|held| (held.record.job.id, held)));
     }
 
     /// Forgets what other masters must have ended.

@@ -5,12 +5,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ffrtmp_core::Result as CoreResult;
 use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::id::JobId;
 use ffrtmp_core::job::Job;
 use ffrtmp_core::lifecycle::JobCommand;
 use ffrtmp_core::store::Rank;
+use ffrtmp_core::{Error, Result as CoreResult};
 use sqlx::postgres::PgConnection;
 
 use super::desk::Work;
@@ -49,60 +49,60 @@ impl Work for Changes {
         questions: &[Question],
     ) -> Result<Vec<CoreResult<Vec<CoreResult<Job>>>>, Fault> {
         let ids: HashSet<JobId> = questions.iter().flat_map(|asked| asked.commands.iter().map(|(id, _)| *id)).collect();
-        let mut known: HashMap<JobId, Arc<Held>> =
-            ids.iter().filter_map(|id| self.0.active.find(*id).map(|held| (*id, held))).collect();
-        let unknown: Vec<JobId> = ids.iter().filter(|id| !known.contains_key(id)).copied().collect();
+        let remembered: HashMap<JobId, Held> =
+            ids.iter().filter_map(|id| self.0.active.take(*id).map(|held| (*id, held))).collect();
+        let unknown: Vec<JobId> = ids.iter().filter(|id| !remembered.contains_key(id)).copied().collect();
+        let mut desk = Decisions::new(remembered.into_values(), false);
         if !unknown.is_empty() {
-            known.extend(load(session.connection().await?, &unknown).await?);
+            desk.add(load(session.connection().await?, &unknown).await?.into_values(), true);
         }
-        let mut proven: HashSet<JobId> = unknown.into_iter().collect();
-        let mut desk = Decisions::make(questions, &known, &proven);
-        if !desk.doubtful.is_empty() {
-            // What this master remembers may be old: nobody is refused without a look.
-            let doubtful: Vec<JobId> = desk.doubtful.iter().copied().collect();
-            doubtful.iter().for_each(|id| drop(known.remove(id)));
-            known.extend(load(session.connection().await?, &doubtful).await?);
-            proven.extend(doubtful);
-            desk = Decisions::make(questions, &known, &proven);
-        }
-        let saved = self.save(session, desk.changed, &known).await;
-        if matches!(saved, Err(Fault::Outrun | Fault::Unknown(_))) {
-            self.0.active.forget(ids);
-        }
-        saved?;
-        Ok(desk.answers.into_iter().map(Ok).collect())
+        let answers = match desk.decide(questions) {
+            Some(answers) => answers,
+            None => {
+                // What this master remembers may be old: nobody is refused without a look.
+                let all: Vec<JobId> = ids.into_iter().collect();
+                desk = Decisions::new(load(session.connection().await?, &all).await?.into_values(), true);
+                desk.decide(questions).ok_or(Fault::Outrun)?
+            }
+        };
+        let mut stored = self.save(session, desk.jobs).await?;
+        let mut said = |answers: Vec<Answer>| answers.into_iter().map(|answer| answer.said(&mut stored)).collect();
+        let said = answers.into_iter().map(|answers| Ok(said(answers))).collect();
+        self.0.active.keep(stored.into_values().filter(|held| held.phase() == Phase::Leased));
+        Ok(said)
     }
 }
 
 impl Changes {
+    /// Stores what changed, and returns all jobs as they are now stored.
     async fn save(
         &self,
         session: &mut Session,
-        changed: Vec<Changed>,
-        before: &HashMap<JobId, Arc<Held>>,
-    ) -> Result<(), Fault> {
-        if changed.is_empty() {
-            return Ok(());
-        }
+        jobs: HashMap<JobId, Working>,
+    ) -> Result<HashMap<JobId, Arc<Held>>, Fault> {
+        let mut jobs: Vec<Working> = jobs.into_values().collect();
+        // Masters that change the same jobs lock them in the same order.
+        jobs.sort_unstable_by_key(|working| working.held.record.job.sequence_number);
         let (mut hot, mut revived, mut ends) = (HotRows::default(), HotRows::default(), EndRows::default());
         let (mut counted, mut woken) = (Difference::default(), Woken::default());
-        let mut kept = Vec::with_capacity(changed.len());
-        for Changed { mut held, part } in changed {
-            let job = &held.record.job;
-            let Some(old) = before.get(&job.id) else { continue };
-            counted.went(Stand::of(held.lane, &old.record.job));
-            counted.came(Stand::of(held.lane, job));
-            let was = old.phase();
-            if held.phase() == Phase::Ready && was != Phase::Ready {
+        for working in &mut jobs {
+            let Some(part) = working.part.take() else { continue };
+            let Working { held, was, stood, .. } = working;
+            counted.went(*stood);
+            counted.came(Stand::of(held.lane, &held.record.job));
+            if held.phase() == Phase::Ready && *was != Phase::Ready {
                 woken.add(held.lane, held.rank);
             }
-            match (part, was) {
-                (Part::End(end), _) => ends.push(&held, end),
-                (Part::Hot(part), Phase::Ended) => revived.push(&held, part),
-                (Part::Hot(part), _) => hot.push(&held, part),
+            match (part, *was) {
+                (Part::End(end), _) => ends.push(held, end),
+                (Part::Hot(part), Phase::Ended) => revived.push(held, part),
+                (Part::Hot(part), _) => hot.push(held, part),
             }
             held.version += 1;
-            kept.push(Arc::new(held));
+        }
+        let stored = jobs.into_iter().map(|working| (working.held.record.job.id, Arc::new(working.held))).collect();
+        if hot.is_empty() && revived.is_empty() && ends.is_empty() {
+            return Ok(stored);
         }
         point("postgres.apply.decided")?;
         let mut change = session.begin().await?;
@@ -124,16 +124,20 @@ impl Changes {
             lost.settle(session).await?;
         }
         point("postgres.apply.committed")?;
-        self.0.active.keep(kept);
         self.0.wake(&woken);
-        Ok(())
+        Ok(stored)
     }
 }
 
-/// A job that must be saved, and the part that is written.
-struct Changed {
+/// A job while a group of commands is decided.
+struct Working {
     held: Held,
-    part: Part,
+    was: Phase,
+    stood: Stand,
+    /// Read for this group, and not only remembered.
+    proven: bool,
+    /// What must be written, if anything.
+    part: Option<Part>,
 }
 
 enum Part {
@@ -141,71 +145,127 @@ enum Part {
     End(End),
 }
 
+/// The answer to one command.
+enum Answer {
+    /// The job as it will be stored: no later command of the group changes it.
+    Stored(JobId),
+    /// The job, or why not.
+    Said(Box<CoreResult<Job>>),
+}
+
+impl Answer {
+    /// The answer; a job that no node holds is handed over, one that is held is remembered too.
+    fn said(self, stored: &mut HashMap<JobId, Arc<Held>>) -> CoreResult<Job> {
+        match self {
+            Self::Said(said) => *said,
+            Self::Stored(id) => match stored.get(&id) {
+                Some(held) if held.phase() == Phase::Leased => Ok(held.record.job.clone()),
+                _ => stored
+                    .remove(&id)
+                    .map(|held| Arc::unwrap_or_clone(held).record.job)
+                    .ok_or_else(|| job_not_found(id)),
+            },
+        }
+    }
+}
+
 /// What becomes of a group of commands.
 struct Decisions {
-    answers: Vec<Vec<CoreResult<Job>>>,
-    changed: Vec<Changed>,
-    /// Jobs whose remembered copy refused a command or had nothing to change.
-    doubtful: HashSet<JobId>,
+    jobs: HashMap<JobId, Working>,
 }
 
 impl Decisions {
-    /// Applies each command to what the one before it left.
-    fn make(questions: &[Question], known: &HashMap<JobId, Arc<Held>>, proven: &HashSet<JobId>) -> Self {
-        let mut working: HashMap<JobId, Changed> = HashMap::new();
-        let mut doubtful = HashSet::new();
+    fn new(held: impl Iterator<Item = Held>, proven: bool) -> Self {
+        let mut decisions = Self { jobs: HashMap::new() };
+        decisions.add(held, proven);
+        decisions
+    }
+
+    fn add(&mut self, held: impl Iterator<Item = Held>, proven: bool) {
+        for held in held {
+            let (was, stood) = (held.phase(), Stand::of(held.lane, &held.record.job));
+            self.jobs.insert(held.record.job.id, Working { held, was, stood, proven, part: None });
+        }
+    }
+
+    /// Applies each command to what the one before it left. `None` if a remembered copy refuses one
+    /// or has nothing to change: then the jobs must be read first.
+    fn decide(&mut self, questions: &[Question]) -> Option<Vec<Vec<Answer>>> {
+        let mut left: HashMap<JobId, usize> = HashMap::new();
+        for (id, _) in questions.iter().flat_map(|question| &question.commands) {
+            *left.entry(*id).or_default() += 1;
+        }
         let mut answers = Vec::with_capacity(questions.len());
         for Question { commands, now } in questions {
             let mut answer = Vec::with_capacity(commands.len());
             for (id, command) in commands {
-                let Some(stored) = known.get(id) else {
-                    answer.push(Err(job_not_found(id)));
-                    continue;
-                };
-                let current = working.get(id).map_or(&**stored, |changed| &changed.held);
-                match decide(current, command, *now) {
-                    Ok(Some(changed)) => {
-                        answer.push(Ok(changed.held.record.job.clone()));
-                        working.insert(*id, changed);
-                    }
-                    Ok(None) => {
-                        answer.push(Ok(current.record.job.clone()));
-                        doubtful.insert(*id);
-                    }
-                    Err(refusal) => {
-                        answer.push(Err(refusal));
-                        doubtful.insert(*id);
-                    }
-                }
+                let last = left.get_mut(id).is_some_and(|left| {
+                    *left -= 1;
+                    *left == 0
+                });
+                answer.push(match self.jobs.get_mut(id) {
+                    None => Answer::Said(Box::new(Err(job_not_found(id)))),
+                    Some(working) => match working.apply(command, *now) {
+                        Applied::Doubtful => return None,
+                        Applied::Refused(refusal) => Answer::Said(Box::new(Err(refusal))),
+                        Applied::Done if last => Answer::Stored(*id),
+                        Applied::Done => Answer::Said(Box::new(Ok(working.held.record.job.clone()))),
+                    },
+                });
             }
             answers.push(answer);
         }
-        doubtful.retain(|id| !proven.contains(id));
-        let mut changed: Vec<Changed> = working.into_values().collect();
-        // Masters that change the same jobs lock them in the same order.
-        changed.sort_unstable_by_key(|changed| changed.held.record.job.sequence_number);
-        Self { answers, changed, doubtful }
+        Some(answers)
     }
 }
 
-/// The job after the command, or `None` if it stays as it is.
-fn decide(current: &Held, command: &JobCommand, now: Timestamp) -> CoreResult<Option<Changed>> {
-    let mut held = current.clone();
-    if !held.record.job.apply(command.clone(), now)? {
-        return Ok(None);
+/// What a command did.
+enum Applied {
+    /// The job is as the command leaves it.
+    Done,
+    Refused(Error),
+    /// A remembered copy does not do for an answer, and may not be used any more.
+    Doubtful,
+}
+
+impl Working {
+    fn apply(&mut self, command: &JobCommand, now: Timestamp) -> Applied {
+        if !self.proven {
+            // A copy that refuses is thrown away, so it may be changed in place.
+            return match self.held.record.job.apply(command.clone(), now) {
+                Ok(true) => match part(&self.held) {
+                    Ok(part) => {
+                        self.part = Some(part);
+                        Applied::Done
+                    }
+                    Err(_) => Applied::Doubtful,
+                },
+                Ok(false) | Err(_) => Applied::Doubtful,
+            };
+        }
+        let mut held = self.held.clone();
+        let changed = held.record.job.apply(command.clone(), now);
+        match changed.and_then(|changed| changed.then(|| part(&held)).transpose()) {
+            Ok(None) => Applied::Done,
+            Ok(Some(part)) => {
+                (self.held, self.part) = (held, Some(part));
+                Applied::Done
+            }
+            Err(refusal) => Applied::Refused(refusal),
+        }
     }
-    let part = match held.phase() {
+}
+
+/// The part of a changed job that is written.
+fn part(held: &Held) -> CoreResult<Part> {
+    Ok(match held.phase() {
         Phase::Ended => Part::End(held.record.end()?),
         _ => Part::Hot(held.record.hot()?),
-    };
-    Ok(Some(Changed { held, part }))
+    })
 }
 
 /// Jobs by id, as they are stored now.
-pub(super) async fn load(
-    connection: &mut PgConnection,
-    ids: &[JobId],
-) -> Result<HashMap<JobId, Arc<Held>>, Fault> {
+pub(super) async fn load(connection: &mut PgConnection, ids: &[JobId]) -> Result<HashMap<JobId, Held>, Fault> {
     static SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
         format!(
             "SELECT {COLUMNS} FROM ffrtmp.jobs j LEFT JOIN ffrtmp.live l ON l.sequence = j.sequence
@@ -215,7 +275,7 @@ pub(super) async fn load(
     });
     let ids: Vec<_> = ids.iter().map(uuid).collect();
     let rows = sqlx::query(SQL.as_str()).bind(ids).fetch_all(connection).await?;
-    rows.iter().map(|row| read(row).map(|held| (held.record.job.id, Arc::new(held)))).collect()
+    rows.iter().map(|row| read(row).map(|held| (held.record.job.id, held))).collect()
 }
 
 /// Moves queued jobs within their lanes.

@@ -167,7 +167,12 @@ impl Door {
 
     async fn migrate(&self, change: &mut PgConnection, current: usize) -> sqlx::Result<()> {
         if current == 0 {
-            change.execute("CREATE SCHEMA IF NOT EXISTS ffrtmp").await?;
+            // Even `IF NOT EXISTS` needs the right to make one.
+            let there =
+                sqlx::query_scalar("SELECT to_regnamespace('ffrtmp') IS NOT NULL").fetch_one(&mut *change).await?;
+            if !there {
+                change.execute("CREATE SCHEMA ffrtmp").await?;
+            }
             change.execute("CREATE TABLE ffrtmp.about (program text NOT NULL, schema integer NOT NULL, importing boolean NOT NULL)").await?;
             change.execute("INSERT INTO ffrtmp.about VALUES ('ffrtmp', 0, false)").await?;
         }

@@ -228,14 +228,14 @@ impl HotRows {
     pub(super) async fn revive(self, connection: &mut PgConnection, deltas: Deltas) -> Result<Option<i64>, Fault> {
         static SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
             format!(
-                "WITH {TALLY}, back AS (DELETE FROM ffrtmp.ended USING unnest($1::bigint[], $3::bigint[]) AS v(sequence, version)
-                    WHERE ended.sequence = v.sequence AND ended.version = v.version RETURNING ended.sequence)
+                "WITH {TALLY}, back AS (DELETE FROM ffrtmp.ended USING {HOT}
+                    WHERE ended.sequence = u.sequence AND ended.version = u.version
+                    RETURNING u.sequence, u.rank, u.version + 1, u.fence, u.queued_at, u.started_at, u.last_activity_at,
+                        u.lease_expires_at, u.retry_at, u.progress, u.node, u.lane, u.attempt, u.retry_count, u.phase,
+                        u.state, u.story)
                  INSERT INTO ffrtmp.live (sequence, rank, version, fence, queued_at, started_at, last_activity_at,
                     lease_expires_at, retry_at, progress, node, lane, attempt, retry_count, phase, state, story)
-                 SELECT u.sequence, u.rank, u.version + 1, u.fence, u.queued_at, u.started_at, u.last_activity_at,
-                    u.lease_expires_at, u.retry_at, u.progress, u.node, u.lane, u.attempt, u.retry_count, u.phase,
-                    u.state, u.story
-                 FROM {HOT} JOIN back ON back.sequence = u.sequence RETURNING txid_current()"
+                 SELECT * FROM back RETURNING txid_current()"
             )
         });
         self.write(&SQL, connection, deltas).await
@@ -353,13 +353,13 @@ impl EndRows {
             sqlx::query_scalar::<_, i64>(
                 "WITH counted AS (INSERT INTO ffrtmp.tally (jobs, lane, priority, engine, state)
                     SELECT * FROM unnest($8::bigint[], $9::integer[], $10::smallint[], $11::smallint[], $12::smallint[])),
-                 gone AS (DELETE FROM ffrtmp.live USING unnest($1::bigint[], $4::bigint[]) AS v(sequence, version)
-                    WHERE live.sequence = v.sequence AND live.version = v.version RETURNING live.sequence)
+                 gone AS (DELETE FROM ffrtmp.live
+                    USING unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::uuid[], $6::smallint[], $7::text[])
+                        AS u(sequence, completed_at, rank, version, node, state, story)
+                    WHERE live.sequence = u.sequence AND live.version = u.version
+                    RETURNING u.sequence, u.completed_at, u.rank, u.version + 1, u.node, u.state, u.story)
                  INSERT INTO ffrtmp.ended (sequence, completed_at, rank, version, node, state, story)
-                 SELECT u.sequence, u.completed_at, u.rank, u.version + 1, u.node, u.state, u.story
-                 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::uuid[], $6::smallint[], $7::text[])
-                    AS u(sequence, completed_at, rank, version, node, state, story)
-                 JOIN gone ON gone.sequence = u.sequence RETURNING txid_current()",
+                 SELECT * FROM gone RETURNING txid_current()",
             ),
             self.sequence,
             self.completed_at,

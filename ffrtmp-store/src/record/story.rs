@@ -370,6 +370,39 @@ pub(super) fn append(object: &mut String, key: &str, value: &str) {
     object.extend([comma, "\"", key, "\":", value, "}"]);
 }
 
+/// Whether every number of the report itself has a JSON form.
+pub(super) fn is_finite(report: &JobReport) -> bool {
+    // Exhaustive, so that a new measure is not forgotten.
+    let JobReport {
+        output_uri: _,
+        size_bytes: _,
+        duration_seconds,
+        frames: _,
+        fps,
+        speed,
+        wall_seconds,
+        cpu_seconds,
+        peak_memory_bytes: _,
+        input_bytes: _,
+        output_bytes: _,
+        energy_joules,
+        energy_source: _,
+        hash: _,
+        video_encoder: _,
+        video_codec: _,
+        resolution: _,
+        bit_rate: _,
+        warnings: _,
+        files: _,
+        renditions: _,
+        chunking: _,
+        other: _,
+    } = report;
+    let numbers =
+        [*duration_seconds, *fps, *speed, *wall_seconds, *cpu_seconds, energy_joules.map_or(0.0, |joules| joules.0)];
+    numbers.iter().all(|number| number.is_finite())
+}
+
 /// The same JSON without the members of objects that are null.
 pub(super) fn without_nulls(json: &str) -> String {
     let bytes = json.as_bytes();

@@ -55,7 +55,8 @@ impl Tally {
 
     async fn work(&self, store: &PostgresStore, node: u128) {
         while !self.stop.load(Ordering::Relaxed) {
-            let held = self.insist(|| store.claim(&order(node, 5), now())).await.expect("a claim is answered");
+            let order = order(node, 5);
+            let held = self.insist(|| store.claim(&order, now())).await.expect("a claim is answered");
             for job in &held {
                 self.run(store, job).await;
             }
