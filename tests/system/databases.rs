@@ -1,45 +1,49 @@
 //! What a master says of a database that it cannot use, and that it leaves it as it is; moving and
 //! copying one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use ffrtmp::Code;
+use ffrtmp::core::job::JobRequest;
 use ffrtmp::store::private_server::PrivateServer;
+use ffrtmp::transport::http::{ClientConfig, MasterClient};
 use rusqlite::Connection;
 use serde_json::json;
 
-use crate::cluster::{Cluster, Setup, binary, command, free_port};
+use crate::cluster::{PATIENCE, Program, binary, command, free_port, until};
 use crate::refusals::assert_refused;
 
 const SECRET: &str = "s3cret-pw";
 
 #[test]
 fn a_database_that_cannot_be_used_is_named_and_left_alone() {
-    let mut cluster = Cluster::start(Setup::default());
-    cluster.submit(json!({"scenario": "144p-h264"}));
-    cluster.master.kill();
-    let file = cluster.path("master.db");
+    let mut lone = Lone::start(&[]);
+    lone.submit();
+    lone.master.kill();
+    let home = lone.home.path();
+    let file = home.join("master.db");
     let checkpoint = |db: Connection| db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     Connection::open(&file).and_then(checkpoint).expect("all of it in one file");
     let truth = std::fs::read(&file).expect("a database");
 
-    let newer = cluster.path("newer.db");
+    let newer = home.join("newer.db");
     std::fs::write(&newer, &truth).expect("a copy");
     Connection::open(&newer).and_then(|db| db.pragma_update(None, "user_version", 999)).expect("a newer one");
-    let foreign = cluster.path("foreign.db");
+    let foreign = home.join("foreign.db");
     Connection::open(&foreign).and_then(|db| db.execute_batch("CREATE TABLE t (x)")).expect("a foreign one");
-    let torn = cluster.path("torn.db");
+    let torn = home.join("torn.db");
     std::fs::write(&torn, &truth[..truth.len() / 2]).expect("half of one");
     for (database, cure) in [(&newer, "newer"), (&foreign, "--db"), (&torn, "backup")] {
         let before = std::fs::read(database).expect("a file");
-        assert_refused(master_with(&cluster, &["--db", &database.display().to_string()]), 8, "", cure);
+        assert_refused(master_in(home, &["--db", &database.display().to_string()]), 8, "", cure);
         assert!(before == std::fs::read(database).expect("a file"), "{} was changed", database.display());
     }
 }
 
 #[test]
 fn a_wrong_connection_string_is_refused_and_not_shown() {
-    let cluster = Cluster::start(Setup::default());
+    let home = tempfile::tempdir().expect("a directory");
     let nobody = format!("postgres://u:{SECRET}@127.0.0.1:1/x");
     for (flags, code, field, cure) in [
         (vec!["--db-type", "postgres"], 2, "db-dsn", "DATABASE_DSN"),
@@ -47,19 +51,19 @@ fn a_wrong_connection_string_is_refused_and_not_shown() {
         (vec!["--db-type", "postgres", "--db-dsn", "mysql://u:s3cret-pw@h/x"], 2, "db-dsn", "postgres://"),
         (vec!["--db-type", "postgres", "--db-dsn", &nobody], 9, "db-dsn", ""),
     ] {
-        let output = master_with(&cluster, &flags).output().expect("it runs");
+        let output = master_in(home.path(), &flags).output().expect("it runs");
         assert!(!shown(&output).contains(SECRET), "{}", shown(&output));
-        assert_refused(master_with(&cluster, &flags), code, field, cure);
+        assert_refused(master_in(home.path(), &flags), code, field, cure);
     }
-    let mut typed = master_with(&cluster, &[]);
+    let mut typed = master_in(home.path(), &[]);
     typed.env("DATABASE_TYPE", "mysql");
-    assert_refused(typed, 2, "DATABASE_TYPE", "sqlite or postgres");
+    assert_refused(typed, 2, "DATABASE_TYPE", "sqlite");
 }
 
 #[test]
 fn a_file_that_cannot_be_written_is_refused() {
-    let cluster = Cluster::start(Setup::default());
-    let place = cluster.path("locked");
+    let home = tempfile::tempdir().expect("a directory");
+    let place = home.path().join("locked");
     std::fs::create_dir(&place).expect("a directory");
     let file = place.join("master.db");
     std::fs::copy("/dev/null", &file).expect("a file");
@@ -69,7 +73,7 @@ fn a_file_that_cannot_be_written_is_refused() {
     };
     unwritable(&file, 0o444);
     unwritable(&place, 0o555);
-    let mut refused = master_with(&cluster, &["--db", &file.display().to_string()]);
+    let mut refused = master_in(home.path(), &["--db", &file.display().to_string()]);
     if rustix::process::geteuid().is_root() {
         // Modes do not bind root.
         use std::os::unix::process::CommandExt;
@@ -84,12 +88,12 @@ fn a_file_that_cannot_be_written_is_refused() {
 
 #[test]
 fn a_database_moves_to_postgres_and_is_copied_while_it_is_used() {
-    let mut cluster = Cluster::start(Setup::default());
-    let ids: Vec<_> = (0..5).map(|_| cluster.submit(json!({"scenario": "144p-h264"}))).collect();
-    let (file, copy) = (cluster.path("master.db").display().to_string(), cluster.path("copy.db").display().to_string());
-    let copied = transfer(&cluster, &["backup", "--from", &file, "--to", &copy]);
+    let mut lone = Lone::start(&[]);
+    let ids: Vec<_> = (0..5).map(|_| lone.submit()).collect();
+    let [file, copy] = ["master.db", "copy.db"].map(|name| lone.home.path().join(name).display().to_string());
+    let copied = transfer(lone.home.path(), &["backup", "--from", &file, "--to", &copy]);
     assert_eq!(copied.status.code(), Some(0), "{}", shown(&copied));
-    let again = transfer(&cluster, &["backup", "--from", &file, "--to", &copy]);
+    let again = transfer(lone.home.path(), &["backup", "--from", &file, "--to", &copy]);
     assert_eq!(again.status.code(), Some(2), "a copy is not replaced: {}", shown(&again));
     let count = Connection::open(&copy).and_then(|db| db.query_row("SELECT count(*) FROM jobs", [], |row| row.get(0)));
     assert_eq!(count, Ok(ids.len()));
@@ -97,11 +101,11 @@ fn a_database_moves_to_postgres_and_is_copied_while_it_is_used() {
     let server = PrivateServer::start().expect("a server");
     let dsn = server.new_database().expect("a database");
     let source = format!("sqlite:{file}");
-    let in_use = transfer(&cluster, &["migrate", "--from", &source, "--to", &dsn]);
+    let in_use = transfer(lone.home.path(), &["migrate", "--from", &source, "--to", &dsn]);
     assert_eq!(in_use.status.code(), Some(8), "its master is alive: {}", shown(&in_use));
-    cluster.master.kill();
+    lone.master.kill();
     for _ in 0..2 {
-        let moved = transfer(&cluster, &["migrate", "--from", &source, "--to", &dsn]);
+        let moved = transfer(lone.home.path(), &["migrate", "--from", &source, "--to", &dsn]);
         let text = shown(&moved);
         if moved.status.code() == Some(0) {
             assert!(text.contains("the same on both sides") && !text.contains(&dsn), "{text}");
@@ -113,18 +117,101 @@ fn a_database_moves_to_postgres_and_is_copied_while_it_is_used() {
     assert_eq!(jobs.trim(), ids.len().to_string());
 }
 
-fn master_with(cluster: &Cluster, flags: &[&str]) -> Command {
-    let elsewhere = cluster.path("outside");
-    let ports = [free_port().to_string(), free_port().to_string()];
-    let mut master = command(&binary("ffrtmp-master"), &elsewhere.join("home"));
-    master.current_dir(&elsewhere).args(["--bind", "127.0.0.1", "--port", &ports[0], "--metrics-port", &ports[1]]);
-    master.args(["--tls", "false", "--insecure-no-auth"]).args(flags);
+#[test]
+fn a_full_disk_is_seen_by_health_and_loses_nothing() {
+    let home = tempfile::tempdir().expect("a directory");
+    let Some(disk) = SmallDisk::mount(home.path()) else { return };
+    let database = disk.0.join("master.db").display().to_string();
+    let lone = Lone::start(&["--db", &database]);
+    let kept = lone.submit();
+    let (client, runtime) = (&lone.client, &lone.runtime);
+    let health = || runtime.block_on(client.health());
+
+    disk.fill();
+    assert_eq!(health().expect_err("the disk is full").code(), Code::DiskFull);
+    let batch = vec![least_job(); 1000];
+    let refused = (0..100).find_map(|_| runtime.block_on(client.submit_batch(&batch)).err());
+    assert_eq!(refused.expect("no room for so many").code(), Code::DiskFull, "{}", lone.master.log_text());
+
+    disk.empty();
+    until("the master is well again", PATIENCE, || health().ok());
+    lone.submit();
+    assert!(runtime.block_on(client.job(&kept)).is_ok(), "it was answered");
+}
+
+/// A file system of some megabytes, for tests that run as root.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(home: &Path) -> Option<Self> {
+        let place = home.join("disk");
+        std::fs::create_dir(&place).expect("a directory");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(&place).status();
+        let mounted = mounted.is_ok_and(|status| status.success());
+        if !mounted {
+            eprintln!("not measured: a small disk needs the right to mount");
+        }
+        mounted.then_some(Self(place))
+    }
+
+    fn fill(&self) {
+        let mut file = std::fs::File::create(self.0.join("filler")).expect("a file");
+        let full = std::io::copy(&mut std::io::repeat(1), &mut file).expect_err("it ends");
+        assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    }
+
+    fn empty(&self) {
+        std::fs::remove_file(self.0.join("filler")).expect("the filler");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: the master may still have files open there.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// A master without agents.
+struct Lone {
+    master: Program,
+    client: MasterClient,
+    runtime: tokio::runtime::Runtime,
+    home: tempfile::TempDir,
+}
+
+impl Lone {
+    fn start(flags: &[&str]) -> Self {
+        let home = tempfile::tempdir().expect("a directory");
+        let port = free_port().to_string();
+        let mut command = master_in(home.path(), &["--port", &port]);
+        command.args(["--rate-limit", "100000", "--rate-burst", "100000"]).args(flags);
+        let master = Program::start(command, &home.path().join("master.log"));
+        let config = ClientConfig { master: format!("http://127.0.0.1:{port}"), ..ClientConfig::default() };
+        let client = MasterClient::new(&config).expect("a client");
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        until("the master answers", PATIENCE, || runtime.block_on(client.health()).ok());
+        Self { master, client, runtime, home }
+    }
+
+    fn submit(&self) -> String {
+        self.runtime.block_on(self.client.submit(&least_job(), None)).expect("submitted").job.id.to_string()
+    }
+}
+
+fn least_job() -> JobRequest {
+    serde_json::from_value(json!({"scenario": "144p-h264"})).expect("a request")
+}
+
+fn master_in(home: &Path, flags: &[&str]) -> Command {
+    let mut master = command(&binary("ffrtmp-master"), home);
+    master.current_dir(home).args(["--bind", "127.0.0.1", "--metrics", "false", "--tls", "false"]);
+    master.arg("--insecure-no-auth").args(flags);
     master
 }
 
-fn transfer(cluster: &Cluster, words: &[&str]) -> Output {
-    let home = cluster.path("outside").join("home");
-    command(&binary("ffrtmp-master"), &home).args(words).output().expect("it runs")
+fn transfer(home: &Path, words: &[&str]) -> Output {
+    command(&binary("ffrtmp-master"), home).args(words).output().expect("it runs")
 }
 
 fn shown(output: &Output) -> String {
