@@ -4,12 +4,14 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use ffrtmp::core::job::JobRequest;
-use ffrtmp::store::private_server::{PrivateServer, Shutdown};
+use ffrtmp::core::coordinator::JobEvent;
+use ffrtmp::core::job::{Job, JobRequest};
+use ffrtmp::store::private_server::PrivateServer;
 use ffrtmp::transport::http::MasterClient;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use tokio_stream::StreamExt;
 
 use crate::part::{Part, Role, Signal, client};
 use crate::tally::Tally;
@@ -65,11 +67,6 @@ impl Fleet {
         self.parts[index].start_again();
     }
 
-    pub(crate) fn restart_database(&self, in_good_order: bool) {
-        let how = if in_good_order { Shutdown::Fast } else { Shutdown::Immediate };
-        self.server.restart(how).expect("the server starts again");
-    }
-
     /// Waits until every master answers and every agent is known and heard of.
     pub(crate) fn await_service(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
@@ -97,6 +94,21 @@ impl Fleet {
             }
         });
         Tally::of(jobs, || self.logs())
+    }
+
+    /// Submits a job to the first master and follows it there until it has ended.
+    pub(crate) fn follow_one(&self) -> (Job, Vec<JobEvent>) {
+        let client = client(&self.urls[0]);
+        self.runtime.block_on(async {
+            let id = client.submit(&short_job(), None).await.expect("submitted").job.id.to_string();
+            let events = client.follow(&id).await.expect("a stream");
+            let mut events = std::pin::pin!(events);
+            let mut heard = Vec::new();
+            while let Some(event) = events.next().await {
+                heard.push(event.expect("an event"));
+            }
+            (client.job(&id).await.expect("the job").job, heard)
+        })
     }
 
     fn logs(&self) -> String {
@@ -139,10 +151,7 @@ impl Load {
 
 /// Submits until it is answered: the key makes it one job.
 async fn submit(client: &MasterClient, number: usize, pace: Duration) -> String {
-    let request: JobRequest = serde_json::from_value(json!({
-        "scenario": "144p-h264", "max_retries": 30, "parameters": {"duration": 0.3},
-    }))
-    .expect("a request");
+    let request = short_job();
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         match client.submit(&request, Some(&format!("job-{number}"))).await {
@@ -154,4 +163,8 @@ async fn submit(client: &MasterClient, number: usize, pace: Duration) -> String 
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+fn short_job() -> JobRequest {
+    serde_json::from_value(json!({"scenario": "144p-h264", "parameters": {"duration": 0.3}})).expect("a request")
 }
