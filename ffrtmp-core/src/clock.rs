@@ -128,8 +128,9 @@ struct Pace {
 }
 
 impl ClusterClock {
-    /// The longest time that the clock stands still.
-    pub const PATIENCE: Duration = Duration::from_secs(5);
+    /// The longest time that the clock stands still. A leader that was stopped and goes on may say
+    /// an old time once, and mends it with its next word.
+    pub const PATIENCE: Duration = Duration::from_secs(60);
 
     /// The own clock, until a leader is heard.
     #[must_use]
@@ -215,7 +216,7 @@ mod tests {
         prop_oneof![
             (0..10_000_000_u32).prop_map(Event::Passes),
             (-90_000_000_000..90_000_000_000_i64).prop_map(Event::Heard),
-            (-9_000_000..9_000_000_i64).prop_map(Event::Heard),
+            (-70_000_000..70_000_000_i64).prop_map(Event::Heard),
             Just(Event::Read),
         ]
     }
