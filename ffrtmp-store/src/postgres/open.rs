@@ -168,7 +168,7 @@ impl Door {
     async fn migrate(&self, change: &mut PgConnection, current: usize) -> sqlx::Result<()> {
         if current == 0 {
             // Even `IF NOT EXISTS` needs the right to make one.
-            let there =
+            let there: bool =
                 sqlx::query_scalar("SELECT to_regnamespace('ffrtmp') IS NOT NULL").fetch_one(&mut *change).await?;
             if !there {
                 change.execute("CREATE SCHEMA ffrtmp").await?;
