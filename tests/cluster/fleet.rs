@@ -24,7 +24,7 @@ pub(crate) struct Fleet {
     parts: Vec<Part>,
     urls: Vec<String>,
     runtime: Runtime,
-    server: PrivateServer,
+    _server: PrivateServer,
     _home: TempDir,
 }
 
@@ -46,7 +46,7 @@ impl Fleet {
         let log = |number: usize| home.path().join(format!("{number}.log"));
         let parts = masters.chain(agents).enumerate().map(|(number, role)| Part::start(role, log(number))).collect();
         let runtime = Runtime::new().expect("a runtime");
-        let fleet = Self { parts, urls, runtime, server, _home: home };
+        let fleet = Self { parts, urls, runtime, _server: server, _home: home };
         fleet.await_service(Duration::from_secs(30));
         fleet
     }

@@ -34,7 +34,7 @@ fn a_database_that_cannot_be_used_is_named_and_left_alone() {
     Connection::open(&foreign).and_then(|db| db.execute_batch("CREATE TABLE t (x)")).expect("a foreign one");
     let torn = home.join("torn.db");
     std::fs::write(&torn, &truth[..truth.len() / 2]).expect("half of one");
-    for (database, cure) in [(&newer, "newer"), (&foreign, "--db"), (&torn, "backup")] {
+    for (database, cure) in [(&newer, "upgrade"), (&foreign, "--db"), (&torn, "backup")] {
         let before = std::fs::read(database).expect("a file");
         assert_refused(master_in(home, &["--db", &database.display().to_string()]), 8, "", cure);
         assert!(before == std::fs::read(database).expect("a file"), "{} was changed", database.display());
@@ -66,21 +66,23 @@ fn a_file_that_cannot_be_written_is_refused() {
     let place = home.path().join("locked");
     std::fs::create_dir(&place).expect("a directory");
     let file = place.join("master.db");
-    std::fs::copy("/dev/null", &file).expect("a file");
-    let unwritable = |path: &Path, mode| {
+    std::fs::File::create(&file).expect("a file");
+    let allow = |path: &Path, mode| {
         use std::os::unix::fs::PermissionsExt;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("its mode");
     };
-    unwritable(&file, 0o444);
-    unwritable(&place, 0o555);
+    allow(&file, 0o444);
+    allow(&place, 0o555);
     let mut refused = master_in(home.path(), &["--db", &file.display().to_string()]);
     if rustix::process::geteuid().is_root() {
-        // Modes do not bind root.
+        // Modes do not bind root, and nobody else may reach what root has built.
         use std::os::unix::process::CommandExt;
-        for directory in place.ancestors().skip(1).take_while(|above| above.starts_with(std::env::temp_dir())) {
-            unwritable(directory, 0o755);
-        }
-        refused.uid(65_534).gid(65_534);
+        let program = home.path().join("ffrtmp-master");
+        std::fs::copy(refused.get_program(), &program).expect("a copy");
+        allow(home.path(), 0o755);
+        let flags: Vec<_> = refused.get_args().map(ToOwned::to_owned).collect();
+        refused = command(&program, home.path());
+        refused.current_dir(home.path()).args(flags).uid(65_534).gid(65_534);
     }
     assert_refused(refused, 8, "locked", "");
     assert_eq!(std::fs::metadata(&file).expect("still there").len(), 0);
