@@ -242,10 +242,7 @@ impl Store for SqliteStore {
     }
 
     async fn append_many(&self, logs: Vec<(JobId, u32, Vec<LogLine>)>) -> Result<()> {
-        let append = move |database: &mut Database| {
-            logs.iter()
-                .try_for_each(|(job, attempt, lines)| upkeep::append_logs(&database.connection, *job, *attempt, lines))
-        };
+        let append = move |database: &mut Database| upkeep::append_many(&database.connection, &logs);
         self.write("sqlite.append_many", append).await
     }
 
