@@ -105,6 +105,13 @@ async fn a_batch_is_answered_word_by_word_and_bounded() {
             let refused = send(master.address, "POST", path, body).await;
             assert_eq!((refused.status, &refused.json()["field"]), (400, &json!(field)), "{path} {count}");
         }
+        let slow = json!({ "job_id": jobs[1].id, "node_id": node, "fence": jobs[1].fence, "status": "completed",
+            "metrics": { "speed": -1, "warnings": null } });
+        let body = json!({ "results": [result(&jobs[1]), slow] }).to_string();
+        let refused = send(master.address, "POST", "/results/batch", body).await;
+        assert_eq!((refused.status, &refused.json()["field"]), (400, &json!("results[1].metrics.speed")));
+        let job = master.coordinator.job(&jobs[1].id.into()).await.unwrap();
+        assert_eq!(job.state, JobState::Running, "a batch that is refused has no effect");
         let refused = send(master.address, "POST", path, json!({ field: [{ "fence": 1 }] }).to_string()).await;
         assert_eq!(refused.json()["field"], format!("{field}[0].job_id"), "{path}");
     }

@@ -44,6 +44,15 @@ impl Coordinator {
         Ok(states(self.end(requests).await?))
     }
 
+    /// Refuses an end that no attempt can have, without any effect: for whoever takes many at once
+    /// and wants to refuse them as a whole.
+    ///
+    /// # Errors
+    /// `invalid_field` naming a measure that is negative or not a number, or too much of them.
+    pub fn check_result(request: &FinishRequest) -> Result<()> {
+        request.metrics.as_ref().map_or(Ok(()), bounds::measures)
+    }
+
     async fn begin(&self, starts: Vec<(JobId, StartRequest)>) -> Result<Vec<Result<Job>>> {
         let now = self.now();
         let command = |(id, StartRequest { node_id, fence })| {

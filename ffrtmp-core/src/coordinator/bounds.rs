@@ -52,6 +52,27 @@ pub(super) fn lines(mut lines: Vec<LogLine>) -> Vec<LogLine> {
 /// `invalid_field` naming a measure that is negative or not a number, or `metrics` if measures
 /// that this version does not name take too much room.
 pub(super) fn report(mut report: JobReport) -> Result<JobReport> {
+    measures(&report)?;
+    let words = [
+        &mut report.output_uri,
+        &mut report.hash,
+        &mut report.video_encoder,
+        &mut report.video_codec,
+        &mut report.resolution,
+    ];
+    for word in words {
+        *word = word.take().map(|word| cut(word, 2 * MAX_MESSAGE));
+    }
+    report.warnings.truncate(MAX_WARNINGS);
+    report.warnings = report.warnings.into_iter().map(|warning| cut(warning, MAX_WORD)).collect();
+    Ok(report)
+}
+
+/// Refuses a report with a measure that cannot be.
+///
+/// # Errors
+/// As [`report()`].
+pub(super) fn measures(report: &JobReport) -> Result<()> {
     let measures = [
         ("duration_seconds", report.duration_seconds),
         ("fps", report.fps),
@@ -73,19 +94,7 @@ pub(super) fn report(mut report: JobReport) -> Result<JobReport> {
             .field("metrics")
             .hint(format!("give at most {MAX_OTHER} bytes")));
     }
-    let words = [
-        &mut report.output_uri,
-        &mut report.hash,
-        &mut report.video_encoder,
-        &mut report.video_codec,
-        &mut report.resolution,
-    ];
-    for word in words {
-        *word = word.take().map(|word| cut(word, 2 * MAX_MESSAGE));
-    }
-    report.warnings.truncate(MAX_WARNINGS);
-    report.warnings = report.warnings.into_iter().map(|warning| cut(warning, MAX_WORD)).collect();
-    Ok(report)
+    Ok(())
 }
 
 /// A registration with its words cut.

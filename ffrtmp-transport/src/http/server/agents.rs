@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use ffrtmp_core::coordinator::Coordinator;
 use ffrtmp_core::id::{JobKey, NodeId};
 use ffrtmp_core::job::JobView;
 use ffrtmp_core::node::Registration;
@@ -171,6 +172,9 @@ pub(super) async fn finish_batch(
     Body(ResultBatch { results }): Body<ResultBatch>,
 ) -> Result<Json<AttemptAnswers>, Failure> {
     check_batch("results", results.len())?;
+    for (position, result) in results.iter().enumerate() {
+        Coordinator::check_result(result).map_err(|error| at_position(&error, position))?;
+    }
     Ok(Json(answers(app.coordinator.finish_many(results).await?, &id)))
 }
 
@@ -179,6 +183,12 @@ fn check_batch(field: &'static str, len: usize) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(Code::InvalidField, format!("holds {len} entries")).field(field).hint("give 1 to 1,000"))
+}
+
+fn at_position(error: &Error, position: usize) -> Error {
+    let place = format!("results[{position}]");
+    let field = error.field_name().map_or_else(|| place.clone(), |field| format!("{place}.{field}"));
+    Error::new(error.code(), error.message()).field(field).hint(error.hint_text())
 }
 
 fn answers(answers: Vec<Result<AttemptState>>, request_id: &str) -> AttemptAnswers {

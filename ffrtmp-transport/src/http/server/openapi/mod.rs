@@ -1,7 +1,7 @@
 //! The OpenAPI document: what the handlers' annotations do not say because it holds for all of
 //! them — the key, the prefix, the errors that any route can answer with.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
@@ -50,9 +50,32 @@ pub(super) fn complete(mut document: OpenApi) -> String {
     let Ok(mut document) = serde_json::to_value(document) else { return String::new() };
     if let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) {
         schemas.extend(by_hand());
+        for_agents(schemas);
     }
     refine(&mut document);
     document.to_string()
+}
+
+/// What the types of the agents' words cannot say: a measure that is `null` is absent, and a claim
+/// of no jobs asks for those of a request of the same name.
+fn for_agents(schemas: &mut Map<String, Value>) {
+    let Some(mut measures) = schemas.get("JobReport").cloned() else { return };
+    for measure in measures.get_mut("properties").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
+        *measure = json!({ "anyOf": [measure.take(), { "type": "null" }] });
+    }
+    schemas.insert("Measures".into(), measures);
+    if let Some(result) = schemas.get_mut("FinishRequest").and_then(|schema| schema.pointer_mut("/properties/metrics"))
+    {
+        let description = result.get("description").cloned();
+        *result = json!({ "anyOf": [{ "$ref": "#/components/schemas/Measures" }, { "type": "null" }] });
+        if let (Some(description), Some(fields)) = (description, result.as_object_mut()) {
+            fields.insert("description".into(), description);
+        }
+    }
+    if let Some(claim) = schemas.get_mut("ClaimRequest").and_then(Value::as_object_mut) {
+        let named = json!({ "required": ["request_id"], "properties": { "request_id": { "type": "string" } } });
+        claim.insert("anyOf".into(), json!([{ "properties": { "slots": { "minimum": 1 } } }, named]));
+    }
 }
 
 /// Schemas of the body of `POST /jobs`, which `ffrtmp_core::request` reads by hand: the types
