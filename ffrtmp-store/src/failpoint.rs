@@ -58,6 +58,7 @@ pub const fn reach(_name: &'static str) {}
 
 #[cfg(feature = "failpoints")]
 mod armed {
+    use std::collections::BTreeMap;
     use std::str::FromStr;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Mutex, Once, PoisonError};
@@ -67,13 +68,19 @@ mod armed {
 
     use super::{NAMES, VARIABLE};
 
-    /// What is armed, and how often it was reached.
+    /// What to do where, and when.
     #[derive(Debug)]
     struct Order {
         name: String,
         action: Action,
         at: u64,
-        reached: u64,
+    }
+
+    /// An order under way, and how often each point was reached meanwhile.
+    #[derive(Debug)]
+    struct Armed {
+        order: Result<Order, String>,
+        reached: BTreeMap<&'static str, u64>,
     }
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,9 +90,9 @@ mod armed {
         Sleep(Duration),
     }
 
-    static ORDER: Mutex<Option<Result<Order, String>>> = Mutex::new(None);
+    static ARMED: Mutex<Option<Armed>> = Mutex::new(None);
     /// Spares the lock where nothing is armed.
-    static ARMED: AtomicBool = AtomicBool::new(false);
+    static IS_ARMED: AtomicBool = AtomicBool::new(false);
     static ENVIRONMENT: Once = Once::new();
 
     /// Arms the point that `order` names, in place of the one before: `NAME=ACTION[@N]`.
@@ -95,15 +102,14 @@ mod armed {
     pub fn arm(order: &str) -> Result<()> {
         ENVIRONMENT.call_once(|| {});
         let order: Order = order.parse().map_err(|why: String| Error::new(Code::InvalidConfig, why))?;
-        set(Some(Ok(order)));
+        set(Ok(order));
         Ok(())
     }
 
-    /// Disarms whatever is armed and says whether it was carried out.
-    pub fn disarm() -> bool {
-        let order = lock().take();
-        ARMED.store(false, Ordering::Release);
-        order.is_some_and(|order| order.is_ok_and(|order| order.reached >= order.at))
+    /// Disarms whatever is armed and says how often each point was reached meanwhile.
+    pub fn disarm() -> BTreeMap<&'static str, u64> {
+        IS_ARMED.store(false, Ordering::Release);
+        lock().take().map(|armed| armed.reached).unwrap_or_default()
     }
 
     /// Reaches a point at which the step may fail.
@@ -126,24 +132,24 @@ mod armed {
         carry_out(due(name).unwrap_or(None));
     }
 
-    fn due(name: &str) -> Result<Option<Action>> {
+    fn due(name: &'static str) -> Result<Option<Action>> {
         let is_ours = name.starts_with("sqlite.") || name.starts_with("postgres.");
         debug_assert!(!is_ours || NAMES.contains(&name), "{name} is not registered");
         ENVIRONMENT.call_once(|| {
             if let Ok(order) = std::env::var(VARIABLE) {
-                set(Some(order.parse()));
+                set(order.parse());
             }
         });
-        if !ARMED.load(Ordering::Acquire) {
+        if !IS_ARMED.load(Ordering::Acquire) {
             return Ok(None);
         }
-        match lock().as_mut() {
-            Some(Ok(order)) if order.name == name => {
-                order.reached += 1;
-                Ok((order.reached == order.at).then_some(order.action))
-            }
-            Some(Err(why)) => Err(Error::new(Code::Unavailable, format!("{VARIABLE}: {why}"))),
-            _ => Ok(None),
+        let mut armed = lock();
+        let Some(Armed { order, reached }) = armed.as_mut() else { return Ok(None) };
+        let reached = reached.entry(name).or_default();
+        *reached += 1;
+        match order {
+            Ok(order) => Ok((order.name == name && order.at == *reached).then_some(order.action)),
+            Err(why) => Err(Error::new(Code::Unavailable, format!("{VARIABLE}: {why}"))),
         }
     }
 
@@ -163,13 +169,13 @@ mod armed {
         }
     }
 
-    fn set(order: Option<Result<Order, String>>) {
-        *lock() = order;
-        ARMED.store(true, Ordering::Release);
+    fn set(order: Result<Order, String>) {
+        *lock() = Some(Armed { order, reached: BTreeMap::new() });
+        IS_ARMED.store(true, Ordering::Release);
     }
 
-    fn lock() -> std::sync::MutexGuard<'static, Option<Result<Order, String>>> {
-        ORDER.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock() -> std::sync::MutexGuard<'static, Option<Armed>> {
+        ARMED.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     impl FromStr for Order {
@@ -179,7 +185,7 @@ mod armed {
             let (name, order) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=ACTION[@N]"))?;
             let (action, at) = order.split_once('@').unwrap_or((order, "1"));
             let at = at.parse().ok().filter(|at| *at > 0).ok_or_else(|| format!("{at:?} is not a count from 1"))?;
-            Ok(Self { name: name.to_owned(), action: action.parse()?, at, reached: 0 })
+            Ok(Self { name: name.to_owned(), action: action.parse()?, at })
         }
     }
 

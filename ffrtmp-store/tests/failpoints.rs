@@ -1,1 +1,0 @@
-//! Kills and disturbs a master at every named point of a store.
