@@ -49,7 +49,7 @@ impl Trace {
         told.hash = line.bytes().fold(told.hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         told.events += 1;
         if told.aloud {
-            println!("{line}");
+            eprintln!("{line}");
         }
         if told.last.len() == KEPT {
             told.line = told.last.pop_front().unwrap_or_default();
@@ -61,7 +61,7 @@ impl Trace {
     pub(crate) fn whisper(&self, detail: fmt::Arguments<'_>) {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.aloud {
-            println!("{:>8.3}     {detail}", self.began.elapsed().as_secs_f64());
+            eprintln!("{:>8.3}     {detail}", self.began.elapsed().as_secs_f64());
         }
     }
 
