@@ -265,6 +265,7 @@ cases! { $
         logs_keep_order_and_attempt,
         logs_keep_the_newest_lines,
         a_log_longer_than_the_limit_in_one_call,
+        many_logs_in_one_call,
         logs_of_an_unknown_job,
     }
     nodes {

@@ -48,6 +48,7 @@ pub async fn a_closed_store_is_unavailable(harness: &dyn Harness) {
         code(store.rerank(Vec::new()).await),
         code(store.lanes().await),
         code(store.append_logs(stored.id, 1, Vec::new()).await),
+        code(store.append_many(vec![(stored.id, 1, Vec::new())]).await),
         code(store.logs(stored.id).await),
         code(store.register_node(node, about("one"), at(0)).await),
         code(store.node(node).await),

@@ -260,6 +260,26 @@ pub async fn a_log_longer_than_the_limit_in_one_call(harness: &dyn Harness) {
     assert_eq!((logs.len(), logs[0].1.text.as_str()), (MAX_LOG_LINES, "5"));
 }
 
+/// Lines of many jobs in one call, of one job twice among them; one job that is gone is refused.
+pub async fn many_logs_in_one_call(harness: &dyn Harness) {
+    let store = harness.fresh().await;
+    let stored = ids(&submit(&*store, jobs(40)).await);
+    must(&*store, stored[3], JobCommand::Cancel, at(1)).await;
+    let mut logs: Vec<_> =
+        stored.iter().zip(1..).map(|(id, n)| (*id, n, vec![line(n.to_string()), line("x")])).collect();
+    logs.push((stored[0], 2, vec![line("again")]));
+    logs.push((stored[1], 2, Vec::new()));
+    store.append_many(logs).await.expect("accepted");
+    for (id, n) in stored.iter().zip(1..) {
+        let mut expected = vec![(n, line(n.to_string())), (n, line("x"))];
+        expected.extend((n == 1).then(|| (2, line("again"))));
+        assert_eq!(store.logs(*id).await.expect("answered"), expected);
+    }
+    let gone = vec![(stored[0], 3, vec![line("y")]), (JobId::random(), 1, vec![line("y")])];
+    assert_eq!(code(store.append_many(gone).await), Code::JobNotFound);
+    store.append_many(Vec::new()).await.expect("nothing is no mistake");
+}
+
 /// Lines for a job that is gone are refused.
 pub async fn logs_of_an_unknown_job(harness: &dyn Harness) {
     let store = harness.fresh().await;
