@@ -2,7 +2,7 @@
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: demo test build setup lint docs api-test bench deny python mutations clean
+.PHONY: demo test build setup lint docs api-test bench deny python mutations chaos clean
 
 # INPUT=path transcodes a file of yours instead of a generated one.
 demo: setup
@@ -41,6 +41,13 @@ bench: setup
 # Damaged media, ten times as many as `make test` tries. COUNT=100000 for more.
 mutations: setup
 	FFRTMP_MUTATIONS="$(or $(COUNT),10000)" cargo test -p ffrtmp-engines --test libav -- --nocapture mutations::
+
+# Two masters, four agents and their database, killed, stopped and frozen at random under load.
+# MINUTES=5 is the default; SEED=number repeats the blows of a run.
+chaos: setup
+	cargo build --workspace
+	FFRTMP_CHAOS_SECONDS=$$(( $(or $(MINUTES),5) * 60 )) $(if $(SEED),FFRTMP_CHAOS_SEED=$(SEED)) \
+		cargo test --package ffrtmp --test chaos -- --nocapture
 
 deny:
 	cargo deny check
