@@ -6,6 +6,7 @@
 //! reaches some points very often; of these a few times are tried, spread over the story. With
 //! `FFRTMP_FAILPOINT_TIMES=1000` all are.
 
+mod locks;
 mod place;
 mod record;
 mod story;
