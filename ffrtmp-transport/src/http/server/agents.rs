@@ -1,5 +1,6 @@
 //! Routes of agents: register, claim, start, heartbeat, results, one or many at a time.
 
+use std::future::pending;
 use std::sync::Arc;
 
 use axum::Json;
@@ -50,11 +51,22 @@ pub(super) async fn claim(
     State(app): State<Arc<App>>,
     Body(request): Body<ClaimRequest>,
 ) -> Result<Json<Claimed>, Failure> {
-    tokio::select! {
+    let asks_for_new = request.slots > 0;
+    // A claim is woken and not broken off: it may be leasing jobs at this moment.
+    let wake = async {
+        app.stop.cancelled().await;
+        app.coordinator.close();
+        pending().await
+    };
+    let claimed = tokio::select! {
         biased;
-        claimed = app.coordinator.claim(request) => Ok(Json(claimed?)),
-        () = app.stop.cancelled() => Err(Error::new(Code::Unavailable, "the master is stopping").into()),
+        claimed = app.coordinator.claim(request) => claimed?,
+        never = wake => never,
+    };
+    if asks_for_new && claimed.jobs.is_empty() && app.coordinator.is_closing() {
+        return Err(Error::new(Code::Unavailable, "the master is stopping").into());
     }
+    Ok(Json(claimed))
 }
 
 /// Asks for one job without waiting: an alias of the claim for simple agents.
