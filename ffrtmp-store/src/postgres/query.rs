@@ -310,6 +310,23 @@ pub(super) async fn check(connection: &mut PgConnection) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Which of these rows, locked by now, a job has come to wait for since they were chosen.
+async fn waited_for(
+    connection: &mut PgConnection,
+    rows: &[sqlx::postgres::PgRow],
+) -> Result<std::collections::HashSet<i64>, Fault> {
+    let chosen = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i64>, _>>()?;
+    let waited: Vec<i64> = sqlx::query_scalar(
+        "SELECT j.sequence FROM ffrtmp.jobs j WHERE j.sequence = ANY ($1) AND EXISTS (
+             SELECT 1 FROM ffrtmp.dependencies d JOIN ffrtmp.live w ON w.sequence = d.job AND w.phase = 0
+             WHERE d.dependency = j.id)",
+    )
+    .bind(chosen)
+    .fetch_all(connection)
+    .await?;
+    Ok(waited.into_iter().collect())
+}
+
 /// Removes ended jobs with everything that belongs to them.
 pub(super) async fn purge(connection: &mut PgConnection, before: Timestamp, limit: usize) -> Result<u64, Fault> {
     use sqlx::Connection;
@@ -320,16 +337,20 @@ pub(super) async fn purge(connection: &mut PgConnection, before: Timestamp, limi
          WHERE e.completed_at < $1 AND NOT EXISTS (
              SELECT 1 FROM ffrtmp.dependencies d JOIN ffrtmp.live w ON w.sequence = d.job AND w.phase = 0
              WHERE d.dependency = j.id)
-         ORDER BY e.completed_at, e.sequence LIMIT $2 FOR UPDATE OF e SKIP LOCKED"
+         ORDER BY e.completed_at, e.sequence LIMIT $2 FOR UPDATE OF e, j SKIP LOCKED"
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(before.as_micros())
         .bind(number(limit as u64))
         .fetch_all(&mut *transaction)
         .await?;
+    let kept = waited_for(&mut transaction, &rows).await?;
     let mut counted = tally::Difference::default();
     let (mut over, mut labels): (Vec<i64>, Vec<(Uuid, i64)>) = (Vec::new(), Vec::new());
     for row in &rows {
+        if kept.contains(&row.try_get(0)?) {
+            continue;
+        }
         let held = read(row)?;
         counted.went(tally::Stand::of(held.lane, &held.record.job));
         labels.extend(submit::labels(&held.record.job).map(|label| (label, held.sequence())));

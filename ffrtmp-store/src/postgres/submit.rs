@@ -173,14 +173,17 @@ impl Seen {
     async fn look(connection: &mut PgConnection, questions: &[Question]) -> Result<Self, Fault> {
         let needed: HashSet<JobId> = jobs(questions).flat_map(|new| new.job.depends_on.iter().copied()).collect();
         if !needed.is_empty() {
-            // Whoever ends one of these now waits for us, and then finds the job that waits for it.
-            sqlx::query(
-                "SELECT 1 FROM ffrtmp.live WHERE sequence = ANY (ARRAY(SELECT sequence FROM ffrtmp.jobs WHERE id = ANY ($1)))
+            // Whoever ends or purges one of these now waits for us, and then finds the job that
+            // waits for it.
+            for lock in [
+                "SELECT 1 FROM ffrtmp.jobs WHERE id = ANY ($1) ORDER BY sequence FOR KEY SHARE",
+                "SELECT 1 FROM ffrtmp.live
+                 WHERE sequence = ANY (ARRAY(SELECT sequence FROM ffrtmp.jobs WHERE id = ANY ($1)))
                  ORDER BY sequence FOR KEY SHARE",
-            )
-            .bind(needed.iter().map(uuid).collect::<Vec<_>>())
-            .execute(&mut *connection)
-            .await?;
+            ] {
+                let ids: Vec<Uuid> = needed.iter().map(uuid).collect();
+                sqlx::query(lock).bind(ids).execute(&mut *connection).await?;
+            }
         }
         let named: HashSet<JobId> = needed.into_iter().chain(jobs(questions).map(|new| new.job.id)).collect();
         let mut seen = Self::default();
