@@ -1,6 +1,7 @@
 //! Asking for work: whenever there is room, by one request that keeps its name until it is
 //! answered, so that what the master leased is never lost on the way.
 
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -10,7 +11,8 @@ use ffrtmp_core::error::{Code, Disposition, Result};
 use ffrtmp_core::governor::Admission;
 use ffrtmp_core::id::JobId;
 use ffrtmp_core::job::{Job, ResourceLimits};
-use ffrtmp_core::protocol::ClaimRequest;
+use ffrtmp_core::protocol::{ClaimRequest, Claimed};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::attempt::{self, Attempt};
@@ -19,13 +21,29 @@ use super::{Shared, patience};
 /// How long a stopping agent waits for an answer that it can do without.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
-/// Asks for work whenever there is room. Ends only with an error that time does not mend.
-pub(super) async fn run(shared: &Arc<Shared>, attempts: &TaskTracker) -> Result<()> {
+/// A claim that is not answered yet.
+pub(super) type Asked<'a> = Pin<Box<dyn Future<Output = Result<Claimed>> + Send + 'a>>;
+
+/// Asks for work whenever there is room, until `stop`; then returns the claim that is under way.
+///
+/// # Errors
+/// What time does not mend.
+pub(super) async fn run<'a>(
+    shared: &'a Arc<Shared>,
+    attempts: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<Option<Asked<'a>>> {
     let mut backoff = patience().build();
     loop {
-        let free = shared.wait_for_room().await;
-        let request = shared.claim_request(free.min(64), Duration::from_secs(30));
-        match shared.transport.claim(request).await {
+        let Some(free) = stop.run_until_cancelled(shared.wait_for_room()).await else { return Ok(None) };
+        let mut asked = shared.transport.claim(shared.claim_request(free.min(64), Duration::from_secs(30)));
+        let answered = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(Some(asked)),
+            answered = &mut asked => answered,
+        };
+        drop(asked);
+        match answered {
             Ok(claimed) => {
                 backoff = patience().build();
                 shared.claim_answered();
@@ -35,12 +53,14 @@ pub(super) async fn run(shared: &Arc<Shared>, attempts: &TaskTracker) -> Result<
                     spawn_attempt(shared, attempts, job);
                 }
             }
-            Err(error) if error.code() == Code::NodeNotFound => shared.register().await?,
+            Err(error) if error.code() == Code::NodeNotFound => {
+                stop.run_until_cancelled(shared.register()).await.transpose()?;
+            }
             Err(error) if error.disposition() == Disposition::Transient || error.code() == Code::RateLimited => {
                 shared.connected.store(false, Ordering::Release);
                 let wait = backoff.next().unwrap_or(shared.options.poll_interval);
                 tracing::warn!(%error, wait_s = wait.as_secs_f64(), "cannot claim, trying again");
-                tokio::time::sleep(wait).await;
+                stop.run_until_cancelled(tokio::time::sleep(wait)).await;
             }
             Err(error) => return Err(error),
         }
@@ -64,20 +84,43 @@ fn spawn_attempt(shared: &Arc<Shared>, attempts: &TaskTracker, job: Job) {
     });
 }
 
-/// Gives back what a claim that was broken off has leased: its answer may have been on the way.
-pub(super) async fn give_back_unseen(shared: &Shared) {
-    let asked = shared.transport.claim(shared.claim_request(0, Duration::ZERO));
-    let jobs = match tokio::time::timeout(LAST_WORD, asked).await {
-        Ok(Ok(claimed)) => claimed.jobs,
-        Ok(Err(error)) => return tracing::debug!(%error, "cannot ask for jobs that were not seen"),
-        Err(_) => return tracing::debug!("the master does not say which jobs were not seen"),
+/// Takes back a claim that is under way, and gives back what it was given nevertheless. The master
+/// is asked for it as well: the answer may have been lost.
+pub(super) async fn withdraw(shared: &Shared, asked: Option<Asked<'_>>) {
+    if shared.claiming.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+        return;
+    }
+    let asked = async {
+        match asked {
+            Some(asked) => answer_in_time(asked).await,
+            None => Vec::new(),
+        }
     };
+    let told = answer_in_time(shared.transport.claim(shared.claim_request(0, Duration::ZERO)));
+    let (mut jobs, told) = tokio::join!(asked, told);
+    jobs.extend(told);
+    jobs.sort_by_key(|job| (job.id, job.fence));
+    jobs.dedup_by_key(|job| (job.id, job.fence));
     for job in jobs.into_iter().filter(|job| !shared.attempts().contains_key(&(job.id, job.fence))) {
         let released = shared.transport.finish(attempt::release_of(&job, shared.node()));
         match tokio::time::timeout(LAST_WORD, released).await {
             Ok(Ok(_)) => tracing::info!(job = %job.id, "gave back a job that came too late"),
             Ok(Err(error)) => tracing::warn!(job = %job.id, %error, "cannot give back a job that came too late"),
             Err(_) => tracing::warn!(job = %job.id, "the master does not take back a job that came too late"),
+        }
+    }
+}
+
+async fn answer_in_time(asked: Asked<'_>) -> Vec<Job> {
+    match tokio::time::timeout(LAST_WORD, asked).await {
+        Ok(Ok(claimed)) => claimed.jobs,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a claim was not taken back");
+            Vec::new()
+        }
+        Err(_) => {
+            tracing::debug!("a claim that was taken back has no answer");
+            Vec::new()
         }
     }
 }

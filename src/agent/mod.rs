@@ -218,13 +218,26 @@ async fn work(shared: &Arc<Shared>, shutdown: &CancellationToken) -> Result<()> 
     let quiet = CancellationToken::new();
     let heart = tokio::spawn(heartbeat::run(Arc::clone(shared), quiet.clone()));
     let attempts = TaskTracker::new();
+    let stop = CancellationToken::new();
+    let ordered = async {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => {}
+            () = shared.force.cancelled() => {}
+        }
+        stop.cancel();
+        std::future::pending().await
+    };
     let claimed = tokio::select! {
         biased;
-        () = shutdown.cancelled() => Ok(()),
-        () = shared.force.cancelled() => Ok(()),
-        claimed = claiming::run(shared, &attempts) => claimed,
+        never = ordered => never,
+        claimed = claiming::run(shared, &attempts, &stop) => claimed,
     };
-    tokio::join!(drain(shared, &attempts), claiming::give_back_unseen(shared));
+    let (claimed, asked) = match claimed {
+        Ok(asked) => (Ok(()), asked),
+        Err(error) => (Err(error), None),
+    };
+    tokio::join!(drain(shared, &attempts), claiming::withdraw(shared, asked));
     quiet.cancel();
     let _ = heart.await;
     claimed

@@ -105,6 +105,7 @@ impl Coordinator {
             return Ok(self.claimed(jobs));
         }
         if request.slots == 0 {
+            self.withdraw(&request);
             return Ok(self.claimed(Vec::new()));
         }
         let offer = node.offer();
@@ -132,6 +133,7 @@ impl Coordinator {
                     biased;
                     changed = changes.changed() => changed.is_ok(),
                     () = place.called() => true,
+                    () = self.withdrawn.notified() => true,
                     _ = self.closing.acquire() => true,
                 }
             };
@@ -206,6 +208,15 @@ impl Coordinator {
             watcher.claimed(&jobs);
         }
         Claimed { jobs, lease_ms: millis(self.settings.heartbeat_timeout) }
+    }
+
+    /// Answers the same request with nothing where it still waits, unless it gets jobs just now.
+    fn withdraw(&self, request: &ClaimRequest) {
+        if let Some(request_id) = request.request_id.clone() {
+            let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+            answered.insert(request.node_id, Answered { request_id, jobs: Vec::new() });
+        }
+        self.withdrawn.notify_waiters();
     }
 
     fn remember(&self, request: &ClaimRequest, jobs: &[Job]) {

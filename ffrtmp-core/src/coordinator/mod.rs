@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Notify, Semaphore, broadcast};
 
 use crate::clock::{Clock, ClusterClock, Timestamp};
 use crate::id::{Fence, JobId, NodeId};
@@ -139,6 +139,7 @@ pub struct Coordinator {
     /// Without permits; closed when the master closes.
     closing: Semaphore,
     answered: Mutex<HashMap<NodeId, Answered>>,
+    withdrawn: Notify,
     logbook: logbook::Logbook,
     turns: turns::Turns,
     rounds: AtomicU64,
@@ -184,6 +185,7 @@ impl Coordinator {
             events: broadcast::Sender::new(EVENT_BACKLOG),
             closing: Semaphore::new(0),
             answered: Mutex::default(),
+            withdrawn: Notify::new(),
             logbook: logbook::Logbook::default(),
             turns: turns::Turns::default(),
             rounds: AtomicU64::new(0),
