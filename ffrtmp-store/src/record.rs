@@ -332,6 +332,7 @@ impl<'a> Asked<'a> {
     }
 }
 
+#[allow(clippy::ptr_arg, reason = "serde gives a reference to the field")]
 fn is_default<T: Clone + Default + PartialEq>(value: &Cow<'_, T>) -> bool {
     **value == T::default()
 }

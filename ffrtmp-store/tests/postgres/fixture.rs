@@ -62,7 +62,7 @@ pub(crate) fn start(job: &Job) -> JobCommand {
 }
 
 pub(crate) fn complete(job: &Job) -> JobCommand {
-    let outcome = Outcome::Completed(Box::new(JobReport::default()));
+    let outcome = Outcome::Completed(Box::<JobReport>::default());
     JobCommand::Finish { lease: job.lease().expect("held"), outcome }
 }
 

@@ -140,7 +140,6 @@ async fn one_key_at_two_masters_is_one_job() {
 async fn no_dependent_is_missed() {
     let dsn = database().await;
     let (one, two) = (store(&dsn).await, store(&dsn).await);
-    let mut waited = 0;
     for _ in 0..40 {
         submit(&*one, job(&[])).await;
         let held = one.claim(&order(1, 1), now()).await.expect("answered").remove(0);
@@ -156,7 +155,6 @@ async fn no_dependent_is_missed() {
         let found = ending.await.expect("no panic");
         match dependent.state {
             JobState::Waiting => {
-                waited += 1;
                 assert!(found.iter().any(|job| job.id == dependent.id), "it would wait for ever");
                 apply(&*one, dependent.id, JobCommand::Ready).await.expect("ready");
             }
@@ -166,7 +164,6 @@ async fn no_dependent_is_missed() {
         assert_eq!(mine.id, dependent.id);
         apply(&*one, mine.id, complete(&mine)).await.expect("finished");
     }
-    println!("{waited} of 40 waited");
 }
 
 #[tokio::test(flavor = "multi_thread")]
