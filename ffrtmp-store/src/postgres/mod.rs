@@ -195,8 +195,8 @@ impl PostgresStore {
     }
 
     /// A connection for something that is done with one statement or transaction.
-    async fn connection(&self) -> Result<PoolConnection<Postgres>, Fault> {
-        Ok(self.pool.acquire().await?)
+    async fn connection(&self) -> Result<Lent, Fault> {
+        Ok(Lent(Some(self.pool.acquire().await?)))
     }
 
     /// Whether to do it again after this fault, at once or after a pause.
@@ -239,17 +239,40 @@ fn point(name: &'static str) -> Result<(), Fault> {
     crate::failpoint::hit(name).map_err(Fault::from)
 }
 
+/// A connection of the pool. It ends unless it is given back: one whose caller went away in the
+/// middle may have a transaction open that the driver does not know of, and the work of the next
+/// caller would be lost in it.
+struct Lent(Option<PoolConnection<Postgres>>);
+
+impl Lent {
+    fn connection(&mut self) -> Result<&mut PgConnection, Fault> {
+        self.0.as_deref_mut().ok_or(Fault::Away)
+    }
+
+    fn give_back(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(connection.detach());
+        }
+    }
+}
+
 /// Does something on a connection, again on another one if that one turns out to be broken.
 macro_rules! with_connection {
     ($store:expr, $operation:literal, |$connection:ident| $work:expr) => {{
         let mut tries = Tries::new();
         loop {
             let done = Session::bounded($store.limit(), async {
-                let mut pooled = $store.connection().await?;
-                let $connection: &mut PgConnection = &mut pooled;
+                let mut lent = $store.connection().await?;
+                let $connection: &mut PgConnection = lent.connection()?;
                 let done: Result<_, Fault> = $work.await;
-                if done.as_ref().is_err_and(Fault::breaks_connection) {
-                    drop(pooled.detach());
+                if !done.as_ref().is_err_and(Fault::breaks_connection) {
+                    lent.give_back();
                 }
                 done
             });

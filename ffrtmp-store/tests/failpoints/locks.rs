@@ -1,17 +1,24 @@
-//! What a step that failed leaves behind at the server: nothing.
+//! What a step that failed, or that nobody waits for, leaves behind at the server: nothing.
 
-use std::time::Duration;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::error::Code;
 use ffrtmp_core::id::{JobId, NodeId};
 use ffrtmp_core::job::JobRequest;
-use ffrtmp_core::node::Offer;
+use ffrtmp_core::node::{About, NodeCommand, Offer};
 use ffrtmp_core::request;
 use ffrtmp_core::store::{Caps, ClaimOrder, NewJob, Rank};
 use ffrtmp_store::failpoint;
 
 use crate::place::{Kind, Place};
+
+/// Counts the transactions that nobody is working in.
+const OPEN: &str =
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
 
 /// The one who fails rolls back before it answers: its locks stand in nobody's way.
 #[test]
@@ -42,4 +49,52 @@ fn a_claim_that_failed_holds_no_job() {
         store.close().await.expect("closed");
         other.close().await.expect("closed");
     });
+}
+
+/// A caller that hangs up in the middle leaves no transaction open, in which the next caller's work
+/// would be lost.
+#[test]
+fn a_call_that_was_dropped_leaves_no_transaction() {
+    let now = Timestamp::from_micros(1_767_700_000_000_000);
+    let place = Place::new(Kind::Postgres);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let store = place.open().await;
+        let about = About { name: "node".into(), ..About::default() };
+        let id = NodeId::from_u128(1);
+        store.register_node(id, about, now).await.expect("registered");
+        for polls in 0..12 {
+            // As often as there are connections.
+            for _ in 0..8 {
+                let beat = NodeCommand::Heartbeat { telemetry: None, active_jobs: polls };
+                dropped_after(polls, store.apply_node(id, beat, now)).await;
+            }
+            let begun = Instant::now();
+            while place.sql(OPEN) != "0" {
+                assert!(begun.elapsed() < Duration::from_secs(10), "dropped after {polls} polls, it stays open");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        let last = NodeCommand::Heartbeat { telemetry: None, active_jobs: 7777 };
+        store.apply_node(id, last, now).await.expect("answered");
+        let other = place.open().await;
+        assert_eq!(other.node(id).await.expect("found").active_jobs, 7777, "what was answered is committed");
+        store.close().await.expect("closed");
+        other.close().await.expect("closed");
+    });
+}
+
+/// Drops a call when it has been polled this often, if it is not answered before.
+async fn dropped_after<T>(polls: u32, call: impl Future<Output = T>) {
+    let mut call = pin!(call);
+    let mut left = polls;
+    poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        call.as_mut().poll(context).map(drop)
+    })
+    .await;
 }

@@ -57,6 +57,14 @@ impl Place {
     }
 }
 
+impl Place {
+    /// What the server itself says.
+    pub(crate) fn sql(&self, statement: &str) -> String {
+        let server = PrivateServer::shared().expect("a server");
+        server.sql(&self.to_string(), statement).expect("answered")
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
