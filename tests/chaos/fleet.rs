@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -109,8 +110,10 @@ impl Fleet {
                 self.parts[index] = self.spawn(index);
             }
             Blow::Stop => {
-                let code = self.await_exit(index).code();
-                assert_eq!(code, Some(0), "{} was told to stop: {}", self.parts[index].name, self.logs());
+                let status = self.await_exit(index);
+                // One that has only just been started does not listen yet.
+                let is_stopped = status.code() == Some(0) || status.signal() == Some(Signal::TERM.as_raw());
+                assert!(is_stopped, "{} was told to stop, {status}: {}", self.parts[index].name, self.logs());
                 self.parts[index] = self.spawn(index);
             }
             Blow::Freeze(time) => {
