@@ -13,9 +13,9 @@ mod ledger;
 mod memory;
 mod postgres;
 mod prefix;
-mod record;
 #[cfg(feature = "private-server")]
 pub mod private_server;
+mod record;
 mod room;
 mod sqlite;
 mod tally;

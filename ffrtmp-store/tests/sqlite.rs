@@ -118,7 +118,7 @@ async fn work_goes_on_in_a_database_of_schema_1() {
     // Leases and backoffs come due, dependencies are waited for, ranks hold.
     assert_eq!(store.due(at(1_000_000), 10).await.expect("answered").len(), 3);
     let waiting = of(JobState::Waiting).next().expect("one waits");
-    assert_eq!(store.dependents(waiting.depends_on[0]).await.expect("answered"), [waiting.clone()]);
+    assert_eq!(store.dependents(waiting.depends_on[0]).await.expect("answered"), std::slice::from_ref(waiting));
     let claimed = store.claim(&order(9), at(42)).await.expect("answered");
     assert_eq!(claimed.iter().map(|job| job.sequence_number).collect::<Vec<_>>(), [16, 14, 6, 8]);
     assert_eq!(claimed[0].attempts.len(), 1);

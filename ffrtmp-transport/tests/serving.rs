@@ -50,7 +50,8 @@ async fn a_follower_hears_the_whole_story_of_a_job() {
                 client.start(job.id, StartRequest { node_id, fence }).await.unwrap();
             }
             (JobEventKind::State, JobState::Running) => {
-                let status = AttemptStatus { job_id: job.id, fence, progress: Some(50.0), logs: Vec::new(), logs_from: None };
+                let status =
+                    AttemptStatus { job_id: job.id, fence, progress: Some(50.0), logs: Vec::new(), logs_from: None };
                 let beat = Heartbeat { telemetry: None, attempts: vec![status] };
                 client.heartbeat(node_id, beat).await.unwrap();
             }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::time::Duration;
 
 use clap::Args;
 use ffrtmp_core::clock::Clock;
@@ -80,7 +82,7 @@ impl MigrateArgs {
         let places = (Place::read(&self.from, "from")?, Place::read(&self.to, "to")?);
         let (from, to) = (places.0.open_source().await?, places.1.open_target().await?);
         tracing::info!(from = %places.0, to = %places.1, "moving the database");
-        let moved = transfer::migrate(&*from, &*to, tell).await;
+        let moved = undisturbed(&*from, &*to).await;
         let closed = from.close().await.and(to.close().await);
         let moved = moved?;
         closed?;
@@ -92,6 +94,25 @@ impl MigrateArgs {
             "moved: counts and hashes are the same on both sides"
         );
         Ok(moved)
+    }
+}
+
+/// Moves everything, and keeps the lead on both sides meanwhile.
+async fn undisturbed(from: &dyn Portable, to: &dyn Portable) -> Result<Moved> {
+    const SAY_SO: Duration = Duration::from_secs(2);
+    let clock = SteadyClock::start();
+    let mut moving = pin!(transfer::migrate(from, to, tell));
+    loop {
+        tokio::select! {
+            moved = &mut moving => return moved,
+            () = tokio::time::sleep(SAY_SO) => {
+                for (store, field) in [(from, "from"), (to, "to")] {
+                    if let Lead::Follower { .. } = store.lead(clock.now()).await? {
+                        return Err(in_use(field));
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -150,10 +171,14 @@ impl Place {
 async fn alone(store: PostgresStore, field: &'static str) -> Result<Box<dyn Portable>> {
     match store.lead(SteadyClock::start().now()).await? {
         Lead::Leader { .. } => Ok(Box::new(store)),
-        Lead::Follower { .. } => Err(Error::new(Code::Unavailable, "a master uses the database")
-            .field(field)
-            .hint("stop every master that uses it, then move again")),
+        Lead::Follower { .. } => Err(in_use(field)),
     }
+}
+
+fn in_use(field: &'static str) -> Error {
+    Error::new(Code::Unavailable, "a master uses the database")
+        .field(field)
+        .hint("stop every master that uses it, then move again")
 }
 
 /// A source that is missing is a mistake: opening it would make an empty one.

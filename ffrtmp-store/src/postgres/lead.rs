@@ -1,5 +1,5 @@
 //! The lead of the masters on one database: a session lock, which the server gives back when the
-//! session ends, however it ends.
+//! session ends, however it ends, and takes away from a leader that fell silent.
 
 use std::time::Duration;
 
@@ -21,13 +21,15 @@ const STALE: Duration = Duration::from_secs(60);
 pub(super) struct Seat {
     door: Door,
     limit: Duration,
+    /// How long a leader may say nothing.
+    silence: Duration,
     connection: Option<PgConnection>,
     leads: bool,
 }
 
 impl Seat {
-    pub(super) fn new(door: Door, limit: Duration) -> Self {
-        Self { door, limit, connection: None, leads: false }
+    pub(super) fn new(door: Door, limit: Duration, silence: Duration) -> Self {
+        Self { door, limit, silence, connection: None, leads: false }
     }
 
     /// Takes the lead or keeps it. Whoever cannot reach the server does not have it.
@@ -46,7 +48,7 @@ impl Seat {
     async fn ask(&mut self, shared: &Shared, now: Timestamp) -> Result<Lead, Fault> {
         if self.connection.is_none() {
             self.leads = false;
-            self.connection = Some(self.door.connect(Purpose::Watch).await?);
+            self.connection = Some(self.sit_down().await?);
         }
         let Some(connection) = &mut self.connection else { return Err(Fault::Away) };
         let newly = !self.leads;
@@ -61,6 +63,18 @@ impl Seat {
         // Also proves that the session, and with it the lock, is still there.
         shared.say_time(connection, now).await?;
         Ok(Lead::Leader { newly })
+    }
+
+    /// A session that the server ends when it says nothing for long: a master that was stopped and
+    /// still has its connections would keep the lead otherwise. Servers before version 14 do not
+    /// know the setting.
+    async fn sit_down(&self) -> Result<PgConnection, Fault> {
+        let mut connection = self.door.connect(Purpose::Watch).await?;
+        sqlx::query("SELECT set_config(name, $1, false) FROM pg_settings WHERE name = 'idle_session_timeout'")
+            .bind(self.silence.as_millis().to_string())
+            .execute(&mut connection)
+            .await?;
+        Ok(connection)
     }
 
     /// Gives the lead back.

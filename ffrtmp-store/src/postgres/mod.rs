@@ -72,16 +72,19 @@ pub struct PostgresOptions {
     pub statement_timeout: Duration,
     /// How long a call waits for a server that went away, before it fails with `unavailable`.
     pub patience: Duration,
+    /// How long a leader may be silent, before another master takes over (PostgreSQL 14 or newer).
+    pub silence: Duration,
 }
 
 impl Default for PostgresOptions {
-    /// Eight connections, 10 s to connect, 30 s for a statement, 15 s of patience.
+    /// Eight connections, 10 s to connect, 30 s for a statement, 15 s of patience and of silence.
     fn default() -> Self {
         Self {
             connections: 8,
             connect_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(30),
             patience: Duration::from_secs(15),
+            silence: Duration::from_secs(15),
         }
     }
 }
@@ -179,7 +182,11 @@ impl PostgresStore {
             claims: Desk::open(Arc::new(Claims(Arc::clone(&shared))), sessions(1)),
             changes: Desk::open(Arc::new(Changes(Arc::clone(&shared))), sessions(2)),
             submissions: Desk::open(Arc::new(Submissions(Arc::clone(&shared))), sessions(1)),
-            seat: tokio::sync::Mutex::new(Some(Seat::new(door, options.connect_timeout + options.statement_timeout))),
+            seat: tokio::sync::Mutex::new(Some(Seat::new(
+                door,
+                options.connect_timeout + options.statement_timeout,
+                options.silence,
+            ))),
             tasks: Mutex::new(tasks),
             due: Mutex::default(),
             shared,

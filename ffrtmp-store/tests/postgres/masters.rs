@@ -10,6 +10,7 @@ use ffrtmp_core::id::JobId;
 use ffrtmp_core::job::{JobState, Queue};
 use ffrtmp_core::lifecycle::JobCommand;
 use ffrtmp_core::store::{Caps, ClaimOrder, Idempotency, Lead, NewJob, Store};
+use ffrtmp_store::{PostgresOptions, PostgresStore};
 use tokio::time::timeout;
 
 use crate::fixture::{apply, complete, database, job, now, order, sql, start, store, submit};
@@ -199,4 +200,21 @@ async fn exactly_one_master_leads_and_a_dead_one_is_followed() {
     while !matches!(one.lead(time(3003)).await, Ok(Lead::Leader { .. })) {
         assert!(tokio::time::Instant::now() < deadline, "the lead was not given back");
     }
+}
+
+/// A leader that stands still keeps its connections, and loses the lead all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_fell_silent_is_followed() {
+    let dsn = database().await;
+    let options = PostgresOptions { silence: Duration::from_millis(300), ..PostgresOptions::default() };
+    let one = PostgresStore::connect(&dsn, options).await.expect("it connects");
+    let two = store(&dsn).await;
+    assert_eq!(one.lead(now()).await.expect("answered"), Lead::Leader { newly: true });
+    let deadline = tokio::time::Instant::now() + SOON;
+    while two.lead(now()).await.expect("answered") != (Lead::Leader { newly: true }) {
+        assert!(tokio::time::Instant::now() < deadline, "a silent leader keeps the lead");
+        tokio::task::yield_now().await;
+    }
+    let woken = one.lead(now()).await;
+    assert!(!matches!(woken, Ok(Lead::Leader { .. })), "{woken:?}");
 }

@@ -67,6 +67,9 @@ impl<Q, A> Queue<Q, A> {
     }
 }
 
+/// Where the answers go, in the order of the questions.
+type Replies<A> = Vec<oneshot::Sender<Result<A>>>;
+
 /// Sends requests one after the other as long as calls wait.
 struct Carrier<Q, A> {
     shared: Arc<Shared<Q, A>>,
@@ -86,7 +89,7 @@ impl<Q, A> Carrier<Q, A> {
 
     /// The calls that wait, without those whose callers left. Without any, the carrier no longer
     /// counts: whoever joins next needs another one.
-    fn next(&mut self) -> Option<(Vec<Q>, Vec<oneshot::Sender<Result<A>>>)> {
+    fn next(&mut self) -> Option<(Vec<Q>, Replies<A>)> {
         let mut queue = self.shared.queue();
         queue.calls.retain(|(_, reply)| !reply.is_closed());
         let many = queue.calls.len().min(MOST);
