@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ffrtmp::core::clock::Timestamp;
 use ffrtmp::core::node::{Node, Requirements};
 use ffrtmp::core::policy::fifo::PriorityFifo;
+use ffrtmp::core::scheduler::Cluster;
 use ffrtmp::core::store::Rank;
 use ffrtmp::prelude::*;
 use ffrtmp::store::MemoryStore;

@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn limits_are_read_as_they_are_written() {
         let flags = "x --queue-limit live=4,batch=0 --tenant-limit 10 --tenant-limit acme=2 --aging-step 90s";
-        let args = Cli::try_parse_from(flags.split(' ')).ok().expect("flags").args;
+        let Ok(Cli { args }) = Cli::try_parse_from(flags.split(' ')) else { panic!("{flags}") };
         let caps = args.caps();
         assert_eq!(caps.queues, BTreeMap::from([(Queue::Live, 4), (Queue::Batch, 0)]));
         assert_eq!((caps.tenant, caps.of_tenant(&"acme".parse().unwrap())), (Some(10), Some(2)));
