@@ -99,7 +99,7 @@ fn next(trials: &Mutex<VecDeque<Trial>>) -> Option<Trial> {
 
 /// Every point of the store, killed and failing.
 fn trials(kind: Kind, reached: &BTreeMap<String, u64>) -> VecDeque<Trial> {
-    let times = std::env::var("FFRTMP_FAILPOINT_TIMES").map_or(4, |times| times.parse().expect("a number"));
+    let times = std::env::var("FFRTMP_FAILPOINT_TIMES").map_or(3, |times| times.parse().expect("a number"));
     let mut trials = VecDeque::new();
     for name in failpoint::NAMES.iter().filter(|name| name.starts_with(kind.name())) {
         let count = *reached.get(*name).unwrap_or_else(|| panic!("the story never reaches {name}"));
