@@ -98,7 +98,8 @@ impl Coordinator {
         }
         let changed: Vec<_> = jobs.iter().flatten().filter(|job| job.changed_at() == Some(now)).collect();
         changed.iter().for_each(|job| self.announce(job));
-        self.settle_after(&changed).await?;
+        // The same word again changes nothing, so nobody would look at the dependents once more.
+        self.settle_after(&changed).await.inspect_err(|_| self.settle_next_round())?;
         Ok(jobs)
     }
 

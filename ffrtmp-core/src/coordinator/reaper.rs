@@ -30,7 +30,7 @@ pub struct Reaped {
 
 /// Waiting jobs move when what they wait for ends; looking at all of them only mends what a crash
 /// in between left, so the first round does it and then one in this many.
-const ROUNDS_BETWEEN_SETTLING: u64 = 60;
+const ROUNDS_BETWEEN_SETTLING: u64 = 12;
 
 /// Jobs looked at in one step.
 pub(super) const STEP: usize = 500;
