@@ -1,3 +1,5 @@
+//! Every field of a job comes back, and every story that a job can have.
+
 use std::time::Duration;
 
 use ffrtmp_core::error::JobError;
