@@ -18,7 +18,7 @@ mod witness;
 mod world;
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
@@ -34,6 +34,9 @@ use world::World;
 
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 200;
+
+/// Seeds in which a mistake must show.
+const WITH_A_MISTAKE: u64 = 1000;
 
 /// Simulated time after the last fault within which every job has ended.
 const PATIENCE: Duration = Duration::from_secs(1800);
@@ -185,7 +188,12 @@ fn a_seed_is_the_same_twice() {
 #[test]
 fn a_broken_store_is_caught() {
     for mistake in Mistake::ALL {
-        let caught = (0..100).find(|seed| !simulate(*seed, Broken::new(*mistake), false).wrong.is_empty());
-        assert!(caught.is_some(), "{mistake:?} was not found in 100 seeds");
+        let is_found = AtomicBool::new(false);
+        on_every_core(0..WITH_A_MISTAKE, |seed| {
+            let wrong =
+                !is_found.load(Ordering::Relaxed) && !simulate(seed, Broken::new(*mistake), false).wrong.is_empty();
+            is_found.fetch_or(wrong, Ordering::Relaxed).then_some(())
+        });
+        assert!(is_found.into_inner(), "{mistake:?} was not found in {WITH_A_MISTAKE} seeds");
     }
 }
