@@ -407,12 +407,12 @@ pub struct JobError {
     /// What happened.
     pub code: Code,
     /// Who acts next.
-    #[cfg_attr(feature = "openapi", schema(required = false))]
+    #[cfg_attr(feature = "openapi", schema(required = false, value_type = Option<Disposition>))]
     pub disposition: Disposition,
     /// What happened, in words.
     pub message: String,
     /// What to do.
-    #[cfg_attr(feature = "openapi", schema(required = false))]
+    #[cfg_attr(feature = "openapi", schema(required = false, value_type = Option<String>))]
     pub hint: String,
 }
 
