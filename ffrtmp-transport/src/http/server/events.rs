@@ -163,11 +163,8 @@ impl Follower {
 
     /// Queues the changes of state that the follower has not heard yet.
     fn catch_up(&mut self, job: &Job) {
-        let mut mark = Mark::default();
         let last = job.state_transitions.len().saturating_sub(1);
-        for (position, change) in job.state_transitions.iter().enumerate() {
-            let at = change.at.as_micros();
-            mark = Mark { at, place: if at == mark.at { mark.place + 1 } else { 1 } };
+        for (position, (change, mark)) in job.state_transitions.iter().zip(marks(&job.state_transitions)).enumerate() {
             if mark > self.heard {
                 self.heard = mark;
                 self.pending.extend(message(&story(job, change, position == last), Some(mark)));
@@ -175,6 +172,16 @@ impl Follower {
         }
         self.ended = job.state.is_final();
     }
+}
+
+/// Where each change stands in the story. Two masters never have quite the same time, so a change
+/// may bear an earlier one than the change before it: it stands behind all the same.
+fn marks(changes: &[StateTransition]) -> impl Iterator<Item = Mark> {
+    changes.iter().scan(Mark::default(), |mark, change| {
+        let at = change.at.as_micros();
+        *mark = if at > mark.at { Mark { at, place: 1 } } else { Mark { at: mark.at, place: mark.place + 1 } };
+        Some(*mark)
+    })
 }
 
 /// A change of state as an event; only the latest is about the attempt that the job shows.
@@ -199,4 +206,23 @@ fn message(event: &JobEvent, mark: Option<Mark>) -> Option<Event> {
         Some(Mark { at, place }) => message.id(format!("{at}-{place}")),
         None => message,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use ffrtmp_core::clock::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_change_by_a_master_whose_clock_is_behind_stands_last() {
+        let at = |micros| StateTransition {
+            from: JobState::Queued,
+            to: JobState::Assigned,
+            at: Timestamp::from_micros(micros),
+            reason: String::new(),
+        };
+        let marks: Vec<_> = marks(&[at(100), at(97), at(100), at(101)]).map(|mark| (mark.at, mark.place)).collect();
+        assert_eq!(marks, [(100, 1), (100, 2), (100, 3), (101, 1)]);
+    }
 }
