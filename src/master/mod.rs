@@ -18,7 +18,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use ffrtmp_core::clock::Clock;
 use ffrtmp_core::coordinator::{Coordinator, Settings, Watcher};
-use ffrtmp_core::error::Result;
+use ffrtmp_core::error::{Code, Result};
 use ffrtmp_core::policy::fifo::PriorityFifo;
 use ffrtmp_core::scheduler::Scheduler;
 use ffrtmp_core::store::Store;
@@ -152,7 +152,7 @@ impl Master {
     /// `tls` for a certificate that cannot be used, `storage` if the store does not close.
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
         let Self { coordinator, metrics, options, api, scrape } = self;
-        coordinator.join().await?;
+        join(&coordinator, &shutdown).await?;
         let background = CancellationToken::new();
         let reaper = tokio::spawn(reap(Arc::clone(&coordinator), options.scheduler_interval, background.clone()));
         let scraper = scrape.map(|listener| {
@@ -184,6 +184,24 @@ impl Master {
         }
         let _ = reaper.await;
         served.and(coordinator.store().close().await)
+    }
+}
+
+/// Finds this master's place among the others, however long the database is away.
+async fn join(coordinator: &Coordinator, shutdown: &CancellationToken) -> Result<()> {
+    let mut warned = false;
+    loop {
+        let away = match coordinator.join().await {
+            Err(error) if error.code() == Code::Unavailable && !shutdown.is_cancelled() => error,
+            joined => return joined,
+        };
+        if !std::mem::replace(&mut warned, true) {
+            tracing::warn!(error = %away, "waiting for the database");
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = tokio::time::sleep(DUE_INTERVAL) => {}
+        }
     }
 }
 

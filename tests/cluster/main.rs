@@ -1,6 +1,7 @@
 //! Two masters on one Postgres and four agents, each a process of its own with real HTTP between
 //! them and the synthetic engine: what works in good order. What is killed is in `tests/chaos`.
 
+mod away;
 mod fleet;
 mod part;
 mod tally;

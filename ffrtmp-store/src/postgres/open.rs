@@ -17,12 +17,16 @@ const OLDEST_SERVER: i32 = 120_000;
 /// Held while a master looks at the schema and changes it.
 const SCHEMA_LOCK: i64 = 0x6666_7274_6d70_0001;
 const FLAG: &str = "--db-dsn";
+/// First and longest pause before a server that is away is tried again.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How connections are made.
 #[derive(Clone)]
 pub(super) struct Door {
     options: PgConnectOptions,
     timeout: Duration,
+    patience: Duration,
     statement_timeout: Duration,
 }
 
@@ -57,6 +61,7 @@ impl Door {
         Ok(Self {
             options: parsed.application_name("ffrtmp").disable_statement_logging(),
             timeout: options.connect_timeout,
+            patience: options.patience,
             statement_timeout: options.statement_timeout,
         })
     }
@@ -91,19 +96,25 @@ impl Door {
     }
 
     /// Makes sure that the database is ours and current, and that no move into it has broken off
-    /// unless this is one.
+    /// unless this is one. A server that is away or starting has as long as `patience` to come.
     pub(super) async fn prepare(&self, opening: Opening) -> Result<()> {
-        let deadline = Instant::now() + self.timeout;
-        let mut connection = loop {
-            match self.connect(Purpose::Watch).await {
-                Ok(connection) => break connection,
-                // The server is there and still recovers.
-                Err(error) if code_of(&error).as_deref() == Some("57P03") && Instant::now() < deadline => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                Err(error) => return Err(self.unreachable(error)),
+        let begun = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let away = match self.prepare_once(opening).await {
+                Err(error) if error.code() == Code::Unavailable && begun.elapsed() + pause < self.patience => error,
+                prepared => return prepared,
+            };
+            if pause == FIRST_PAUSE {
+                tracing::warn!(error = %away, "waiting for the database");
             }
-        };
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn prepare_once(&self, opening: Opening) -> Result<()> {
+        let mut connection = self.connect(Purpose::Watch).await.map_err(|error| self.unreachable(error))?;
         let version = server_version(&mut connection).await.map_err(|error| self.unreachable(error))?;
         if version < OLDEST_SERVER {
             return Err(invalid(format!("the PostgreSQL server has version {}", version / 10_000))

@@ -1,5 +1,7 @@
 //! What cannot be used is refused with the flag and the cure, and never with the password.
 
+use std::time::Duration;
+
 use ffrtmp_core::Code;
 use ffrtmp_core::store::Store;
 use ffrtmp_store::{PostgresOptions, PostgresStore};
@@ -9,7 +11,8 @@ use crate::fixture::{database, job, sql, store, submit};
 const SECRET: &str = "s3cret-pw";
 
 async fn refused(dsn: &str) -> (Code, String) {
-    let error = PostgresStore::connect(dsn, PostgresOptions::default()).await.expect_err("it is refused");
+    let options = PostgresOptions { patience: Duration::from_millis(200), ..PostgresOptions::default() };
+    let error = PostgresStore::connect(dsn, options).await.expect_err("it is refused");
     assert_eq!(error.field_name(), Some("--db-dsn"), "{error:?}");
     let mut said = format!("{error:?}");
     let mut source = std::error::Error::source(&error);
