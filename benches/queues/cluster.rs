@@ -7,9 +7,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ffrtmp::core::engine::{Control, EngineCapabilities, MediaBounds, Observer, Source, Task};
-use ffrtmp::core::job::{EngineName, JobReport, JobRequest};
-use ffrtmp::core::media::MediaInfo;
+use ffrtmp::core::job::{EngineName, JobRequest};
 use ffrtmp::engines::SyntheticEngine;
 use ffrtmp::governor::NoGovernor;
 use ffrtmp::prelude::{Agent, AgentOptions, CancellationToken, Engine, Master, MasterOptions, Store};
@@ -196,7 +194,7 @@ async fn work(url: &str, dir: &Path, agents: usize, slots: u32) -> Result<()> {
             allow_paths: vec![dir.to_owned()],
             ..AgentOptions::default()
         };
-        let engine: Arc<dyn Engine> = Arc::new(StandIn(SyntheticEngine::default()));
+        let engine: Arc<dyn Engine> = Arc::new(SyntheticEngine::default().standing_in_for(EngineName::Ffmpeg));
         let transport = Arc::new(client(url, dir)?);
         let agent = Agent::new(transport, vec![engine], Arc::new(NoGovernor::default()), options).await?;
         running.push(tokio::spawn(agent.run(stop.clone())));
@@ -206,27 +204,6 @@ async fn work(url: &str, dir: &Path, agents: usize, slots: u32) -> Result<()> {
         agent.await??;
     }
     Ok(())
-}
-
-/// The synthetic engine in the place of the one for files: nobody can ask for it by its own name.
-struct StandIn(SyntheticEngine);
-
-impl Engine for StandIn {
-    fn name(&self) -> EngineName {
-        EngineName::Ffmpeg
-    }
-
-    fn capabilities(&self) -> &EngineCapabilities {
-        self.0.capabilities()
-    }
-
-    fn probe(&self, source: &Source, bounds: &MediaBounds) -> ffrtmp::Result<MediaInfo> {
-        self.0.probe(source, bounds)
-    }
-
-    fn run(&self, task: &Task, control: &Control, observer: &dyn Observer) -> ffrtmp::Result<JobReport> {
-        self.0.run(task, control, observer)
-    }
 }
 
 fn ready(line: &str) -> Result<()> {

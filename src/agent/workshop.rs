@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::thread::available_parallelism;
 
 use async_trait::async_trait;
@@ -193,7 +193,7 @@ impl Workshop for LocalWorkshop {
         };
         let staged = Staging::new(&target, &request, origin)?;
         dir.note_output(&staged.hidden())?;
-        let threads = threads(available_parallelism().map_or(1, NonZero::get), running);
+        let threads = threads(*CORES, running);
         let task = Task { source, output: staged.path(), request, bounds: bounds(job, staged_bytes, threads) };
         Ok(Box::new(LocalPiece { staged, target, engine, task, dir }))
     }
@@ -294,6 +294,9 @@ fn bounds(job: &Job, staged_bytes: u64, threads: usize) -> MediaBounds {
     let left = disk_limit(job).saturating_sub(staged_bytes);
     MediaBounds { max_output_bytes: Some(left), threads, ..MediaBounds::default() }
 }
+
+/// Cores of this machine. Asking takes a walk through the files of the control groups.
+static CORES: LazyLock<usize> = LazyLock::new(|| available_parallelism().map_or(1, NonZero::get));
 
 /// Threads for the codecs of an attempt that begins as one of `running`: its share of the cores,
 /// since threads that wait for each other cost both. 0 lets the codecs of one that is alone choose.

@@ -116,11 +116,12 @@ impl MasterArgs {
     /// `invalid_config` naming the flag, `port_in_use`, `tls`, `storage`.
     pub async fn compose(&self) -> Result<Master> {
         self.check()?;
+        let given = given_key(self.api_key.as_deref(), self.api_key_file.as_deref())?;
         let store = self.database.open().await?;
         let options = MasterOptions {
             api_address: Some(SocketAddr::new(self.bind.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), self.port)),
             tls: self.tls_config()?,
-            api_key: self.ensure_key()?,
+            api_key: self.ensure_key(given)?,
             rate_limit: self.rate_limit,
             rate_burst: self.rate_burst,
             metrics_address: self
@@ -173,13 +174,13 @@ impl MasterArgs {
         Ok(Some(TlsConfig { cert: self.cert.clone(), key: self.key.clone(), client_ca }))
     }
 
-    fn ensure_key(&self) -> Result<Option<String>> {
+    fn ensure_key(&self, given: Option<String>) -> Result<Option<String>> {
         if self.insecure_no_auth {
             tracing::warn!("no key is required: everybody who reaches the port may submit and cancel jobs");
             return Ok(None);
         }
-        if let Some(key) = given_key(self.api_key.as_deref(), self.api_key_file.as_deref())? {
-            return Ok(Some(key));
+        if given.is_some() {
+            return Ok(given);
         }
         let path = Path::new(&self.database.db).parent().unwrap_or(Path::new("")).join("api-key");
         let (key, new) = key::ensure(&path)?;

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ffrtmp::core::coordinator::Settings;
-use ffrtmp::core::engine::{Control, Engine, EngineCapabilities, MediaBounds, Observer, Source, Task};
-use ffrtmp::core::job::{EngineName, JobReport};
-use ffrtmp::core::media::MediaInfo;
+use ffrtmp::core::engine::Engine;
+use ffrtmp::core::job::EngineName;
 use ffrtmp::engines::SyntheticEngine;
 use ffrtmp::governor::NoGovernor;
 use ffrtmp::prelude::{Agent, AgentOptions, CancellationToken, Master, MasterOptions};
@@ -149,30 +148,9 @@ async fn agent(masters: &str, dir: &Path, name: String) {
         drain_timeout: Duration::from_millis(100),
         ..AgentOptions::default()
     };
-    let engine: Arc<dyn Engine> = Arc::new(StandIn(SyntheticEngine::at_speed(1.0)));
+    let engine: Arc<dyn Engine> = Arc::new(SyntheticEngine::at_speed(1.0).standing_in_for(EngineName::Ffmpeg));
     let agent = Agent::new(Arc::new(client(masters)), vec![engine], Arc::new(NoGovernor::default()), options).await;
     agent.expect("an agent").run(until_told()).await.expect("it ends in good order");
-}
-
-/// The synthetic engine in the place of the one for files.
-struct StandIn(SyntheticEngine);
-
-impl Engine for StandIn {
-    fn name(&self) -> EngineName {
-        EngineName::Ffmpeg
-    }
-
-    fn capabilities(&self) -> &EngineCapabilities {
-        self.0.capabilities()
-    }
-
-    fn probe(&self, source: &Source, bounds: &MediaBounds) -> ffrtmp::Result<MediaInfo> {
-        self.0.probe(source, bounds)
-    }
-
-    fn run(&self, task: &Task, control: &Control, observer: &dyn Observer) -> ffrtmp::Result<JobReport> {
-        self.0.run(task, control, observer)
-    }
 }
 
 pub(crate) fn client(masters: &str) -> MasterClient {

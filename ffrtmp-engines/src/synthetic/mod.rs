@@ -50,6 +50,7 @@ pub struct Failure {
 /// It says that it encodes every codec; its outputs are files of its own format under any name.
 #[derive(Debug)]
 pub struct SyntheticEngine {
+    name: EngineName,
     behaviour: Behaviour,
     capabilities: EngineCapabilities,
 }
@@ -70,13 +71,19 @@ impl SyntheticEngine {
             audio_encoders: vec!["synthetic_aac".into(), "synthetic_opus".into()],
             versions: vec![format!("synthetic {}", env!("CARGO_PKG_VERSION"))],
         };
-        Self { behaviour, capabilities }
+        Self { name: EngineName::Synthetic, behaviour, capabilities }
     }
 
     /// An engine that makes this many seconds of output per second.
     #[must_use]
     pub fn at_speed(speed: f64) -> Self {
         Self::new(Behaviour { speed: Some(speed), failure: None })
+    }
+
+    /// The same in the place of another engine, which jobs can ask for.
+    #[must_use]
+    pub fn standing_in_for(self, name: EngineName) -> Self {
+        Self { name, ..self }
     }
 
     /// An engine whose every attempt fails with this code after this percent of the work.
@@ -88,7 +95,7 @@ impl SyntheticEngine {
 
 impl Engine for SyntheticEngine {
     fn name(&self) -> EngineName {
-        EngineName::Synthetic
+        self.name
     }
 
     fn capabilities(&self) -> &EngineCapabilities {

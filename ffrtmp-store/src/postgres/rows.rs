@@ -39,10 +39,32 @@ pub(super) fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
+/// An id, whatever it names.
+pub(super) trait Named {
+    fn digits(&self) -> u128;
+}
+
+impl Named for JobId {
+    fn digits(&self) -> u128 {
+        self.as_u128()
+    }
+}
+
+impl Named for NodeId {
+    fn digits(&self) -> u128 {
+        self.as_u128()
+    }
+}
+
+impl<T: Named> Named for &T {
+    fn digits(&self) -> u128 {
+        (*self).digits()
+    }
+}
+
 /// An id as a column takes it.
-pub(super) fn uuid(id: impl std::fmt::Display) -> Uuid {
-    // An id is a UUID, whatever its type is called.
-    Uuid::try_parse(&id.to_string()).unwrap_or_default()
+pub(super) fn uuid(id: impl Named) -> Uuid {
+    Uuid::from_u128(id.digits())
 }
 
 pub(super) fn job_id(id: Uuid) -> JobId {
