@@ -12,6 +12,7 @@ use crate::error::{Code, Error, Result};
 use crate::governor::ResourceGovernor;
 use crate::job::{EngineName, JobReport, ResourceLimits};
 use crate::media::{MediaInfo, VideoCodec};
+use crate::node::Safeguard;
 use crate::plan::{OutputRequest, Plan};
 use crate::scenario::Scenario;
 use crate::units::Seconds;
@@ -54,6 +55,9 @@ pub struct MediaBounds {
     pub max_output_bytes: Option<u64>,
     /// Threads that codecs may use; 0 lets them choose.
     pub threads: usize,
+    /// Graphics processor for encoders that use one, by its index; `None` lets them choose.
+    #[serde(default)]
+    pub gpu: Option<u32>,
 }
 
 impl Default for MediaBounds {
@@ -66,6 +70,7 @@ impl Default for MediaBounds {
             max_probe: Duration::from_secs(10),
             max_output_bytes: None,
             threads: 0,
+            gpu: None,
         }
     }
 }
@@ -79,6 +84,9 @@ pub struct EngineCapabilities {
     pub audio_encoders: Vec<String>,
     /// Versions of the libraries behind it, for people.
     pub versions: Vec<String>,
+    /// Layers of the sandbox around an attempt, on or off and why; empty without one.
+    #[serde(default)]
+    pub sandbox: Vec<Safeguard>,
 }
 
 /// How far an attempt is.

@@ -225,6 +225,9 @@ codes! {
     DiskQuotaExceeded "disk_quota_exceeded" Terminal 500 RESOURCE ResourceError
         "The attempt wrote more than its disk limit."
         "Raise max_disk_mb, or lower the bit rate or duration.";
+    NoRoom "no_room" Transient 503 RESOURCE ResourceError
+        "The node has not the memory, the disk, the encode session or the calm that the attempt needs now."
+        "Nothing, if it passes: the job is tried again, also elsewhere. `ffrtmp nodes describe` says what the node lacks.";
     DiskFull "disk_full" Transient 507 RESOURCE ResourceError
         "The disk is full, or too full to start."
         "Free space on the node; the job is retried.";

@@ -423,16 +423,17 @@ pub struct StateTransition {
     pub reason: String,
 }
 
-/// How the energy of an attempt was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum EnergySource {
-    /// Read from the processor's RAPL counters, attributed by CPU time.
-    Rapl,
-    /// Modelled: CPU seconds times a stated power per core.
-    Model,
-}
+named_enum!(
+    /// How the energy of an attempt was found.
+    EnergySource, "energy_source" {
+        /// Read from the processor's RAPL counters, attributed by CPU time.
+        Rapl "rapl",
+        /// The same, and the graphics processor's part as its driver tells it.
+        RaplNvml "rapl+nvml",
+        /// Modelled: CPU seconds times a stated power per core.
+        Modelled "modelled" | "model",
+    }
+);
 
 /// What an attempt measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -471,6 +472,16 @@ pub struct JobReport {
     pub energy_joules: Option<Joules>,
     /// How the energy was found.
     pub energy_source: Option<EnergySource>,
+    /// Time for which the limit on the processor held the attempt back, if there was one in force.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throttled_seconds: Option<f64>,
+    /// Graphics processor that encoded, as its index on the node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<u32>,
+    /// Layers of the sandbox that were not in force, each with its reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sandbox_off: Vec<String>,
     /// `blake3:` and the hexadecimal digest of the output file.
     pub hash: Option<String>,
     /// Video encoder that ran, such as `libx264`.

@@ -36,6 +36,7 @@ pub mod plan;
 pub mod policy;
 pub mod protocol;
 pub mod request;
+pub mod sandbox;
 pub mod scenario;
 pub mod scheduler;
 pub mod store;

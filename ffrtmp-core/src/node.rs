@@ -41,6 +41,39 @@ pub struct Capabilities {
     pub encoders: Vec<String>,
     /// Limits that are really enforced there, such as `timeout` or `memory`.
     pub enforced_limits: Vec<String>,
+    /// Every limit, in force by what means, or only watched and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Safeguard>,
+    /// Every layer of the sandbox around an attempt, on or off and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sandbox: Vec<Safeguard>,
+}
+
+/// A protection, and whether it is in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Safeguard {
+    /// Stable name, such as `memory` or `seccomp`.
+    pub name: String,
+    /// Whether it is in force.
+    pub on: bool,
+    /// By what means, or why it is not.
+    pub detail: String,
+}
+
+impl Safeguard {
+    /// One in force by these means.
+    #[must_use]
+    pub fn on(name: &str, means: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), on: true, detail: means.into() }
+    }
+
+    /// One that is not in force, and why.
+    #[must_use]
+    pub fn off(name: &str, reason: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), on: false, detail: reason.into() }
+    }
 }
 
 impl Default for Capabilities {
@@ -50,6 +83,8 @@ impl Default for Capabilities {
             video_codecs: None,
             encoders: Vec::new(),
             enforced_limits: Vec::new(),
+            limits: Vec::new(),
+            sandbox: Vec::new(),
         }
     }
 }
@@ -67,6 +102,78 @@ pub struct Gpu {
     pub memory_total_bytes: u64,
     /// Encode sessions that it can hold at once; 0 if unknown.
     pub max_encode_sessions: u32,
+    /// What kind of processor it is.
+    pub class: GpuClass,
+    /// `nvidia`, `intel`, `amd`, or another maker.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub vendor: String,
+    /// Version of its driver.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub driver: String,
+    /// PCI address, such as `0000:01:00.0`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub pci: String,
+}
+
+named_enum!(
+    /// Kinds of graphics processors.
+    GpuClass, "class" {
+        /// Not known.
+        Unknown "unknown",
+        /// For people at home; its driver bounds encode sessions for the whole system.
+        Consumer "consumer",
+        /// For workstations.
+        Professional "professional",
+        /// For servers.
+        Datacenter "datacenter",
+        /// A part of the processor.
+        Integrated "integrated",
+    }
+);
+
+impl Default for GpuClass {
+    fn default() -> Self {
+        Self::Unknown
+    }
+}
+
+/// How a graphics processor is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct GpuTelemetry {
+    /// Index on the node.
+    pub index: u32,
+    /// Why nothing is known of it any more; absent while it answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<String>,
+    /// Use, 0 to 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub utilization_percent: Option<f64>,
+    /// Use of its encoders, 0 to 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoder_percent: Option<f64>,
+    /// Use of its decoders, 0 to 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decoder_percent: Option<f64>,
+    /// Memory in use, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_used_bytes: Option<u64>,
+    /// Temperature in degrees Celsius.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature_celsius: Option<f64>,
+    /// Power in watts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub power_watts: Option<f64>,
+    /// Clock of its processors in megahertz.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_mhz: Option<u32>,
+    /// Clock of its memory in megahertz.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_clock_mhz: Option<u32>,
+    /// Encode sessions under way, of every program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encode_sessions: Option<u32>,
 }
 
 /// What an agent says of itself: the body of `POST /nodes/register`.
@@ -151,6 +258,36 @@ pub struct Telemetry {
     /// Temperature of the hottest core in degrees Celsius, where a sensor tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub temperature_celsius: Option<f64>,
+    /// Share of time in which all work waited for a core at once, percent over 10 s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_pressure_full_avg10: Option<f64>,
+    /// The same for memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_pressure_full_avg10: Option<f64>,
+    /// The same for input and output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io_pressure_full_avg10: Option<f64>,
+    /// Use of each core, 0 to 100.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub core_percents: Vec<f64>,
+    /// Swap in use, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swap_used_bytes: Option<u64>,
+    /// Swap of the machine, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swap_total_bytes: Option<u64>,
+    /// Bytes received per second, all interfaces but the loopback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_receive_bytes_per_second: Option<f64>,
+    /// Bytes sent per second, all interfaces but the loopback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_send_bytes_per_second: Option<f64>,
+    /// Graphics processors.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<GpuTelemetry>,
+    /// Why the node takes no further job now, in words: a full disk, pressure, heat.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<String>,
 }
 
 /// A node with everything known about it.

@@ -6,9 +6,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use ffrtmp_core::error::{Code, Error, Result};
-use ffrtmp_core::governor::{Admission, Governed, Limit, ResourceGovernor, Usage};
+use ffrtmp_core::governor::{
+    Admission, Demand, Governed, Limit, ProcessLimits, Reservation, ResourceGovernor, Room, Usage,
+};
 use ffrtmp_core::job::ResourceLimits;
-use ffrtmp_core::node::Telemetry;
+use ffrtmp_core::node::{Safeguard, Telemetry};
 use ffrtmp_core::policy::limits::DEFAULT_NICE;
 use rustix::io::Errno;
 use rustix::process::{Pid, getpriority_process, setpriority_process};
@@ -74,18 +76,39 @@ impl ResourceGovernor for NiceGovernor {
         "nice"
     }
 
-    fn enforced(&self) -> Vec<Limit> {
-        vec![Limit::Nice]
+    fn limits(&self) -> Vec<Safeguard> {
+        let state = |limit: &Limit| match limit {
+            Limit::Nice => Safeguard::on(limit.as_str(), format!("priority {}", self.nice)),
+            other => Safeguard::off(other.as_str(), "only watched without control groups"),
+        };
+        Limit::ALL.iter().map(state).collect()
     }
 
-    fn admit(&self, limits: &ResourceLimits, work_dir: &Path) -> Result<Admission> {
-        let disk = probe::disk::read(work_dir)?;
+    fn admit(&self, demand: &Demand<'_>) -> Result<Admission> {
+        let disk = probe::disk::read(demand.work_dir)?;
         let memory = probe::memory::read(&self.root);
-        Ok(decide(limits, &disk, memory.map(|memory| memory.available)))
+        Ok(decide(demand.limits, &disk, memory.map(|memory| memory.available)))
     }
 
-    fn govern(&self, pid: u32, _: &ResourceLimits) -> Result<Box<dyn Governed>> {
-        lower_priority(pid, self.nice)?;
+    fn reserve(&self, demand: &Demand<'_>) -> Result<Reservation> {
+        match self.admit(demand)? {
+            Admission::Admitted => Ok(Reservation::new(None, None, ())),
+            Admission::Warned(reason) => Ok(Reservation::new(None, Some(reason), ())),
+            Admission::Refused(reason) => Err(Error::new(Code::NoRoom, reason)),
+        }
+    }
+
+    fn room(&self, work_dir: &Path) -> Room {
+        Room {
+            memory_bytes: probe::memory::read(&self.root).map(|memory| memory.available),
+            disk_bytes: probe::disk::read(work_dir).ok().map(|disk| disk.available),
+            gpu_sessions: 0,
+            held_back: None,
+        }
+    }
+
+    fn govern(&self, pid: u32, limits: &ProcessLimits) -> Result<Box<dyn Governed>> {
+        lower_priority(pid, limits.nice.unwrap_or(self.nice))?;
         Ok(Box::new(Watched::new(self.root.clone(), pid)))
     }
 
@@ -119,6 +142,7 @@ impl ResourceGovernor for NiceGovernor {
             io_pressure_avg10: pressure("io"),
             power_watts,
             temperature_celsius: probe::thermal::hottest(&self.root),
+            ..Telemetry::default()
         }
     }
 }

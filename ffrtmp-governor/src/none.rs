@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use ffrtmp_core::error::Result;
-use ffrtmp_core::governor::{Admission, Governed, Limit, ResourceGovernor};
-use ffrtmp_core::job::ResourceLimits;
-use ffrtmp_core::node::Telemetry;
+use ffrtmp_core::governor::{Admission, Demand, Governed, Limit, ProcessLimits, Reservation, ResourceGovernor, Room};
+use ffrtmp_core::node::{Safeguard, Telemetry};
 
 use crate::nice::Watched;
 use crate::probe::Root;
@@ -21,15 +20,23 @@ impl ResourceGovernor for NoGovernor {
         "none"
     }
 
-    fn enforced(&self) -> Vec<Limit> {
-        Vec::new()
+    fn limits(&self) -> Vec<Safeguard> {
+        Limit::ALL.iter().map(|limit| Safeguard::off(limit.as_str(), "no governor")).collect()
     }
 
-    fn admit(&self, _: &ResourceLimits, _: &Path) -> Result<Admission> {
+    fn admit(&self, _: &Demand<'_>) -> Result<Admission> {
         Ok(Admission::Admitted)
     }
 
-    fn govern(&self, pid: u32, _: &ResourceLimits) -> Result<Box<dyn Governed>> {
+    fn reserve(&self, _: &Demand<'_>) -> Result<Reservation> {
+        Ok(Reservation::new(None, None, ()))
+    }
+
+    fn room(&self, _: &Path) -> Room {
+        Room::default()
+    }
+
+    fn govern(&self, pid: u32, _: &ProcessLimits) -> Result<Box<dyn Governed>> {
         Ok(Box::new(Watched::new(self.root.clone(), pid)))
     }
 

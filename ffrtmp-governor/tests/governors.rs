@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 
 use ffrtmp_core::conformance::governor::{Subject, run};
-use ffrtmp_core::governor::{Admission, ResourceGovernor};
+use ffrtmp_core::governor::{Admission, Demand, ProcessLimits, ResourceGovernor};
 use ffrtmp_core::job::ResourceLimits;
 use ffrtmp_governor::probe::{self, Root};
 use ffrtmp_governor::{HostFacts, NiceGovernor, NoGovernor};
@@ -48,7 +48,7 @@ fn none_conforms() {
 fn nice_makes_nicer_and_tells_of_this_machine() {
     let governor = NiceGovernor::default();
     let busy = Busy::start();
-    let _governed = governor.govern(busy.0.id(), &ResourceLimits::default()).expect("governed");
+    let _governed = governor.govern(busy.0.id(), &ProcessLimits::default()).expect("governed");
     let pid = rustix::process::Pid::from_child(&busy.0);
     assert!(rustix::process::getpriority_process(Some(pid)).expect("a priority") >= 10);
 
@@ -59,7 +59,7 @@ fn nice_makes_nicer_and_tells_of_this_machine() {
         assert!(std::time::Instant::now() < until, "a busy machine looks idle");
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    let missing = governor.admit(&ResourceLimits::default(), Path::new("/nonexistent"));
+    let missing = governor.admit(&demand(Path::new("/nonexistent")));
     assert!(missing.is_err(), "a missing work directory has room: {missing:?}");
 }
 
@@ -156,8 +156,11 @@ fn sensors_of_a_machine_made_of_files() {
     assert_eq!((telemetry.load_avg_1m, telemetry.cpu_pressure_avg10), (1.5, Some(12.5)));
     assert_eq!((telemetry.io_pressure_avg10, telemetry.temperature_celsius), (None, Some(61.5)));
     assert_eq!((telemetry.memory_total_bytes, telemetry.memory_used_bytes), (16 << 30, 8 << 30));
-    assert!(matches!(
-        NoGovernor::default().admit(&ResourceLimits::default(), Path::new("/nonexistent")),
-        Ok(Admission::Admitted)
-    ));
+    assert!(matches!(NoGovernor::default().admit(&demand(Path::new("/nonexistent"))), Ok(Admission::Admitted)));
+}
+
+fn demand(work_dir: &Path) -> Demand<'_> {
+    static NO_WISHES: ResourceLimits =
+        ResourceLimits { max_cpu_percent: None, max_memory_mb: None, max_disk_mb: None, timeout_sec: None };
+    Demand { limits: &NO_WISHES, gpu: false, work_dir }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use backon::BackoffBuilder;
 use ffrtmp_core::error::{Code, Disposition, Result};
-use ffrtmp_core::governor::Admission;
+use ffrtmp_core::governor::{Admission, Demand};
 use ffrtmp_core::id::JobId;
 use ffrtmp_core::job::{Job, ResourceLimits};
 use ffrtmp_core::protocol::{ClaimRequest, Claimed};
@@ -148,7 +148,8 @@ impl Shared {
             let active = u32::try_from(self.attempts().len()).unwrap_or(u32::MAX);
             let free = self.slots.saturating_sub(active);
             if free > 0 && !self.drained.load(Ordering::Acquire) {
-                match self.governor.admit(&ResourceLimits::default(), self.workshop.root()) {
+                let limits = ResourceLimits::default();
+                match self.governor.admit(&Demand { limits: &limits, gpu: false, work_dir: self.workshop.root() }) {
                     Ok(Admission::Admitted) => return free,
                     Ok(Admission::Warned(reason)) => {
                         tracing::warn!(reason, "resources are getting short");

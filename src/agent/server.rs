@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
-use ffrtmp_core::governor::Admission;
+use ffrtmp_core::governor::{Admission, Demand};
 use ffrtmp_core::job::ResourceLimits;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -37,7 +37,8 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
 /// Ready only when codecs load, the disk has room, and the master answers.
 async fn ready(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     let codecs = !shared.workshop.capabilities().encoders.is_empty();
-    let room = shared.governor.admit(&ResourceLimits::default(), shared.workshop.root());
+    let limits = ResourceLimits::default();
+    let room = shared.governor.admit(&Demand { limits: &limits, gpu: false, work_dir: shared.workshop.root() });
     let disk = matches!(room, Ok(Admission::Admitted | Admission::Warned(_)));
     let master = shared.connected.load(Ordering::Acquire);
     let status = if codecs && disk && master { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

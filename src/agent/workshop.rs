@@ -234,6 +234,8 @@ fn capabilities(engines: &HashMap<EngineName, Arc<dyn Engine>>, governor: &dyn R
         video_codecs: Some(works.clone().map(|(codec, _)| *codec).collect()),
         encoders: works.flat_map(|(_, encoders)| encoders.iter().cloned()).collect(),
         enforced_limits: governor.enforced().iter().map(|limit| limit.as_str().to_owned()).collect(),
+        limits: governor.limits(),
+        sandbox: known.iter().map(|one| &one.sandbox).find(|layers| !layers.is_empty()).cloned().unwrap_or_default(),
     }
 }
 

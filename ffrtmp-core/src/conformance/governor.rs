@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::governor::{Admission, Limit, ResourceGovernor};
+use crate::governor::{Admission, Demand, Limit, ProcessLimits, ResourceGovernor};
 use crate::job::ResourceLimits;
 
 /// A governor and the surroundings in which it is judged.
@@ -37,17 +37,23 @@ fn names_are_stable(subject: &Subject<'_>) {
     assert!(!governor.name().is_empty());
     let enforced = governor.enforced();
     assert_eq!(enforced, governor.enforced(), "what is enforced changes");
-    for limit in &enforced {
-        assert_eq!(enforced.iter().filter(|other| *other == limit).count(), 1, "{} twice", limit.as_str());
-        assert!(Limit::ALL.contains(limit));
+    let told = governor.limits();
+    for limit in Limit::ALL {
+        let named: Vec<_> = told.iter().filter(|guard| guard.name == limit.as_str()).collect();
+        assert!(named.len() == 1 && !named[0].detail.is_empty(), "{limit}: {named:?}");
+        assert_eq!(named[0].on, enforced.contains(limit), "{limit}");
     }
+    assert_eq!(told.len(), Limit::ALL.len(), "{told:?}");
 }
 
 fn room_is_granted_by_the_machine_alone(subject: &Subject<'_>) {
     let small = ResourceLimits { max_memory_mb: Some(1), max_disk_mb: Some(1), ..ResourceLimits::default() };
-    let first = subject.governor.admit(&small, &subject.work_dir).expect("admission can be decided");
+    let demand = Demand { limits: &small, gpu: false, work_dir: &subject.work_dir };
+    let first = subject.governor.admit(&demand).expect("admission can be decided");
     assert!(!matches!(first, Admission::Refused(_)), "no room for a megabyte: {first:?}");
-    for answer in [&first, &subject.governor.admit(&small, &subject.work_dir).expect("again")] {
+    let held = subject.governor.reserve(&demand).expect("what is admitted can be set aside");
+    assert_eq!(held.gpu(), None, "nobody asked for a graphics processor");
+    for answer in [&first, &subject.governor.admit(&demand).expect("again")] {
         if let Admission::Warned(reason) | Admission::Refused(reason) = answer {
             assert!(!reason.is_empty(), "a warning without a reason");
         }
@@ -64,7 +70,7 @@ fn telemetry_never_fails(subject: &Subject<'_>) {
 }
 
 fn use_of_a_process_is_told(subject: &Subject<'_>) {
-    let limits = ResourceLimits::default();
+    let limits = ProcessLimits::default();
     let governed = subject.governor.govern(subject.busy_pid, &limits).expect("a living process can be governed");
     let before = governed.usage();
     let until = Instant::now() + Duration::from_secs(20);
@@ -81,7 +87,7 @@ fn use_of_a_process_is_told(subject: &Subject<'_>) {
 
 fn a_dead_process_does_no_harm(subject: &Subject<'_>) {
     // Either answer is right: it may have ended before or after it was put under limits.
-    if let Ok(governed) = subject.governor.govern(subject.dead_pid, &ResourceLimits::default()) {
+    if let Ok(governed) = subject.governor.govern(subject.dead_pid, &ProcessLimits::default()) {
         let first = governed.usage();
         assert!(governed.usage().cpu >= first.cpu);
     }

@@ -173,7 +173,7 @@ impl Coordinator {
     pub async fn heartbeat(&self, id: NodeId, heartbeat: Heartbeat) -> Result<HeartbeatAnswer> {
         bounds::attempts(heartbeat.attempts.len())?;
         let active_jobs = u32::try_from(heartbeat.attempts.len()).unwrap_or(u32::MAX);
-        let command = NodeCommand::Heartbeat { telemetry: heartbeat.telemetry, active_jobs };
+        let command = NodeCommand::Heartbeat { telemetry: heartbeat.telemetry.map(bounds::telemetry), active_jobs };
         let node = self.store.apply_node(id, command, self.now()).await?;
         let commands = heartbeat.attempts.iter().map(|attempt| (attempt.job_id, self.renewal(id, attempt))).collect();
         let answers = self.store.apply(commands, self.now()).await?;

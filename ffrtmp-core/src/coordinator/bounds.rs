@@ -3,7 +3,7 @@
 
 use crate::error::{Code, Error, JobError, Result};
 use crate::job::JobReport;
-use crate::node::Registration;
+use crate::node::{Registration, Telemetry};
 use crate::protocol::LogLine;
 use crate::store::MAX_LOG_LINES;
 
@@ -14,6 +14,7 @@ const MAX_WORD: usize = 1 << 10;
 const MAX_WARNINGS: usize = 100;
 const MAX_OTHER: usize = 64 << 10;
 const MAX_LIST: usize = 256;
+const MAX_CORES: usize = 4096;
 /// More attempts than any node runs.
 const MAX_ATTEMPTS: usize = 1024;
 
@@ -63,8 +64,10 @@ pub(super) fn report(mut report: JobReport) -> Result<JobReport> {
     for word in words {
         *word = word.take().map(|word| cut(word, 2 * MAX_MESSAGE));
     }
-    report.warnings.truncate(MAX_WARNINGS);
-    report.warnings = report.warnings.into_iter().map(|warning| cut(warning, MAX_WORD)).collect();
+    for words in [&mut report.warnings, &mut report.sandbox_off] {
+        words.truncate(MAX_WARNINGS);
+        words.iter_mut().for_each(|word| *word = cut(std::mem::take(word), MAX_WORD));
+    }
     Ok(report)
 }
 
@@ -80,6 +83,7 @@ pub(super) fn measures(report: &JobReport) -> Result<()> {
         ("wall_seconds", report.wall_seconds),
         ("cpu_seconds", report.cpu_seconds),
         ("energy_joules", report.energy_joules.map_or(0.0, |joules| joules.0)),
+        ("throttled_seconds", report.throttled_seconds.unwrap_or_default()),
     ];
     for (name, value) in measures {
         if !value.is_finite() || value < 0.0 {
@@ -108,6 +112,8 @@ pub(super) fn registration(mut said: Registration) -> Result<Registration> {
         ("capabilities.encoders", said.capabilities.encoders.len()),
         ("capabilities.engines", said.capabilities.engines.len()),
         ("capabilities.enforced_limits", said.capabilities.enforced_limits.len()),
+        ("capabilities.limits", said.capabilities.limits.len()),
+        ("capabilities.sandbox", said.capabilities.sandbox.len()),
         ("capabilities.video_codecs", said.capabilities.video_codecs.as_ref().map_or(0, Vec::len)),
     ];
     for (name, length) in lists {
@@ -120,10 +126,21 @@ pub(super) fn registration(mut said: Registration) -> Result<Registration> {
     let word = |text: &mut String| *text = cut(std::mem::take(text), MAX_WORD);
     [&mut said.node_type, &mut said.cpu_model, &mut said.gpu_type].into_iter().for_each(word);
     said.address.iter_mut().chain(said.version.iter_mut()).for_each(word);
-    said.gpus.iter_mut().for_each(|gpu| word(&mut gpu.name));
+    said.gpus.iter_mut().flat_map(|gpu| [&mut gpu.name, &mut gpu.vendor, &mut gpu.driver, &mut gpu.pci]).for_each(word);
+    let guards = said.capabilities.limits.iter_mut().chain(&mut said.capabilities.sandbox);
+    guards.flat_map(|guard| [&mut guard.name, &mut guard.detail]).for_each(word);
     said.capabilities.encoders.iter_mut().chain(&mut said.capabilities.enforced_limits).for_each(word);
     said.labels = said.labels.into_iter().map(|(key, value)| (cut(key, MAX_WORD), cut(value, MAX_WORD))).collect();
     Ok(said)
+}
+
+/// What a node says of its machine, with its words cut and its lists short.
+pub(super) fn telemetry(mut said: Telemetry) -> Telemetry {
+    said.core_percents.truncate(MAX_CORES);
+    said.gpus.truncate(MAX_LIST);
+    said.gpus.iter_mut().for_each(|gpu| gpu.lost = gpu.lost.take().map(|why| cut(why, MAX_WORD)));
+    said.held_back = said.held_back.map(|why| cut(why, MAX_WORD));
+    said
 }
 
 /// Refuses a heartbeat for more attempts than any node runs.

@@ -35,7 +35,7 @@ use std::time::Duration;
 
 use ffrtmp_core::engine::{Control, Engine, EngineCapabilities, MediaBounds, Observer, Source, Task, Unobserved};
 use ffrtmp_core::error::{Code, Error, Result};
-use ffrtmp_core::governor::ResourceGovernor;
+use ffrtmp_core::governor::{ProcessLimits, ResourceGovernor};
 use ffrtmp_core::job::{EngineName, JobReport, ResourceLimits};
 use ffrtmp_core::media::MediaInfo;
 use ffrtmp_core::plan::Plan;
@@ -152,7 +152,8 @@ impl IsolatedEngine {
     fn attempt(&self, task: &Task, control: &Control, observer: &dyn Observer) -> Result<JobReport> {
         control.checkpoint()?;
         let child = self.shared.nursery.take()?;
-        let governed = self.governor.as_ref().map(|governor| governor.govern(child.pid(), &self.limits));
+        let governed =
+            self.governor.as_ref().map(|governor| governor.govern(child.pid(), &ProcessLimits::from(&self.limits)));
         let _governed = governed.transpose()?;
         let memory = self.limits.max_memory_mb.and_then(|mb| mb.checked_mul(1 << 20));
         let bounds = Bounds { memory, time: None };
@@ -191,8 +192,12 @@ impl Engine for IsolatedEngine {
     }
 
     fn capabilities(&self) -> &EngineCapabilities {
-        static NONE: EngineCapabilities =
-            EngineCapabilities { video_encoders: Vec::new(), audio_encoders: Vec::new(), versions: Vec::new() };
+        static NONE: EngineCapabilities = EngineCapabilities {
+            video_encoders: Vec::new(),
+            audio_encoders: Vec::new(),
+            versions: Vec::new(),
+            sandbox: Vec::new(),
+        };
         self.try_capabilities().unwrap_or_else(|error| {
             tracing::error!(%error, hint = error.hint_text(), "the runner cannot say what works here");
             &NONE

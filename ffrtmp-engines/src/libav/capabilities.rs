@@ -169,6 +169,7 @@ impl Encoders {
                 .map(|codec| audio_encoder(*codec).to_owned())
                 .collect(),
             versions: libraries(),
+            sandbox: Vec::new(),
         })
     }
 }

@@ -387,6 +387,9 @@ pub(super) fn is_finite(report: &JobReport) -> bool {
         output_bytes: _,
         energy_joules,
         energy_source: _,
+        throttled_seconds,
+        gpu: _,
+        sandbox_off: _,
         hash: _,
         video_encoder: _,
         video_codec: _,
@@ -398,8 +401,15 @@ pub(super) fn is_finite(report: &JobReport) -> bool {
         chunking: _,
         other: _,
     } = report;
-    let numbers =
-        [*duration_seconds, *fps, *speed, *wall_seconds, *cpu_seconds, energy_joules.map_or(0.0, |joules| joules.0)];
+    let numbers = [
+        *duration_seconds,
+        *fps,
+        *speed,
+        *wall_seconds,
+        *cpu_seconds,
+        energy_joules.map_or(0.0, |joules| joules.0),
+        throttled_seconds.unwrap_or_default(),
+    ];
     numbers.iter().all(|number| number.is_finite())
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use ffrtmp_core::engine::{Control, Engine, Observer, Progress, Unobserved};
 use ffrtmp_core::error::{Code, Error};
+use ffrtmp_core::governor::{Admission, Demand, Governed, ProcessLimits, Reservation, Room};
 use ffrtmp_core::job::ResourceLimits;
 use ffrtmp_engines::isolated::IsolatedEngine;
 use ffrtmp_engines::synthetic::{Behaviour, Failure};
@@ -109,15 +110,23 @@ impl ffrtmp_core::governor::ResourceGovernor for Killer {
         "killer"
     }
 
-    fn enforced(&self) -> Vec<ffrtmp_core::governor::Limit> {
+    fn limits(&self) -> Vec<ffrtmp_core::node::Safeguard> {
         Vec::new()
     }
 
-    fn admit(&self, _: &ResourceLimits, _: &Path) -> ffrtmp_core::Result<ffrtmp_core::governor::Admission> {
-        Ok(ffrtmp_core::governor::Admission::Admitted)
+    fn admit(&self, _: &Demand<'_>) -> ffrtmp_core::Result<Admission> {
+        Ok(Admission::Admitted)
     }
 
-    fn govern(&self, pid: u32, _: &ResourceLimits) -> ffrtmp_core::Result<Box<dyn ffrtmp_core::governor::Governed>> {
+    fn reserve(&self, _: &Demand<'_>) -> ffrtmp_core::Result<Reservation> {
+        Ok(Reservation::new(None, None, ()))
+    }
+
+    fn room(&self, _: &Path) -> Room {
+        Room::default()
+    }
+
+    fn govern(&self, pid: u32, _: &ProcessLimits) -> ffrtmp_core::Result<Box<dyn Governed>> {
         thread::spawn(move || {
             thread::sleep(Duration::from_millis(200));
             let pid = rustix::process::Pid::from_raw(pid as i32).expect("a pid");
@@ -133,7 +142,7 @@ impl ffrtmp_core::governor::ResourceGovernor for Killer {
 
 struct Nothing;
 
-impl ffrtmp_core::governor::Governed for Nothing {
+impl Governed for Nothing {
     fn usage(&self) -> ffrtmp_core::governor::Usage {
         ffrtmp_core::governor::Usage::default()
     }

@@ -115,11 +115,7 @@ pub(crate) fn measured(report: &JobReport, chunks: Option<Chunking>) -> Vec<(&'s
     facts.push(("took", format!("{wall}, {fps}{:.2}x, CPU {cpu}", report.speed)));
     facts.push(("peak memory", bytes(report.peak_memory_bytes)));
     if let Some(energy) = report.energy_joules {
-        let how = match report.energy_source {
-            Some(EnergySource::Rapl) => "measured by RAPL",
-            Some(EnergySource::Model) => "modelled",
-            None => "source unknown",
-        };
+        let how = report.energy_source.map_or("source not told", EnergySource::as_str);
         facts.push(("energy", format!("{:.1} J ({how})", energy.0)));
     }
     facts.extend(outputs(report, chunks));

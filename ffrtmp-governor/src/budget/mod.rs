@@ -1,0 +1,1 @@
+//! What of the machine is given out, and when nothing more is.

@@ -1,0 +1,1 @@
+//! What of the machine's energy an attempt used.

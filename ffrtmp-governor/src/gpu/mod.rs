@@ -1,0 +1,1 @@
+//! Graphics processors: what they are, how they are, which one an attempt gets.

@@ -1,0 +1,1 @@
+//! The governor that fits this machine.

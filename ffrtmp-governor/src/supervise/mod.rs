@@ -1,0 +1,1 @@
+//! Governance of processes that ffrtmp did not start.
