@@ -3,7 +3,6 @@
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::governor::{
@@ -15,10 +14,9 @@ use ffrtmp_core::policy::limits::DEFAULT_NICE;
 use rustix::io::Errno;
 use rustix::process::{Pid, getpriority_process, setpriority_process};
 
-use crate::probe::cpu::CpuTimes;
 use crate::probe::disk::Disk;
-use crate::probe::energy::Energy;
 use crate::probe::process::Clocks;
+use crate::probe::sampler::Sampler;
 use crate::probe::{self, Root};
 
 /// Free disk below this share is refused.
@@ -35,14 +33,7 @@ const MIB: u64 = 1 << 20;
 pub struct NiceGovernor {
     root: Root,
     nice: i32,
-    last: Mutex<Last>,
-}
-
-/// What rates are counted from.
-#[derive(Debug, Default)]
-struct Last {
-    cpu: Option<CpuTimes>,
-    energy: Option<(Instant, Energy)>,
+    sampler: Sampler,
 }
 
 impl Default for NiceGovernor {
@@ -67,7 +58,7 @@ impl NiceGovernor {
     /// The same for a machine described by files below another root, for tests.
     #[must_use]
     pub fn on(root: Root, nice: i32) -> Self {
-        Self { root, nice: nice.clamp(-20, 19), last: Mutex::default() }
+        Self { sampler: Sampler::new(root.clone()), root, nice: nice.clamp(-20, 19) }
     }
 }
 
@@ -113,37 +104,7 @@ impl ResourceGovernor for NiceGovernor {
     }
 
     fn telemetry(&self, work_dir: &Path) -> Telemetry {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let cpu = probe::cpu::times(&self.root);
-        let cpu_percent = match (&last.cpu, &cpu) {
-            (Some(before), Some(now)) => now.percent_since(before),
-            _ => None,
-        };
-        last.cpu = cpu.or(last.cpu.take());
-        let energy = probe::energy::read(&self.root).map(|energy| (Instant::now(), energy));
-        let power_watts = match (&last.energy, &energy) {
-            (Some((then, before)), Some((now, energy))) => energy.watts_since(before, now.duration_since(*then)),
-            _ => None,
-        };
-        last.energy = energy.or(last.energy.take());
-        drop(last);
-        let memory = probe::memory::read(&self.root).unwrap_or_default();
-        let disk = probe::disk::read(work_dir).unwrap_or_default();
-        let pressure = |what| probe::pressure::read(&self.root, what);
-        Telemetry {
-            cpu_percent: cpu_percent.unwrap_or_default(),
-            load_avg_1m: probe::cpu::load(&self.root).unwrap_or_default(),
-            memory_used_bytes: memory.used(),
-            memory_total_bytes: memory.total,
-            disk_available_bytes: disk.available,
-            disk_total_bytes: disk.total,
-            cpu_pressure_avg10: pressure("cpu"),
-            memory_pressure_avg10: pressure("memory"),
-            io_pressure_avg10: pressure("io"),
-            power_watts,
-            temperature_celsius: probe::thermal::hottest(&self.root),
-            ..Telemetry::default()
-        }
+        self.sampler.sample(work_dir)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Processors: model, threads, use and load, from `/proc/cpuinfo`, `/proc/stat`, `/proc/loadavg`.
 
+use std::collections::BTreeMap;
+
 use super::{Root, cgroup};
 
 /// Time that all processors together spent, in kernel ticks.
@@ -22,10 +24,42 @@ impl CpuTimes {
     }
 }
 
-/// Reads the first line of `/proc/stat`. Time of guests is part of `user` and not counted twice.
+/// Time that each processor spent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CpuUse {
+    /// All together.
+    pub all: CpuTimes,
+    /// Those that are on, by number.
+    pub cores: BTreeMap<u32, CpuTimes>,
+}
+
+impl CpuUse {
+    /// Percent that each processor was busy since then, in the order of their numbers. One that was
+    /// off at either look, or that no time has passed for, is left out.
+    #[must_use]
+    pub fn core_percents_since(&self, before: &Self) -> Vec<f64> {
+        self.cores.iter().filter_map(|(core, now)| now.percent_since(before.cores.get(core)?)).collect()
+    }
+}
+
+/// Reads `/proc/stat`, all processors and each.
+#[must_use]
+pub fn parse_usage(stat: &str) -> Option<CpuUse> {
+    let core = |line: &str| {
+        let (core, fields) = line.strip_prefix("cpu")?.split_once(' ')?;
+        Some((core.parse().ok()?, parse_fields(fields)?))
+    };
+    Some(CpuUse { all: parse_times(stat)?, cores: stat.lines().skip(1).map_while(core).collect() })
+}
+
+/// Reads the first line of `/proc/stat`: all processors together.
 #[must_use]
 pub fn parse_times(stat: &str) -> Option<CpuTimes> {
-    let fields = stat.lines().next()?.strip_prefix("cpu ")?;
+    parse_fields(stat.lines().next()?.strip_prefix("cpu ")?)
+}
+
+/// Time of guests is part of `user` and not counted twice.
+fn parse_fields(fields: &str) -> Option<CpuTimes> {
     let ticks: Vec<u64> = fields.split_whitespace().take(8).map(|field| field.parse().ok()).collect::<Option<_>>()?;
     let total = ticks.iter().try_fold(0_u64, |sum, ticks| sum.checked_add(*ticks))?;
     let idle = ticks.get(3)?.checked_add(ticks.get(4).copied().unwrap_or(0))?;
@@ -56,8 +90,8 @@ pub fn parse_threads(cpuinfo: &str) -> u32 {
 
 /// Ticks since the machine started.
 #[must_use]
-pub fn times(root: &Root) -> Option<CpuTimes> {
-    parse_times(&root.text("proc/stat")?)
+pub fn usage(root: &Root) -> Option<CpuUse> {
+    parse_usage(&root.text("proc/stat")?)
 }
 
 /// Load over one minute.
@@ -108,6 +142,14 @@ mod tests {
         for hostile in ["", "cpu", "cpu  1 2 x", "cpu  18446744073709551615 1 1 1 1", "intr 5"] {
             assert_eq!(parse_times(hostile), None, "{hostile:?}");
         }
+    }
+
+    #[test]
+    fn every_core_by_its_number() {
+        let before = parse_usage("cpu  2 0 0 2\ncpu0 1 0 0 1\ncpu2 1 0 0 1\nintr 5\ncpu9 1 1 1 1\n").unwrap();
+        assert_eq!(before.cores.keys().collect::<Vec<_>>(), [&0, &2], "what follows other lines is no core");
+        let after = parse_usage("cpu  9 0 0 9\ncpu0 2 0 0 4\ncpu1 7 0 0 0\ncpu2 9 0 0 1\n").unwrap();
+        assert_eq!(after.core_percents_since(&before), [25.0, 100.0], "core 1 was off");
     }
 
     #[test]

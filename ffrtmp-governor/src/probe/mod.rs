@@ -8,8 +8,10 @@ pub mod cpu;
 pub mod disk;
 pub mod energy;
 pub mod memory;
+pub mod network;
 pub mod pressure;
 pub mod process;
+pub mod sampler;
 pub mod thermal;
 
 use std::fs;
