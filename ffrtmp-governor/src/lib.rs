@@ -31,7 +31,9 @@ pub mod recommend;
 pub mod sandbox;
 pub mod supervise;
 
+pub use budget::{BudgetOptions, Budgeted};
 pub use facts::HostFacts;
+pub use host::{CgroupUse, HostOptions, detect};
 pub use nice::NiceGovernor;
 pub use none::NoGovernor;
 pub use recommend::{Environment, Recommendation, recommend};
