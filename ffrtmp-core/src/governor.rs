@@ -57,6 +57,8 @@ pub struct ProcessLimits {
     pub io: Vec<IoLimit>,
     /// Scheduling priority, -20 to 19.
     pub nice: Option<i32>,
+    /// Index of the graphics processor that it drives, so that its part of the energy is found.
+    pub gpu: Option<u32>,
 }
 
 impl From<&ResourceLimits> for ProcessLimits {

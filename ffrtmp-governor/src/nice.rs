@@ -1,5 +1,5 @@
-//! The governor of an ordinary user: lower priority, admission by free disk and memory, and a
-//! watchful eye.
+//! The governor of an ordinary user: lower priority and a watchful eye. What is admitted follows
+//! from the machine's memory and disk; [`crate::budget`] knows more.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -8,22 +8,15 @@ use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::governor::{
     Admission, Demand, Governed, Limit, ProcessLimits, Reservation, ResourceGovernor, Room, Usage,
 };
-use ffrtmp_core::job::ResourceLimits;
 use ffrtmp_core::node::{Safeguard, Telemetry};
 use ffrtmp_core::policy::limits::DEFAULT_NICE;
 use rustix::io::Errno;
 use rustix::process::{Pid, getpriority_process, setpriority_process};
 
-use crate::probe::disk::Disk;
+use crate::budget::{Budget, Ledger};
 use crate::probe::process::Clocks;
 use crate::probe::sampler::Sampler;
 use crate::probe::{self, Root};
-
-/// Free disk below this share is refused.
-const REFUSE_BELOW_PERCENT: f64 = 5.0;
-/// Free disk below this share is warned of.
-const WARN_BELOW_PERCENT: f64 = 10.0;
-const MIB: u64 = 1 << 20;
 
 /// Lowers priority and watches; needs no privileges.
 ///
@@ -34,6 +27,7 @@ pub struct NiceGovernor {
     root: Root,
     nice: i32,
     sampler: Sampler,
+    ledger: Ledger,
 }
 
 impl Default for NiceGovernor {
@@ -58,7 +52,8 @@ impl NiceGovernor {
     /// The same for a machine described by files below another root, for tests.
     #[must_use]
     pub fn on(root: Root, nice: i32) -> Self {
-        Self { sampler: Sampler::new(root.clone()), root, nice: nice.clamp(-20, 19) }
+        let ledger = Ledger::new(root.clone(), Budget::all_of(&root));
+        Self { sampler: Sampler::new(root.clone()), root, nice: nice.clamp(-20, 19), ledger }
     }
 }
 
@@ -76,26 +71,15 @@ impl ResourceGovernor for NiceGovernor {
     }
 
     fn admit(&self, demand: &Demand<'_>) -> Result<Admission> {
-        let disk = probe::disk::read(demand.work_dir)?;
-        let memory = probe::memory::read(&self.root);
-        Ok(decide(demand.limits, &disk, memory.map(|memory| memory.available)))
+        self.ledger.admit(demand)
     }
 
     fn reserve(&self, demand: &Demand<'_>) -> Result<Reservation> {
-        match self.admit(demand)? {
-            Admission::Admitted => Ok(Reservation::new(None, None, ())),
-            Admission::Warned(reason) => Ok(Reservation::new(None, Some(reason), ())),
-            Admission::Refused(reason) => Err(Error::new(Code::NoRoom, reason)),
-        }
+        self.ledger.reserve(demand)
     }
 
     fn room(&self, work_dir: &Path) -> Room {
-        Room {
-            memory_bytes: probe::memory::read(&self.root).map(|memory| memory.available),
-            disk_bytes: probe::disk::read(work_dir).ok().map(|disk| disk.available),
-            gpu_sessions: 0,
-            held_back: None,
-        }
+        self.ledger.room(work_dir)
     }
 
     fn govern(&self, pid: u32, limits: &ProcessLimits) -> Result<Box<dyn Governed>> {
@@ -106,31 +90,6 @@ impl ResourceGovernor for NiceGovernor {
     fn telemetry(&self, work_dir: &Path) -> Telemetry {
         self.sampler.sample(work_dir)
     }
-}
-
-/// The rules of admission: disk first, for a full disk hurts everybody; then memory.
-fn decide(limits: &ResourceLimits, disk: &Disk, memory_available: Option<u64>) -> Admission {
-    let free = disk.free_percent();
-    if free < REFUSE_BELOW_PERCENT {
-        return Admission::Refused(format!(
-            "{free:.1} % of the disk is free; at least {REFUSE_BELOW_PERCENT} % must be"
-        ));
-    }
-    let needs = |mb: Option<u64>| mb.unwrap_or(0).saturating_mul(MIB);
-    let lacks = |what: &str, needed: u64, available: u64| {
-        let (needed, available) = (needed.div_ceil(MIB), available / MIB);
-        Admission::Refused(format!("the attempt may use {needed} MB of {what} and {available} MB are available"))
-    };
-    if needs(limits.max_disk_mb) > disk.available {
-        return lacks("disk", needs(limits.max_disk_mb), disk.available);
-    }
-    if let Some(available) = memory_available.filter(|available| needs(limits.max_memory_mb) > *available) {
-        return lacks("memory", needs(limits.max_memory_mb), available);
-    }
-    if free < WARN_BELOW_PERCENT {
-        return Admission::Warned(format!("only {free:.1} % of the disk is free"));
-    }
-    Admission::Admitted
 }
 
 /// Makes a process nicer; one that is nicer already stays so, for raising needs privileges. A
@@ -180,39 +139,5 @@ impl Governed for Watched {
             seen.peak_memory_bytes = seen.peak_memory_bytes.max(now.peak_memory_bytes);
         }
         *seen
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn admission_by_disk_and_memory() {
-        let disk = |available, total| Disk { available: available * MIB, total: total * MIB };
-        let limits = |disk, memory| ResourceLimits {
-            max_disk_mb: Some(disk),
-            max_memory_mb: Some(memory),
-            ..ResourceLimits::default()
-        };
-        let decide = |limits, disk, memory: u64| match decide(&limits, &disk, Some(memory * MIB)) {
-            Admission::Admitted => "admitted".to_owned(),
-            Admission::Warned(why) => format!("warned: {why}"),
-            Admission::Refused(why) => format!("refused: {why}"),
-        };
-        for (limits, disk, memory, answer) in [
-            (limits(100, 100), disk(500, 1000), 500, "admitted"),
-            (limits(100, 100), disk(100, 1000), 100, "admitted"),
-            (limits(10, 100), disk(99, 1000), 500, "warned: only 9.9 % of the disk is free"),
-            (limits(10, 100), disk(50, 1000), 500, "warned: only 5.0 % of the disk is free"),
-            (limits(10, 100), disk(49, 1000), 500, "refused: 4.9 % of the disk is free"),
-            (limits(501, 100), disk(500, 1000), 500, "refused: the attempt may use 501 MB of disk and 500 MB"),
-            (limits(10, 501), disk(500, 1000), 500, "refused: the attempt may use 501 MB of memory and 500 MB"),
-            (limits(u64::MAX, 1), disk(500, 1000), 500, "refused: the attempt may use"),
-        ] {
-            let got = decide(limits, disk, memory);
-            assert!(got.starts_with(answer), "{got} instead of {answer}");
-        }
-        assert_eq!(super::decide(&limits(10, 501), &disk(500, 1000), None), Admission::Admitted);
     }
 }

@@ -6,8 +6,9 @@
 //! ends: that errs on the safe side, for nobody tells how much of a shared disk is whose.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use ffrtmp_core::error::{Code, Error, Result};
@@ -71,6 +72,12 @@ struct Seen {
 struct Guards {
     living: Vec<(Weak<dyn Governed>, u64)>,
     counted: Option<Instant>,
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ledger").field("budget", &self.budget).field("held", &self.held).finish_non_exhaustive()
+    }
 }
 
 impl Ledger {
@@ -153,7 +160,7 @@ impl Ledger {
         })
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -179,7 +186,7 @@ impl Claim {
 impl Held {
     fn take(&mut self, claim: &Claim) {
         self.attempts += 1;
-        self.cpu_percent += claim.cpu_percent;
+        self.cpu_percent = self.cpu_percent.saturating_add(claim.cpu_percent);
         self.memory = self.memory.saturating_add(claim.memory);
         let disk = self.disks.entry(claim.device).or_default();
         *disk = disk.saturating_add(claim.disk);
@@ -250,12 +257,16 @@ fn lacks(budget: &Budget, held: &Held, claim: &Claim, seen: &Seen) -> Option<Str
     let memory = || short("memory", claim.memory, memory_left(budget, held, seen)?);
     let cpu = || {
         let (wanted, given) = (claim.cpu_percent, budget.cpu_given_percent);
-        (held.cpu_percent + wanted > given).then(|| {
+        (held.cpu_percent.saturating_add(wanted) > given).then(|| {
             format!("the attempt counts as {wanted} % of a core and {} % of {given} % are given out", held.cpu_percent)
         })
     };
-    let overcommit =
-        || seen.strain.overcommit.clone().filter(|_| held.cpu_percent + claim.cpu_percent > budget.cpu_percent);
+    let overcommit = || {
+        seen.strain
+            .overcommit
+            .clone()
+            .filter(|_| held.cpu_percent.saturating_add(claim.cpu_percent) > budget.cpu_percent)
+    };
     disk.or_else(memory).or_else(cpu).or_else(overcommit)
 }
 

@@ -58,6 +58,19 @@ pub struct Budget {
 }
 
 impl Budget {
+    /// All memory and disk of a machine, as much processor as anybody wants, in any state.
+    #[must_use]
+    pub fn all_of(root: &Root) -> Self {
+        Self {
+            cpu_percent: u64::MAX,
+            cpu_given_percent: u64::MAX,
+            cpu_default_percent: 0,
+            memory_bytes: memory::read(root).map(|memory| memory.total),
+            disk_bytes: None,
+            strain: StrainLimits::none(),
+        }
+    }
+
     /// The budget of a machine. Wishes beyond the machine are cut to it: a budget never promises
     /// what is not there.
     #[must_use]

@@ -16,7 +16,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::probe::Root;
+use crate::probe::{Root, pressure};
 
 /// Thresholds; see the module. Each falls back only at half of it, heat at twice the distance.
 #[derive(Clone, Debug, PartialEq)]
@@ -144,16 +144,11 @@ impl Gates {
 
 impl Signs {
     fn read(root: &Root) -> Self {
-        let average = |resource: &str, line: &str| {
-            let text = root.text(&format!("proc/pressure/{resource}"))?;
-            let line = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '))?;
-            let percent: f64 = line.split(' ').find_map(|field| field.strip_prefix("avg10="))?.parse().ok()?;
-            (0.0..=100.0).contains(&percent).then_some(percent)
-        };
+        let pressure = |resource| pressure::read(root, resource).unwrap_or_default();
         Self {
-            cpu_some: average("cpu", "some"),
-            memory_full: average("memory", "full"),
-            io_full: average("io", "full"),
+            cpu_some: pressure("cpu").some,
+            memory_full: pressure("memory").full,
+            io_full: pressure("io").full,
             heat: None,
         }
     }
