@@ -10,8 +10,10 @@ use crate::id::NodeId;
 use crate::job::EngineName;
 use crate::media::{VideoCodec, named_enum};
 
+mod gpu;
 mod requirements;
 
+pub use gpu::{EncodeBound, Gpu, GpuClass, GpuTelemetry};
 pub use requirements::{Offer, Requirements};
 
 named_enum!(
@@ -87,93 +89,6 @@ impl Default for Capabilities {
             sandbox: Vec::new(),
         }
     }
-}
-
-/// A graphics processor of a node.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Gpu {
-    /// Index on the node.
-    pub index: u32,
-    /// Model name.
-    pub name: String,
-    /// Memory in bytes.
-    pub memory_total_bytes: u64,
-    /// Encode sessions that it can hold at once; 0 if unknown.
-    pub max_encode_sessions: u32,
-    /// What kind of processor it is.
-    pub class: GpuClass,
-    /// `nvidia`, `intel`, `amd`, or another maker.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub vendor: String,
-    /// Version of its driver.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub driver: String,
-    /// PCI address, such as `0000:01:00.0`.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub pci: String,
-}
-
-named_enum!(
-    /// Kinds of graphics processors.
-    GpuClass, "class" {
-        /// Not known.
-        Unknown "unknown",
-        /// For people at home; its driver bounds encode sessions for the whole system.
-        Consumer "consumer",
-        /// For workstations.
-        Professional "professional",
-        /// For servers.
-        Datacenter "datacenter",
-        /// A part of the processor.
-        Integrated "integrated",
-    }
-);
-
-impl Default for GpuClass {
-    fn default() -> Self {
-        Self::Unknown
-    }
-}
-
-/// How a graphics processor is.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct GpuTelemetry {
-    /// Index on the node.
-    pub index: u32,
-    /// Why nothing is known of it any more; absent while it answers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lost: Option<String>,
-    /// Use, 0 to 100.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub utilization_percent: Option<f64>,
-    /// Use of its encoders, 0 to 100.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub encoder_percent: Option<f64>,
-    /// Use of its decoders, 0 to 100.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub decoder_percent: Option<f64>,
-    /// Memory in use, in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory_used_bytes: Option<u64>,
-    /// Temperature in degrees Celsius.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub temperature_celsius: Option<f64>,
-    /// Power in watts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub power_watts: Option<f64>,
-    /// Clock of its processors in megahertz.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub clock_mhz: Option<u32>,
-    /// Clock of its memory in megahertz.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory_clock_mhz: Option<u32>,
-    /// Encode sessions under way, of every program.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub encode_sessions: Option<u32>,
 }
 
 /// What an agent says of itself: the body of `POST /nodes/register`.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Capabilities, Node};
+use super::{Capabilities, Gpu, Node};
 use crate::encoding::{Hardware, VideoEncoder};
 use crate::error::Result;
 use crate::job::{EngineName, Job};
@@ -187,13 +187,12 @@ impl Node {
     pub fn offer(&self) -> Offer {
         let about = &self.about;
         let said = |bytes: u64| (bytes > 0).then_some(bytes);
-        let sessions: u32 = about.gpus.iter().map(|gpu| gpu.max_encode_sessions).sum();
         Offer {
             capabilities: about.capabilities.clone(),
             labels: about.labels.clone(),
             memory_bytes: said(about.ram_total_bytes),
             disk_bytes: said(self.telemetry.disk_available_bytes),
-            gpu_sessions: (sessions > 0).then_some(sessions),
+            gpu_sessions: Gpu::session_bounds(&about.gpus),
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod deadline;
 pub mod engine;
 pub mod fair_share;
 pub mod fifo;
+pub mod gpu;
 pub mod limits;
 pub mod retry;
 pub mod round_robin;
