@@ -32,6 +32,7 @@ pub mod sandbox;
 pub mod supervise;
 
 pub use budget::{BudgetOptions, Budgeted};
+pub use cgroups::{CgroupGovernor, Ownership};
 pub use facts::HostFacts;
 pub use host::{CgroupUse, HostOptions, detect};
 pub use nice::NiceGovernor;

@@ -14,18 +14,22 @@ use rustix::io::Errno;
 use rustix::process::{Pid, getpriority_process, setpriority_process};
 
 use crate::budget::{Budget, Ledger};
+use crate::cgroups::by_the_agent;
 use crate::probe::process::Clocks;
 use crate::probe::sampler::Sampler;
 use crate::probe::{self, Root};
 
 /// Lowers priority and watches; needs no privileges.
 ///
-/// Of the limits only the priority is enforced here. Timeout, disk and memory are held by the
-/// agent and by the engine that runs the attempt in a child; CPU is only watched.
+/// Of the limits only the priority is enforced here. Timeout and disk are held by the agent and by
+/// the engine that runs the attempt in a child, which also kills one that is seen above its memory;
+/// the processor is only watched.
 #[derive(Debug)]
 pub struct NiceGovernor {
     root: Root,
     nice: i32,
+    /// Why nothing better is to be had.
+    why: String,
     sampler: Sampler,
     ledger: Ledger,
 }
@@ -53,7 +57,15 @@ impl NiceGovernor {
     #[must_use]
     pub fn on(root: Root, nice: i32) -> Self {
         let ledger = Ledger::new(root.clone(), Budget::all_of(&root));
-        Self { sampler: Sampler::new(root.clone()), root, nice: nice.clamp(-20, 19), ledger }
+        let why = "no control groups are used".to_owned();
+        Self { sampler: Sampler::new(root.clone()), root, nice: nice.clamp(-20, 19), why, ledger }
+    }
+
+    /// The same, and it says why this machine has nothing better: the reason of
+    /// [`crate::cgroups::CgroupGovernor::detect`].
+    #[must_use]
+    pub fn because(self, why: impl Into<String>) -> Self {
+        Self { why: why.into(), ..self }
     }
 }
 
@@ -65,7 +77,14 @@ impl ResourceGovernor for NiceGovernor {
     fn limits(&self) -> Vec<Safeguard> {
         let state = |limit: &Limit| match limit {
             Limit::Nice => Safeguard::on(limit.as_str(), format!("priority {}", self.nice)),
-            other => Safeguard::off(other.as_str(), "only watched without control groups"),
+            Limit::Disk | Limit::Timeout => by_the_agent(*limit),
+            Limit::Memory => Safeguard::off(
+                limit.as_str(),
+                format!("watched, and killed above the limit by polling: a fast one gets past it; {}", self.why),
+            ),
+            Limit::Cpu | Limit::Pids | Limit::Io => {
+                Safeguard::off(limit.as_str(), format!("only watched: {}", self.why))
+            }
         };
         Limit::ALL.iter().map(state).collect()
     }
@@ -94,7 +113,7 @@ impl ResourceGovernor for NiceGovernor {
 
 /// Makes a process nicer; one that is nicer already stays so, for raising needs privileges. A
 /// process that has ended by now needs nothing.
-fn lower_priority(pid: u32, nice: i32) -> Result<()> {
+pub(crate) fn lower_priority(pid: u32, nice: i32) -> Result<()> {
     let refused = |error: Errno| {
         Error::new(Code::Storage, format!("cannot set the priority of process {pid}"))
             .operation("governor.nice")
