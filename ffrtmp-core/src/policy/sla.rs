@@ -21,6 +21,24 @@ pub fn verdict(job: &Job) -> SlaVerdict {
     }
 }
 
+/// The verdict on work that came through no queue, by the same rules: it counts if it was declared
+/// eligible; `failure` is why it failed, `None` if it did not.
+#[must_use]
+pub fn verdict_without_queue(
+    eligible: bool,
+    failure: Option<FailureReason>,
+    took: Duration,
+    limit: Option<Duration>,
+) -> SlaVerdict {
+    if !eligible {
+        return not_counted("not declared eligible".into());
+    }
+    match failure {
+        Some(reason) => failed_with(reason),
+        None => within(took.as_secs(), limit.map(|limit| limit.as_secs())),
+    }
+}
+
 fn completed(job: &Job) -> SlaVerdict {
     let wait = job.started_at.unwrap_or(job.created_at).since(job.queued_at.unwrap_or(job.created_at));
     if wait > MAX_QUEUE_WAIT {
@@ -33,18 +51,25 @@ fn completed(job: &Job) -> SlaVerdict {
         (Some(start), Some(end)) => end.since(start).as_secs(),
         _ => 0,
     };
-    match job.resource_limits.timeout_sec {
+    within(took, job.resource_limits.timeout_sec)
+}
+
+fn within(took: u64, limit: Option<u64>) -> SlaVerdict {
+    match limit {
         Some(limit) if took > limit => counted(false, format!("took {took} s, more than its limit of {limit} s")),
         _ => counted(true, "completed within its limits".into()),
     }
 }
 
 fn failed(job: &Job) -> SlaVerdict {
+    job.failure_reason.map_or_else(|| counted(false, "failed without a reason".into()), failed_with)
+}
+
+fn failed_with(reason: FailureReason) -> SlaVerdict {
     use FailureReason::{PlatformError, ResourceError, Timeout};
-    match job.failure_reason {
-        Some(reason @ (PlatformError | ResourceError | Timeout)) => counted(false, format!("failed with {reason}")),
-        Some(reason) => counted(true, format!("failed with {reason}, which is not the platform's doing")),
-        None => counted(false, "failed without a reason".into()),
+    match reason {
+        PlatformError | ResourceError | Timeout => counted(false, format!("failed with {reason}")),
+        _ => counted(true, format!("failed with {reason}, which is not the platform's doing")),
     }
 }
 

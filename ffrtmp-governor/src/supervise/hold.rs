@@ -1,0 +1,201 @@
+//! Limits on a family of processes: what was asked, and what of it is really in force.
+
+use ffrtmp_core::error::{Code, Error, Result};
+use ffrtmp_core::governor::{Governed, IoLimit, Limit, ProcessLimits, ResourceGovernor, Usage};
+use rustix::process::{Pid, getpriority_process};
+use serde::{Deserialize, Serialize};
+
+use super::family::Family;
+use super::priority::Priority;
+use crate::none::NoGovernor;
+use crate::probe::Root;
+
+/// How one limit that was asked for stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Its name: `cpu`, `cpu_weight`, `memory`, `pids`, `io`, `nice` or `timeout`.
+    pub limit: String,
+    /// What was asked for, in words.
+    pub asked: String,
+    /// Whether it holds even against a process that ignores it.
+    pub in_force: bool,
+    /// By what means, or why it is only watched.
+    pub detail: String,
+}
+
+/// A family under limits; let go, it is as it was before.
+pub(super) struct Hold {
+    governed: Option<Box<dyn Governed>>,
+    priority: Option<Priority>,
+    standings: Vec<Standing>,
+    /// What had been used when the hold began.
+    earlier: Usage,
+    last: Usage,
+}
+
+impl Hold {
+    /// Puts a family under limits. A limit that cannot be had is only watched, and says so.
+    ///
+    /// # Errors
+    /// `invalid_field` for a limit that no machine can have, such as none of the memory.
+    pub(super) fn take(
+        root: &Root,
+        governor: &dyn ResourceGovernor,
+        family: &Family,
+        head: u32,
+        asked: &ProcessLimits,
+    ) -> Result<Self> {
+        check(asked)?;
+        let mut standings = Vec::new();
+        let priority = give_priority(root, family, asked.nice, &mut standings);
+        // The governor shall not change the priority by itself.
+        let nice = now(head).or(asked.nice);
+        let wanted = within_reach(governor, asked, &mut standings);
+        let governed = match governor.govern(head, &ProcessLimits { nice, ..wanted }) {
+            Ok(governed) => governed,
+            Err(error) if error.code() == Code::InvalidField => {
+                // The error says more than what could not be taken back.
+                let _ = priority.map(|priority| priority.take_back(family));
+                return Err(error);
+            }
+            Err(error) => {
+                refuse_all(&mut standings, &error);
+                NoGovernor::default().govern(head, &ProcessLimits::default())?
+            }
+        };
+        let earlier = governed.usage();
+        Ok(Self { governed: Some(governed), priority, standings, earlier, last: earlier })
+    }
+
+    pub(super) fn standings(&self) -> &[Standing] {
+        &self.standings
+    }
+
+    /// Priority of the head before, if it was changed.
+    pub(super) fn usual_priority(&self) -> Option<i32> {
+        self.priority.as_ref().map(Priority::usual)
+    }
+
+    /// Remembers a priority that an earlier program gave and did not take back.
+    pub(super) fn inherit_priority(&mut self, root: &Root, nice: i32, usual: i32) {
+        self.priority = Some(Priority::given_earlier(root, nice, usual));
+    }
+
+    /// What was used since the hold began.
+    pub(super) fn usage(&mut self) -> Usage {
+        if let Some(governed) = &self.governed {
+            self.last = governed.usage();
+        }
+        Usage {
+            cpu: self.last.cpu.saturating_sub(self.earlier.cpu),
+            throttled: self.last.throttled.saturating_sub(self.earlier.throttled),
+            oom_kills: self.last.oom_kills.saturating_sub(self.earlier.oom_kills),
+            ..self.last
+        }
+    }
+
+    /// Kills everyone at once; `false` if there are no means to.
+    pub(super) fn kill(&self) -> Result<bool> {
+        self.governed.as_ref().map_or(Ok(false), |governed| governed.kill())
+    }
+
+    /// Lifts the limits; what could not be made as it was, in words.
+    pub(super) fn let_go(&mut self, family: &Family) -> Option<String> {
+        drop(self.governed.take());
+        match self.priority.take().map_or(0, |priority| priority.take_back(family)) {
+            0 => None,
+            left => Some(format!("{left} threads keep the lower priority: raising it needs CAP_SYS_NICE or root")),
+        }
+    }
+}
+
+/// Refuses what no machine can do.
+pub(super) fn check(asked: &ProcessLimits) -> Result<()> {
+    let refuse = |field: &str, message: String, hint: &str| {
+        Err(Error::new(Code::InvalidField, message).field(field.to_owned()).hint(hint))
+    };
+    if asked.cpu_percent == Some(0) {
+        return refuse(
+            "cpu_quota",
+            "a process cannot run with 0 % of a core".into(),
+            "give 100 for one core, or leave it out for no limit",
+        );
+    }
+    if let Some(weight) = asked.cpu_weight.filter(|weight| !(1..=10_000).contains(weight)) {
+        return refuse("cpu_weight", format!("{weight} is not a weight"), "give 1 to 10000; 100 is everybody's");
+    }
+    if let Some(bytes) = asked.memory_bytes.filter(|bytes| *bytes < LEAST_MEMORY) {
+        let hint = "give at least 1 MB: --memory-limit counts megabytes, --memory-max bytes";
+        return refuse("memory_limit", format!("no program runs in {bytes} bytes of memory"), hint);
+    }
+    if let Some(nice) = asked.nice.filter(|nice| !(-20..=19).contains(nice)) {
+        return refuse("nice", format!("{nice} is not a priority"), "give -20 (first) to 19 (last)");
+    }
+    Ok(())
+}
+
+const LEAST_MEMORY: u64 = 1 << 20;
+
+fn give_priority(root: &Root, family: &Family, nice: Option<i32>, standings: &mut Vec<Standing>) -> Option<Priority> {
+    let nice = nice?;
+    let (given, detail) = match Priority::give(root, family, nice) {
+        Ok(priority) => (Some(priority), "priority of every thread".to_owned()),
+        Err(error) => (None, format!("{error}; {}", error.hint_text())),
+    };
+    let in_force = given.is_some();
+    standings.push(Standing { limit: Limit::Nice.to_string(), asked: nice.to_string(), in_force, detail });
+    given
+}
+
+/// The limits that the governor can enforce; says of the others why they are only watched.
+fn within_reach(
+    governor: &dyn ResourceGovernor,
+    asked: &ProcessLimits,
+    standings: &mut Vec<Standing>,
+) -> ProcessLimits {
+    let guards = governor.limits();
+    let mut stands = |limit: Limit, name: &str, asked: Option<String>| {
+        let guard = guards.iter().find(|guard| guard.name == limit.as_str());
+        let in_force = guard.is_some_and(|guard| guard.on);
+        if let Some(asked) = asked {
+            let detail = guard.map_or_else(|| "not known to the governor".to_owned(), |guard| guard.detail.clone());
+            standings.push(Standing { limit: name.to_owned(), asked, in_force, detail });
+        }
+        in_force
+    };
+    let cpu = stands(Limit::Cpu, "cpu", asked.cpu_percent.map(|percent| format!("{percent} % of a core")));
+    let weight = stands(Limit::Cpu, "cpu_weight", asked.cpu_weight.map(|weight| weight.to_string()));
+    let memory = stands(Limit::Memory, "memory", asked.memory_bytes.map(|bytes| format!("{bytes} bytes")));
+    let pids = stands(Limit::Pids, "pids", asked.max_processes.map(|most| most.to_string()));
+    let rates = (!asked.io.is_empty()).then(|| asked.io.iter().map(io_words).collect::<Vec<_>>().join(", "));
+    let io = stands(Limit::Io, "io", rates);
+    ProcessLimits {
+        cpu_percent: asked.cpu_percent.filter(|_| cpu),
+        cpu_weight: asked.cpu_weight.filter(|_| weight),
+        memory_bytes: asked.memory_bytes.filter(|_| memory),
+        max_processes: asked.max_processes.filter(|_| pids),
+        io: if io { asked.io.clone() } else { Vec::new() },
+        nice: None,
+        ..asked.clone()
+    }
+}
+
+fn io_words(limit: &IoLimit) -> String {
+    let (major, minor) = limit.device;
+    let rates =
+        [("rbps", limit.read_bytes), ("wbps", limit.write_bytes), ("riops", limit.reads), ("wiops", limit.writes)];
+    let rates = rates.iter().filter_map(|(name, rate)| rate.map(|rate| format!(" {name}={rate}")));
+    format!("{major}:{minor}{}", rates.collect::<String>())
+}
+
+fn refuse_all(standings: &mut [Standing], error: &Error) {
+    for standing in standings.iter_mut().filter(|standing| standing.limit != Limit::Nice.as_str()) {
+        standing.in_force = false;
+        standing.detail = format!("only watched: {error}");
+    }
+}
+
+fn now(head: u32) -> Option<i32> {
+    let pid = i32::try_from(head).ok().and_then(Pid::from_raw)?;
+    getpriority_process(Some(pid)).ok()
+}
