@@ -1,13 +1,18 @@
-//! The governor that fits this machine: limits by what the kernel allows, energy, then a budget.
+//! The governor that fits this machine: limits by what the kernel allows, then energy, then a
+//! budget around both.
 
 use std::sync::Arc;
 
-use ffrtmp_core::error::Result;
+use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::governor::ResourceGovernor;
 use ffrtmp_core::policy::limits::DEFAULT_NICE;
 
 use crate::budget::{BudgetOptions, Budgeted};
+use crate::cgroups::{CgroupGovernor, Ownership};
+use crate::energy::{EnergyOptions, Metered};
+use crate::gpu::{Fleet, GpuRule, Pool};
 use crate::nice::NiceGovernor;
+use crate::probe::Root;
 
 /// Whether control groups are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,7 +27,7 @@ pub enum CgroupUse {
 }
 
 /// Wishes of the operator.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct HostOptions {
     /// Scheduling priority of attempts, -20 to 19.
     pub nice: i32,
@@ -30,6 +35,13 @@ pub struct HostOptions {
     pub cgroups: CgroupUse,
     /// What is given out.
     pub budget: BudgetOptions,
+    /// How energy is found.
+    pub energy: EnergyOptions,
+    /// Graphics processors of the machine. Without, attempts that want one are admitted and get
+    /// whichever their encoder opens, and its energy is not counted.
+    pub gpus: Option<Arc<Fleet>>,
+    /// Which of them an attempt gets.
+    pub gpu_rule: GpuRule,
     /// Attempts at once, as the node was told; see [`BudgetOptions::attempts`].
     pub max_concurrent_jobs: Option<u32>,
 }
@@ -40,6 +52,9 @@ impl Default for HostOptions {
             nice: DEFAULT_NICE,
             cgroups: CgroupUse::default(),
             budget: BudgetOptions::default(),
+            energy: EnergyOptions::default(),
+            gpus: None,
+            gpu_rule: GpuRule::default(),
             max_concurrent_jobs: None,
         }
     }
@@ -50,8 +65,27 @@ impl Default for HostOptions {
 /// # Errors
 /// `invalid_field` for `cgroups` if they are required and cannot be used, with the reason.
 pub fn detect(options: &HostOptions) -> Result<Arc<dyn ResourceGovernor>> {
-    let limits: Arc<dyn ResourceGovernor> = Arc::new(NiceGovernor::with_nice(options.nice));
+    let fleet = options.gpus.clone();
+    let metered = Metered::on(Root::default(), limiting(options)?, &options.energy, fleet.clone());
     let attempts = options.budget.attempts.or(options.max_concurrent_jobs);
     let budget = BudgetOptions { attempts, ..options.budget.clone() };
-    Ok(Arc::new(Budgeted::new(limits, &budget)))
+    let budgeted = Budgeted::new(Arc::new(metered), &budget);
+    Ok(Arc::new(match fleet {
+        Some(fleet) => budgeted.with_gpus(Pool::new(fleet, options.gpu_rule)),
+        None => budgeted,
+    }))
+}
+
+fn limiting(options: &HostOptions) -> Result<Arc<dyn ResourceGovernor>> {
+    let nice = || Arc::new(NiceGovernor::with_nice(options.nice));
+    if options.cgroups == CgroupUse::Off {
+        return Ok(nice());
+    }
+    match CgroupGovernor::with_nice(Ownership::Attempts, options.nice) {
+        Ok(groups) => Ok(Arc::new(groups)),
+        Err(_) if options.cgroups == CgroupUse::Auto => Ok(nice()),
+        Err(reason) => Err(Error::new(Code::InvalidField, format!("no control groups: {reason}"))
+            .field("cgroups")
+            .hint("give the service a delegated group, or do not require control groups")),
+    }
 }

@@ -15,6 +15,7 @@ use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::governor::{Admission, Demand, Governed, Reservation, Room};
 use ffrtmp_core::policy::limits::{DEFAULT_DISK_MB, DEFAULT_MEMORY_MB};
 
+use crate::gpu::{GpuLease, Pool};
 use crate::probe::disk::Disk;
 use crate::probe::{self, Root};
 
@@ -34,6 +35,7 @@ pub struct Ledger {
     root: Root,
     budget: Budget,
     strain: Strain,
+    gpus: Option<Pool>,
     held: Arc<Mutex<Held>>,
     guards: Mutex<Guards>,
 }
@@ -84,8 +86,19 @@ impl Ledger {
     /// Gives out a budget of a machine.
     #[must_use]
     pub fn new(root: Root, budget: Budget) -> Self {
-        let strain = Strain::new(budget.strain.clone());
-        Self { root, budget, strain, held: Arc::default(), guards: Mutex::default() }
+        let strain = Strain::new(&root, budget.strain.clone());
+        Self { root, budget, strain, gpus: None, held: Arc::default(), guards: Mutex::default() }
+    }
+
+    /// The same with sessions of graphics processors. Without, attempts that want one are admitted
+    /// and get whichever their encoder opens.
+    #[must_use]
+    pub fn with_gpus(self, gpus: Pool) -> Self {
+        Self { gpus: Some(gpus), ..self }
+    }
+
+    pub(crate) fn gpus(&self) -> Option<&Pool> {
+        self.gpus.as_ref()
     }
 
     pub(crate) fn budget(&self) -> &Budget {
@@ -99,7 +112,12 @@ impl Ledger {
     pub fn admit(&self, demand: &Demand<'_>) -> Result<Admission> {
         let seen = self.look(demand.work_dir)?;
         let claim = Claim::of(demand, &self.budget, &seen)?;
-        Ok(decide(&self.budget, &self.held(), &claim, &seen))
+        let admission = decide(&self.budget, &self.held(), &claim, &seen);
+        let gpus = self.gpus.as_ref().filter(|_| demand.gpu && !matches!(admission, Admission::Refused(_)));
+        Ok(match gpus.and_then(Pool::refusal) {
+            Some(refusal) => Admission::Refused(refusal.to_string()),
+            None => admission,
+        })
     }
 
     /// Sets aside what an attempt takes.
@@ -113,11 +131,14 @@ impl Ledger {
         let warning = match decide(&self.budget, &held, &claim, &seen) {
             Admission::Admitted => None,
             Admission::Warned(reason) => Some(reason),
-            Admission::Refused(reason) => return Err(Error::new(Code::NoRoom, reason).operation("governor.reserve")),
+            Admission::Refused(reason) => return Err(no_room(reason)),
         };
         held.take(&claim);
         drop(held);
-        Ok(Reservation::new(None, warning, Loan { held: Arc::clone(&self.held), claim }))
+        let loan = Loan { held: Arc::clone(&self.held), claim };
+        let gpus = self.gpus.as_ref().filter(|_| demand.gpu);
+        let lease = gpus.map(Pool::reserve).transpose().map_err(|refusal| no_room(refusal.to_string()))?;
+        Ok(Reservation::new(lease.as_ref().map(GpuLease::index), warning, (loan, lease)))
     }
 
     /// What is still to be given out.
@@ -134,7 +155,7 @@ impl Ledger {
         Room {
             memory_bytes: memory_left(&self.budget, &held, &seen),
             disk_bytes: device.map(|device| disk_left(&self.budget, &held, &seen, device)),
-            gpu_sessions: 0,
+            gpu_sessions: self.gpus.as_ref().map_or(0, Pool::free_sessions),
             held_back: machine_refuses(&held, &seen),
         }
     }
@@ -163,6 +184,10 @@ impl Ledger {
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn no_room(reason: String) -> Error {
+    Error::new(Code::NoRoom, reason).operation("governor.reserve")
 }
 
 impl Claim {

@@ -5,10 +5,12 @@
 //! | `options` | how much may be given out: the machine's own size by default |
 //! | `ledger` | who holds what: admission, reservation, room |
 //! | `strain` | pressure and heat that hold new attempts back |
+//! | `heat` | sensors near their critical point, processors slowed for heat |
 //!
 //! What is not here: limits on processes, which the governor inside puts; the choice between
 //! graphics processors ([`crate::gpu`]).
 
+mod heat;
 mod ledger;
 mod options;
 mod strain;
@@ -20,6 +22,7 @@ use ffrtmp_core::error::Result;
 use ffrtmp_core::governor::{Admission, Demand, Governed, ProcessLimits, Reservation, ResourceGovernor, Room, Usage};
 use ffrtmp_core::node::{Safeguard, Telemetry};
 
+use crate::gpu::Pool;
 use crate::probe::Root;
 
 pub use ledger::Ledger;
@@ -48,6 +51,12 @@ impl Budgeted {
     pub fn on(root: Root, inner: Arc<dyn ResourceGovernor>, options: &BudgetOptions) -> Self {
         let budget = Budget::of(&root, options);
         Self { inner, ledger: Ledger::new(root, budget) }
+    }
+
+    /// The same with encode sessions of graphics processors.
+    #[must_use]
+    pub fn with_gpus(self, gpus: Pool) -> Self {
+        Self { ledger: self.ledger.with_gpus(gpus), ..self }
     }
 
     /// What is given out at most.
@@ -85,7 +94,9 @@ impl ResourceGovernor for Budgeted {
     }
 
     fn telemetry(&self, work_dir: &Path) -> Telemetry {
-        Telemetry { held_back: self.ledger.held_back(work_dir), ..self.inner.telemetry(work_dir) }
+        let told = self.inner.telemetry(work_dir);
+        let gpus = self.ledger.gpus().map_or(told.gpus, |pool| pool.fleet().telemetry());
+        Telemetry { gpus, held_back: self.ledger.held_back(work_dir), ..told }
     }
 }
 

@@ -3,32 +3,37 @@
 //! | sign | holds back from | until | what it holds back |
 //! |---|---|---|---|
 //! | memory: share of time in which all work waited | 10 % | 5 % | every attempt |
-//! | heat: degrees below the critical point | 5 | 10 | every attempt |
-//! | input and output: share of time in which all work waited | 40 % | 20 % | all but the first |
-//! | throttling: share of time in which heat slowed the processor | 10 % | 5 % | all but the first |
+//! | heat: degrees below the critical point of a sensor | 5 | 10 | every attempt |
+//! | disk: share of time in which all work waited | 40 % | 20 % | all but the first |
+//! | throttling: share of time in which heat slowed a processor | 10 % | 5 % | all but the first |
 //! | processor: share of time in which some work waited | 90 % | 45 % | those that overcommit it |
 //!
-//! Shares are averages over ten seconds. Short memory and heat endanger what runs, whoever caused
-//! them, so nothing more begins; the node says why. Waiting for a disk or a core costs only time,
-//! so one attempt is always let in, and a machine full of its own attempts holds back just those
-//! that would overcommit it.
+//! Shares are averages over ten seconds, that of throttling is since the look before. Short memory
+//! and heat endanger what runs, whoever caused them, so nothing more begins and the node says why.
+//! Waiting for a disk or a core costs only time, so one attempt is always let in, and a machine
+//! full of its own attempts holds back just those that would overcommit it.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::probe::{Root, pressure};
 
-/// Thresholds; see the module. Each falls back only at half of it, heat at twice the distance.
+use super::heat::{self, Sensor, Slowed};
+
+/// Thresholds; see the module. Each lets go only at half of it, heat at twice the distance. `None`
+/// never holds back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StrainLimits {
-    /// Percent of time in which some work waited for a core; `None` never holds back.
+    /// Percent of time in which some work waited for a core.
     pub cpu_some_percent: Option<f64>,
-    /// Percent of time in which all work waited for memory; `None` never holds back.
+    /// Percent of time in which all work waited for memory.
     pub memory_full_percent: Option<f64>,
-    /// Percent of time in which all work waited for a disk; `None` never holds back.
+    /// Percent of time in which all work waited for a disk.
     pub io_full_percent: Option<f64>,
-    /// Degrees below the critical temperature of a sensor; `None` never holds back.
+    /// Degrees Celsius below the critical point of a sensor.
     pub heat_margin_celsius: Option<f64>,
+    /// Percent of time in which a processor was slowed for heat.
+    pub throttled_percent: Option<f64>,
     /// How long what was seen of the machine is taken as true.
     pub look_every: Duration,
 }
@@ -40,6 +45,7 @@ impl Default for StrainLimits {
             memory_full_percent: Some(10.0),
             io_full_percent: Some(40.0),
             heat_margin_celsius: Some(5.0),
+            throttled_percent: Some(10.0),
             look_every: Duration::from_secs(1),
         }
     }
@@ -48,13 +54,14 @@ impl Default for StrainLimits {
 impl StrainLimits {
     /// Nothing holds back.
     #[must_use]
-    pub fn none() -> Self {
+    pub const fn none() -> Self {
         Self {
             cpu_some_percent: None,
             memory_full_percent: None,
             io_full_percent: None,
             heat_margin_celsius: None,
-            ..Self::default()
+            throttled_percent: None,
+            look_every: Duration::from_secs(1),
         }
     }
 }
@@ -70,76 +77,103 @@ pub(crate) struct Reasons {
     pub(crate) overcommit: Option<String>,
 }
 
-/// What is remembered between two looks.
+/// Watches one machine.
 #[derive(Debug)]
 pub(crate) struct Strain {
     limits: StrainLimits,
+    /// Counters of slowed processors.
+    counters: Vec<String>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     looked: Option<Instant>,
+    slowed: Slowed,
     gates: Gates,
     reasons: Reasons,
 }
 
+/// How the machine is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Signs {
+    pub(crate) cpu_some: Option<f64>,
+    pub(crate) memory_full: Option<f64>,
+    pub(crate) io_full: Option<f64>,
+    /// The sensor that is nearest to its critical point.
+    pub(crate) heat: Option<Sensor>,
+    pub(crate) throttled: Option<f64>,
+}
+
 /// Which signs hold back since when they crossed their threshold.
 #[derive(Debug, Default)]
-struct Gates {
+pub(crate) struct Gates {
     cpu: bool,
     memory: bool,
     io: bool,
     heat: bool,
-}
-
-/// How the machine is.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Signs {
-    cpu_some: Option<f64>,
-    memory_full: Option<f64>,
-    io_full: Option<f64>,
-    /// Temperature and critical temperature of the sensor that is nearest to it.
-    heat: Option<(f64, f64)>,
+    throttled: bool,
 }
 
 impl Strain {
-    pub(crate) fn new(limits: StrainLimits) -> Self {
-        Self { limits, state: Mutex::default() }
+    pub(crate) fn new(root: &Root, limits: StrainLimits) -> Self {
+        let counters = if limits.throttled_percent.is_some() { heat::counters(root) } else { Vec::new() };
+        Self { limits, counters, state: Mutex::default() }
     }
 
     /// What holds back now. Looks at the machine once in `look_every`.
     pub(crate) fn reasons(&self, root: &Root) -> Reasons {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.looked.is_none_or(|looked| looked.elapsed() >= self.limits.look_every) {
-            state.reasons = state.gates.judge(&self.limits, &Signs::read(root));
-            state.looked = Some(Instant::now());
+        let now = Instant::now();
+        let elapsed = state.looked.map(|looked| now.duration_since(looked));
+        if self.limits != StrainLimits::none() && elapsed.is_none_or(|elapsed| elapsed >= self.limits.look_every) {
+            let slowed = heat::slowed(root, &self.counters);
+            let throttled = elapsed.and_then(|elapsed| heat::slowed_percent(&slowed, &state.slowed, elapsed));
+            let signs = Signs { throttled, ..Signs::read(root) };
+            state.reasons = state.gates.judge(&self.limits, &signs);
+            state.slowed = slowed;
+            state.looked = Some(now);
         }
         state.reasons.clone()
     }
 }
 
 impl Gates {
-    fn judge(&mut self, limits: &StrainLimits, signs: &Signs) -> Reasons {
-        let waiting = |what: &str, percent: f64, limit: f64| {
-            format!("{what} pressure {percent:.0} % over 10 s (limit {limit:.0} %)")
+    pub(crate) fn judge(&mut self, limits: &StrainLimits, signs: &Signs) -> Reasons {
+        let waiting = |what: &'static str| {
+            move |percent: f64, limit: f64| format!("{what} pressure {percent:.0} % over 10 s (limit {limit:.0} %)")
         };
-        let above = |shut: &mut bool, what, percent: Option<f64>, limit: Option<f64>| {
-            let (percent, limit) = percent.zip(limit)?;
-            *shut = percent >= if *shut { limit / 2.0 } else { limit };
-            shut.then(|| waiting(what, percent, limit))
-        };
-        let heat = signs.heat.zip(limits.heat_margin_celsius).and_then(|((celsius, critical), margin)| {
-            self.heat = critical - celsius <= if self.heat { 2.0 * margin } else { margin };
-            self.heat.then(|| format!("{celsius:.0} degrees, critical at {critical:.0} (limit {margin:.0} below)"))
-        });
-        let memory = above(&mut self.memory, "memory", signs.memory_full, limits.memory_full_percent);
+        let throttling =
+            |percent, limit| format!("heat slowed the processor {percent:.0} % of the time (limit {limit:.0} %)");
+        let memory = above(&mut self.memory, signs.memory_full, limits.memory_full_percent, waiting("memory"));
+        let io = above(&mut self.io, signs.io_full, limits.io_full_percent, waiting("disk"));
+        let throttled = above(&mut self.throttled, signs.throttled, limits.throttled_percent, throttling);
         Reasons {
-            all: memory.or(heat),
-            further: above(&mut self.io, "disk", signs.io_full, limits.io_full_percent),
-            overcommit: above(&mut self.cpu, "processor", signs.cpu_some, limits.cpu_some_percent),
+            all: near(&mut self.heat, signs.heat, limits.heat_margin_celsius).or(memory),
+            further: io.or(throttled),
+            overcommit: above(&mut self.cpu, signs.cpu_some, limits.cpu_some_percent, waiting("processor")),
         }
     }
+}
+
+/// A sign that is not told any more lets go.
+fn above(
+    shut: &mut bool,
+    percent: Option<f64>,
+    limit: Option<f64>,
+    words: impl Fn(f64, f64) -> String,
+) -> Option<String> {
+    let known = percent.zip(limit);
+    *shut = known.is_some_and(|(percent, limit)| percent >= if *shut { limit / 2.0 } else { limit });
+    known.filter(|_| *shut).map(|(percent, limit)| words(percent, limit))
+}
+
+fn near(shut: &mut bool, sensor: Option<Sensor>, margin: Option<f64>) -> Option<String> {
+    let known = sensor.zip(margin);
+    *shut = known.is_some_and(|(sensor, margin)| sensor.distance() <= if *shut { 2.0 * margin } else { margin });
+    known.filter(|_| *shut).map(|(Sensor { celsius, critical }, margin)| {
+        format!("a sensor shows {celsius:.0} degrees, {critical:.0} are critical (limit {margin:.0} below)")
+    })
 }
 
 impl Signs {
@@ -149,7 +183,8 @@ impl Signs {
             cpu_some: pressure("cpu").some,
             memory_full: pressure("memory").full,
             io_full: pressure("io").full,
-            heat: None,
+            heat: heat::nearest(root),
+            throttled: None,
         }
     }
 }

@@ -25,8 +25,21 @@ pub(crate) struct Look {
     pub(crate) energy: Option<Energy>,
     /// Time that processors worked, and could have worked, since the machine started.
     pub(crate) cpu: Option<(Duration, Duration)>,
-    /// Power in watts and encode sessions, by index of the graphics processor.
-    pub(crate) gpus: BTreeMap<u32, (f64, u32)>,
+    /// By index of the graphics processor.
+    pub(crate) gpus: BTreeMap<u32, GpuLook>,
+}
+
+/// A graphics processor at a look.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct GpuLook {
+    /// When its driver was asked, which may be before the look.
+    pub(crate) at: Duration,
+    /// Joules that it has used, if it counts them.
+    pub(crate) joules: Option<f64>,
+    /// Its power.
+    pub(crate) watts: Option<f64>,
+    /// Encode sessions on it, of every program; 0 if it does not tell.
+    pub(crate) sessions: u32,
 }
 
 /// What one attempt got so far.
@@ -51,7 +64,7 @@ pub(crate) struct Account {
 #[derive(Debug, Default)]
 pub(crate) struct Books {
     last: Option<Look>,
-    last_gpus: Option<Look>,
+    last_gpus: BTreeMap<u32, GpuLook>,
     /// Least power seen of each graphics processor.
     least: BTreeMap<u32, f64>,
     accounts: BTreeMap<u64, Account>,
@@ -143,27 +156,43 @@ impl Books {
     }
 
     fn settle_gpus(&mut self, look: &Look) {
-        for (gpu, (watts, _)) in &look.gpus {
-            let least = self.least.entry(*gpu).or_insert(*watts);
-            *least = least.min(*watts);
-        }
-        let Some(before) = self.last_gpus.replace(look.clone()) else { return };
-        let elapsed = look.at.saturating_sub(before.at).as_secs_f64();
-        for (gpu, (watts, sessions)) in &look.gpus {
-            let Some((earlier, _)) = before.gpus.get(gpu) else { continue };
-            let interval = GpuInterval {
-                joules: f64::midpoint(*watts, *earlier) * elapsed,
-                idle: self.least[gpu] * elapsed,
-                sessions: *sessions,
-            };
-            let on_it = |account: &&mut Account| account.gpu == Some(*gpu);
-            let mut accounts: Vec<_> = self.accounts.values_mut().filter(on_it).collect();
-            let presences: Vec<_> = accounts.iter().map(|account| account.presence(before.at, look.at)).collect();
-            for (account, share) in accounts.iter_mut().zip(split_gpu(&interval, &presences)) {
-                account.gpu_joules += share;
-                account.gpu_metered = true;
+        for (gpu, now) in &look.gpus {
+            if let Some(watts) = now.watts.filter(|watts| *watts >= 0.0) {
+                self.seen_using(*gpu, watts);
+            }
+            if let Some(before) = self.last_gpus.insert(*gpu, *now) {
+                self.settle_gpu(*gpu, &before, now);
             }
         }
+    }
+
+    fn seen_using(&mut self, gpu: u32, watts: f64) -> f64 {
+        let least = self.least.entry(gpu).or_insert(watts);
+        *least = least.min(watts);
+        *least
+    }
+
+    fn settle_gpu(&mut self, gpu: u32, before: &GpuLook, now: &GpuLook) {
+        let elapsed = now.at.saturating_sub(before.at);
+        let Some(joules) = now.since(before, elapsed).filter(|joules| plausible(*joules, elapsed)) else { return };
+        let seconds = elapsed.as_secs_f64();
+        let idle = self.seen_using(gpu, joules / seconds) * seconds;
+        let interval = GpuInterval { joules, idle, sessions: now.sessions };
+        let mut accounts: Vec<_> = self.accounts.values_mut().filter(|account| account.gpu == Some(gpu)).collect();
+        let presences: Vec<_> = accounts.iter().map(|account| account.presence(before.at, now.at)).collect();
+        for (account, share) in accounts.iter_mut().zip(split_gpu(&interval, &presences)) {
+            account.gpu_joules += share;
+            account.gpu_metered = true;
+        }
+    }
+}
+
+impl GpuLook {
+    /// By its counter, or else by its power at both ends.
+    fn since(&self, before: &Self, elapsed: Duration) -> Option<f64> {
+        let counted = self.joules.zip(before.joules).map(|(now, before)| now - before);
+        let powered = || Some(f64::midpoint(self.watts?, before.watts?) * elapsed.as_secs_f64());
+        (!elapsed.is_zero()).then(|| counted.or_else(powered)).flatten()
     }
 }
 

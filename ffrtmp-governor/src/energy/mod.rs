@@ -39,8 +39,9 @@ use ffrtmp_core::error::Result;
 use ffrtmp_core::governor::{Admission, Demand, Governed, ProcessLimits, Reservation, ResourceGovernor, Room};
 #[cfg(doc)]
 use ffrtmp_core::job::EnergySource;
-use ffrtmp_core::node::{GpuTelemetry, Safeguard, Telemetry};
+use ffrtmp_core::node::{Safeguard, Telemetry};
 
+use crate::gpu::Fleet;
 use crate::probe::Root;
 
 use watch::Watch;
@@ -65,9 +66,6 @@ impl Default for EnergyOptions {
     }
 }
 
-/// Tells how graphics processors are; asked only while an attempt drives one.
-pub type GpuMeter = Arc<dyn Fn() -> Vec<GpuTelemetry> + Send + Sync>;
-
 /// Attributes energy to what is governed; everything else is as the governor inside does it.
 ///
 /// A thread looks at the meters while a guard lives, if there is a meter; it ends within
@@ -84,9 +82,10 @@ impl Metered {
         Self::on(Root::default(), inner, options, None)
     }
 
-    /// Meters of a machine described by files below a root, and those of its graphics processors.
+    /// Meters of a machine described by files below a root, and those of its graphics processors,
+    /// which are asked only while an attempt drives one.
     #[must_use]
-    pub fn on(root: Root, inner: Arc<dyn ResourceGovernor>, options: &EnergyOptions, gpus: Option<GpuMeter>) -> Self {
+    pub fn on(root: Root, inner: Arc<dyn ResourceGovernor>, options: &EnergyOptions, gpus: Option<Arc<Fleet>>) -> Self {
         Self { inner, watch: Watch::new(root, options, gpus) }
     }
 }

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use ffrtmp_core::error::Result;
 use ffrtmp_core::governor::{Governed, Usage};
+use ffrtmp_core::node::{GpuClass, GpuTelemetry};
 
+use crate::gpu::Fleet;
 use crate::probe::process::Clocks;
 use crate::probe::{Root, cpu, energy};
 
-use super::books::{Books, Look};
-use super::{EnergyOptions, GpuMeter};
+use super::EnergyOptions;
+use super::books::{Books, GpuLook, Look};
 
 /// Looks closer together than this tell nothing: processor time comes in ticks of 10 ms.
 const SHORTEST: Duration = Duration::from_millis(50);
@@ -28,7 +30,7 @@ struct Shared {
     root: Root,
     clocks: Clocks,
     options: EnergyOptions,
-    gpus: Option<GpuMeter>,
+    gpus: Option<Arc<Fleet>>,
     /// Whether the packages have a meter that can be read.
     packages: bool,
     started: Instant,
@@ -54,7 +56,7 @@ pub(crate) struct MeteredGuard {
 }
 
 impl Watch {
-    pub(crate) fn new(root: Root, options: &EnergyOptions, gpus: Option<GpuMeter>) -> Self {
+    pub(crate) fn new(root: Root, options: &EnergyOptions, gpus: Option<Arc<Fleet>>) -> Self {
         let shared = Shared {
             packages: energy::read(&root).is_some(),
             root,
@@ -74,8 +76,8 @@ impl Watch {
         let gpu = gpu.filter(|_| shared.gpus.is_some());
         let cpu = inner.usage().cpu;
         let mut state = shared.state();
-        if state.guards.is_empty() {
-            shared.look(&mut state, gpu.is_some());
+        if state.guards.is_empty() || gpu.is_some() {
+            shared.look_at_all(&mut state, gpu.is_some());
         }
         let key = state.books.open(shared.started.elapsed(), cpu, gpu);
         state.guards.insert(key, (Arc::clone(&inner), gpu));
@@ -122,39 +124,44 @@ impl Shared {
                 state.watched = false;
                 return;
             }
-            self.look_at_all(&mut state);
+            self.look_at_all(&mut state, false);
         }
     }
 
-    /// Settles what all attempts used until now.
-    fn look_at_all(&self, state: &mut State) {
+    /// Settles what all attempts used until now. `gpu` says that one is about to drive a graphics
+    /// processor.
+    fn look_at_all(&self, state: &mut State, gpu: bool) {
+        let gpu = gpu || state.guards.values().any(|(_, gpu)| gpu.is_some());
+        if !self.packages && !gpu {
+            return;
+        }
         let State { books, guards, .. } = state;
         for (key, (guard, _)) in guards.iter() {
             books.worked(*key, guard.usage().cpu);
         }
-        let gpu = state.guards.values().any(|(_, gpu)| gpu.is_some());
-        self.look(state, gpu);
-    }
-
-    fn look(&self, state: &mut State, gpu: bool) {
-        if !self.packages && !gpu {
-            return;
-        }
         let times = self.root.text("proc/stat").and_then(|stat| cpu::parse_times(&stat));
-        state.books.settle(Look {
+        books.settle(Look {
             at: self.started.elapsed(),
             energy: energy::read(&self.root),
             cpu: times.map(|times| (self.clocks.time(times.busy), self.clocks.time(times.total))),
-            gpus: if gpu { self.gpu_power() } else { BTreeMap::new() },
+            gpus: self.gpus.as_deref().filter(|_| gpu).map(|fleet| self.cards(fleet)).unwrap_or_default(),
         });
     }
 
-    fn gpu_power(&self) -> BTreeMap<u32, (f64, u32)> {
-        let told = self.gpus.as_ref().map(|gpus| gpus()).unwrap_or_default();
-        let power = |watts: &f64| watts.is_finite() && (0.0..10_000.0).contains(watts);
-        told.into_iter()
-            .filter_map(|gpu| Some((gpu.index, (gpu.power_watts.filter(power)?, gpu.encode_sessions.unwrap_or(0)))))
-            .collect()
+    /// Cards that are a part of the processor are left out: its counters hold their energy.
+    fn cards(&self, fleet: &Fleet) -> BTreeMap<u32, GpuLook> {
+        let used = fleet.energy();
+        let look = fleet.look();
+        let at = look.at.saturating_duration_since(self.started);
+        let of_its_own =
+            |index| fleet.cards().iter().any(|card| card.index == index && card.class != GpuClass::Integrated);
+        let card = |now: &GpuTelemetry| GpuLook {
+            at,
+            joules: used.get(&now.index).map(|used| used.0),
+            watts: now.power_watts,
+            sessions: now.encode_sessions.unwrap_or(0),
+        };
+        look.cards.iter().filter(|now| of_its_own(now.index)).map(|now| (now.index, card(now))).collect()
     }
 }
 
@@ -165,7 +172,7 @@ impl Governed for MeteredGuard {
         state.books.worked(self.key, usage.cpu);
         let now = self.shared.started.elapsed();
         if state.books.looked().is_some_and(|looked| now.saturating_sub(looked) >= SHORTEST) {
-            self.shared.look_at_all(&mut state);
+            self.shared.look_at_all(&mut state, false);
         }
         Usage { energy: state.books.of(self.key, now, self.shared.options.watts_per_core), ..usage }
     }
