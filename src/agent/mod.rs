@@ -7,6 +7,7 @@ mod attempt;
 mod claiming;
 mod download;
 mod heartbeat;
+mod journal;
 mod metrics;
 mod places;
 mod server;

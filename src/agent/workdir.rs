@@ -1,20 +1,24 @@
-//! The work directory of an agent: its identity, its lock, one directory per attempt, and what a
-//! crash left behind.
+//! The work directory of an agent: its identity, its lock, a directory for each attempt that stages
+//! its input, and what a crash left behind.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::id::{Fence, JobId, NodeId};
 use rustix::fs::{FlockOperation, flock};
+
+use super::journal::{Journal, Note};
 
 /// A locked work directory.
 #[derive(Debug)]
 pub(super) struct WorkDir {
     root: PathBuf,
     node: NodeId,
+    journal: Arc<Journal>,
     _lock: File,
 }
 
@@ -40,9 +44,10 @@ impl WorkDir {
         for part in ["attempts", "outputs"] {
             fs::create_dir_all(root.join(part)).map_err(|error| broken(&root, error))?;
         }
-        let dir = Self { root, node, _lock: lock };
-        dir.remove_leftovers()?;
-        Ok(dir)
+        remove_leftovers(&root)?;
+        let journal = journal_of(&root);
+        let journal = Journal::start(&journal).map_err(|error| broken(&journal, error))?;
+        Ok(Self { root, node, journal, _lock: lock })
     }
 
     /// Opens the first of `BASE`, `BASE-2`, `BASE-3` … that no other agent uses.
@@ -89,27 +94,44 @@ impl WorkDir {
         Ok(AttemptDir(path))
     }
 
-    /// Removes what attempts of an earlier life left: their directories, and the temporary output
-    /// that each one noted.
-    fn remove_leftovers(&self) -> Result<()> {
-        let attempts = self.root.join("attempts");
-        for entry in fs::read_dir(&attempts).map_err(|error| broken(&attempts, error))? {
-            let entry = entry.map_err(|error| broken(&attempts, error))?;
-            let dir = AttemptDir(entry.path());
-            if let Some(staged) = dir.noted_output() {
-                match remove_hidden(&staged) {
-                    Ok(()) => {
-                        tracing::info!(path = %staged.display(), "removed the unfinished output of a lost attempt");
-                    }
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                    Err(error) => {
-                        tracing::warn!(path = %staged.display(), %error, "cannot remove the unfinished output of a lost attempt");
-                    }
-                }
+    /// Notes a hidden output until the value is dropped: the next life removes it if this one does
+    /// not.
+    ///
+    /// # Errors
+    /// `storage`, or `disk_full`.
+    pub(super) fn note(&self, hidden: &Path) -> Result<Note> {
+        self.journal.note(hidden).map_err(|error| broken(&journal_of(&self.root), error))
+    }
+}
+
+fn journal_of(root: &Path) -> PathBuf {
+    root.join("attempts.log")
+}
+
+/// Removes what attempts of an earlier life left: their directories and their hidden outputs.
+fn remove_leftovers(root: &Path) -> Result<()> {
+    let attempts = root.join("attempts");
+    for entry in fs::read_dir(&attempts).map_err(|error| broken(&attempts, error))? {
+        drop(AttemptDir(entry.map_err(|error| broken(&attempts, error))?.path()));
+    }
+    let journal = journal_of(root);
+    let left = Journal::left(&journal).map_err(|error| broken(&journal, error))?;
+    for hidden in left.into_iter().filter(|path| is_hidden(path)) {
+        match remove_hidden(&hidden) {
+            Ok(()) => tracing::info!(path = %hidden.display(), "removed the unfinished output of a lost attempt"),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(path = %hidden.display(), %error, "cannot remove the unfinished output of a lost attempt");
             }
         }
-        Ok(())
     }
+    Ok(())
+}
+
+/// Whether it is a name of our own making.
+fn is_hidden(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.starts_with('.') && (name.ends_with(".part") || name.ends_with(".parts"))
 }
 
 /// Removes a hidden file, or the hidden directory of an output of several files.
@@ -132,25 +154,6 @@ impl AttemptDir {
     #[must_use]
     pub(super) fn path(&self) -> &Path {
         &self.0
-    }
-
-    /// Notes a temporary output outside this directory, so that the next life can remove it.
-    ///
-    /// # Errors
-    /// `storage`, or `disk_full`.
-    pub(super) fn note_output(&self, staged: &Path) -> Result<()> {
-        use std::os::unix::ffi::OsStrExt;
-        let path = self.0.join("staged-output");
-        fs::write(&path, staged.as_os_str().as_bytes()).map_err(|error| broken(&path, error))
-    }
-
-    fn noted_output(&self) -> Option<PathBuf> {
-        use std::os::unix::ffi::OsStringExt;
-        let bytes = fs::read(self.0.join("staged-output")).ok()?;
-        let path = PathBuf::from(std::ffi::OsString::from_vec(bytes));
-        // Only ever a name of our own making.
-        let name = path.file_name()?.to_str()?;
-        (name.starts_with('.') && (name.ends_with(".part") || name.ends_with(".parts"))).then_some(path)
     }
 }
 
@@ -225,8 +228,8 @@ mod tests {
         for (n, path) in [&staged, &foreign].into_iter().enumerate() {
             fs::write(path, "x").unwrap();
             let attempt = dir.attempt(JobId::from_u128(n as u128), Fence(1)).unwrap();
-            attempt.note_output(path).unwrap();
-            std::mem::forget(attempt);
+            fs::write(attempt.path().join("input"), "half").unwrap();
+            std::mem::forget((attempt, dir.note(path).unwrap()));
         }
         drop(dir);
         let dir = WorkDir::open(&root).unwrap();

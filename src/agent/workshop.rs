@@ -22,6 +22,7 @@ use ffrtmp_core::plan::OutputRequest;
 use ffrtmp_core::policy::limits;
 use ffrtmp_engines::publish::Staging;
 
+use super::journal::Note;
 use super::places::Places;
 use super::workdir::{AttemptDir, WorkDir};
 use super::{AgentOptions, download};
@@ -109,21 +110,22 @@ impl LocalWorkshop {
         })
     }
 
-    async fn stage(&self, job: &Job, control: &Control, dir: &AttemptDir) -> Result<(Source, u64)> {
+    async fn stage(&self, job: &Job, control: &Control) -> Result<Staged> {
         let Some(input) = &job.input else {
             if !self.generate_input {
                 return Err(Error::new(Code::InputNotFound, "the job has no input and this agent generates none")
                     .field("input")
                     .hint("give the job an input, or start the agent with --generate-input true"));
             }
-            return Ok((Source::Generated(OutputRequest::for_job(job)?.generated_length()), 0));
+            return Ok(Staged::nothing(Source::Generated(OutputRequest::for_job(job)?.generated_length())));
         };
         match Scheme::of_input(input)? {
-            Scheme::File => Ok((Source::File(self.places.input(input)?), 0)),
+            Scheme::File => Ok(Staged::nothing(Source::File(self.places.input(input)?))),
             Scheme::Http => {
+                let dir = self.work.attempt(job.id, job.fence)?;
                 let path = dir.path().join("input");
                 let bytes = download::fetch(input, &path, disk_limit(job), &self.places, control).await?;
-                Ok((Source::File(path), bytes))
+                Ok(Staged { source: Source::File(path), bytes, dir: Some(dir) })
             }
             streaming => Err(no_engine_for(streaming, "input", "give a file path, http:// or https://")),
         }
@@ -178,8 +180,7 @@ impl Workshop for LocalWorkshop {
     async fn prepare(&self, job: &Job, control: &Control, running: usize) -> Result<Box<dyn Workpiece>> {
         let engine = self.engine(job.engine_used.unwrap_or(EngineName::Ffmpeg))?;
         let engine = engine.limited(&job.resource_limits, &self.governor).unwrap_or(engine);
-        let dir = self.work.attempt(job.id, job.fence)?;
-        let (source, staged_bytes) = self.stage(job, control, &dir).await?;
+        let Staged { source, bytes, dir } = self.stage(job, control).await?;
         let request = own_request(job)?;
         let target = self.target(job, &request)?;
         if matches!(&source, Source::File(input) if *input == target) {
@@ -192,20 +193,34 @@ impl Workshop for LocalWorkshop {
             Source::Generated(_) => None,
         };
         let staged = Staging::new(&target, &request, origin)?;
-        dir.note_output(&staged.hidden())?;
+        let note = self.work.note(&staged.hidden())?;
         let threads = threads(*CORES, running);
-        let task = Task { source, output: staged.path(), request, bounds: bounds(job, staged_bytes, threads) };
-        Ok(Box::new(LocalPiece { staged, target, engine, task, dir }))
+        let task = Task { source, output: staged.path(), request, bounds: bounds(job, bytes, threads) };
+        Ok(Box::new(LocalPiece { engine, task, target, staged, note, dir }))
     }
 }
 
-/// An attempt on this machine. What is staged goes before the directory that notes it.
+/// What an attempt reads, and what was fetched for it.
+struct Staged {
+    source: Source,
+    bytes: u64,
+    dir: Option<AttemptDir>,
+}
+
+impl Staged {
+    fn nothing(source: Source) -> Self {
+        Self { source, bytes: 0, dir: None }
+    }
+}
+
+/// An attempt on this machine. What is staged goes before the note of it.
 struct LocalPiece {
-    staged: Staging,
-    target: PathBuf,
     engine: Arc<dyn Engine>,
     task: Task,
-    dir: AttemptDir,
+    target: PathBuf,
+    staged: Staging,
+    note: Note,
+    dir: Option<AttemptDir>,
 }
 
 #[async_trait]
@@ -217,9 +232,13 @@ impl Workpiece for LocalPiece {
     }
 
     async fn publish(self: Box<Self>) -> Result<String> {
-        let Self { staged, target, dir, .. } = *self;
-        tokio::task::spawn_blocking(move || staged.commit()).await.map_err(lost_thread)??;
-        drop(dir);
+        let Self { staged, target, note, dir, .. } = *self;
+        let committed = tokio::task::spawn_blocking(move || {
+            let committed = staged.commit();
+            drop((note, dir));
+            committed
+        });
+        committed.await.map_err(lost_thread)??;
         Ok(target.display().to_string())
     }
 }
