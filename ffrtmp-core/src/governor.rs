@@ -215,6 +215,17 @@ pub trait Governed: Send + Sync {
     /// What they have used so far. Remembered when they have ended.
     fn usage(&self) -> Usage;
 
+    /// Puts other limits on them; what is absent stays as it was. So a process can be governed in
+    /// reserve, which may take the kernel a while, and be limited when its work is known. `false` if
+    /// this governor has no means to: the caller governs the process anew.
+    ///
+    /// # Errors
+    /// Those of [`ResourceGovernor::govern`].
+    fn limit(&self, limits: &ProcessLimits) -> Result<bool> {
+        let _ = limits;
+        Ok(false)
+    }
+
     /// Stops all of them at once, or lets them go on. `false` if this governor has no means to: the
     /// caller sends signals then.
     ///
