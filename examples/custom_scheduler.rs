@@ -42,7 +42,13 @@ async fn main() -> Result<()> {
     }
     let node =
         coordinator.register(ffrtmp::core::node::Registration { name: "worker".into(), ..Default::default() }).await?;
-    let claim = ffrtmp::core::protocol::ClaimRequest { node_id: node.node.id, slots: 3, wait_ms: 0, request_id: None };
+    let claim = ffrtmp::core::protocol::ClaimRequest {
+        node_id: node.node.id,
+        slots: 3,
+        wait_ms: 0,
+        request_id: None,
+        room: None,
+    };
     let claimed = coordinator.claim(claim).await?;
     let order: Vec<_> = claimed.jobs.iter().filter_map(|job| Some(job.parameters.duration?.to_string())).collect();
     #[expect(clippy::print_stdout, reason = "it is what the example shows")]

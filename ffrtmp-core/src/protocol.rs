@@ -45,6 +45,26 @@ pub struct ClaimRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 128))]
     pub request_id: Option<String>,
+    /// What the node has left to give out; jobs that need more are not for it now. Absent in the words
+    /// of an older agent: then what its machine has counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<RoomLeft>,
+}
+
+/// What a node has left for further attempts. What is absent is not known, and counts as enough.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RoomLeft {
+    /// Memory in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Disk in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_bytes: Option<u64>,
+    /// Encode sessions of graphics processors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_sessions: Option<u32>,
 }
 
 fn one() -> u32 {

@@ -210,7 +210,7 @@ async fn claimed(master: &Master, client: &MasterClient) -> (NodeId, Vec<Job>) {
 }
 
 fn claim_by(node_id: NodeId, wait_ms: u64, name: &str) -> ClaimRequest {
-    ClaimRequest { node_id, slots: 64, wait_ms, request_id: Some(name.into()) }
+    ClaimRequest { node_id, slots: 64, wait_ms, request_id: Some(name.into()), room: None }
 }
 
 fn finish(node_id: NodeId, job: &Job) -> FinishRequest {

@@ -125,7 +125,7 @@ async fn nodes_come_in_pages_by_name_and_logs_from_their_end() {
 
     let node_id = seen[0].1.parse().unwrap();
     let job = send(master.address, "POST", "/jobs", r#"{"scenario": "720p"}"#).await.json();
-    let claim = ClaimRequest { node_id, slots: 1, wait_ms: 0, request_id: None };
+    let claim = ClaimRequest { node_id, slots: 1, wait_ms: 0, request_id: None, room: None };
     let job_id = master.coordinator.claim(claim).await.unwrap().jobs[0].id;
     assert_eq!(job["id"], job_id.to_string());
     let line = |text: &str| LogLine { at: Timestamp::default(), level: "info".into(), text: text.into() };

@@ -43,7 +43,7 @@ async fn a_follower_hears_the_whole_story_of_a_job() {
         let event = event.unwrap();
         match (event.kind, event.state) {
             (JobEventKind::State, JobState::Queued) => {
-                let claim = ClaimRequest { node_id, slots: 1, wait_ms: 0, request_id: None };
+                let claim = ClaimRequest { node_id, slots: 1, wait_ms: 0, request_id: None, room: None };
                 fence = client.claim(claim).await.unwrap().jobs[0].fence;
             }
             (JobEventKind::State, JobState::Assigned) => {
@@ -214,7 +214,7 @@ async fn a_stop_wakes_long_polls_and_lets_requests_end() {
     client.drain(&node.to_string()).await.unwrap();
     let waiting = client.clone();
     let claim = tokio::spawn(async move {
-        waiting.claim(ClaimRequest { node_id: node, slots: 1, wait_ms: 60_000, request_id: None }).await
+        waiting.claim(ClaimRequest { node_id: node, slots: 1, wait_ms: 60_000, request_id: None, room: None }).await
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
     let address = master.address;

@@ -237,7 +237,12 @@ async fn confirm(shared: &Shared, attempt: &Attempt) -> Result<()> {
 async fn report(shared: &Shared, job: &Job, attempt: &Attempt, outcome: Result<JobReport>) -> Ended {
     let (status, metrics, error) = match outcome {
         Ok(report) => (ResultStatus::Completed, Some(report), None),
-        Err(error) => failure(attempt, &error),
+        Err(error) => {
+            if error.code() == Code::NoRoom {
+                shared.does_not_fit(&error);
+            }
+            failure(attempt, &error)
+        }
     };
     if let Some(error) = &error {
         attempt.last_words(status, error);
@@ -308,6 +313,8 @@ fn failure(attempt: &Attempt, error: &Error) -> (ResultStatus, Option<JobReport>
             let stopping = Error::new(Code::Killed, "the agent stops");
             return (ResultStatus::Released, None, Some((&stopping).into()));
         }
+        // It is no fault of the job: it goes back unharmed.
+        () if error.code() == Code::NoRoom => return (ResultStatus::Released, None, Some(error.into())),
         () => return (ResultStatus::Failed, None, Some(error.into())),
     };
     (ResultStatus::Failed, None, Some((&error).into()))

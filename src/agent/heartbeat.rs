@@ -1,10 +1,11 @@
 //! Signs of life, and obedience.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use ffrtmp_core::error::{Code, Error, Result};
+use ffrtmp_core::node::Telemetry;
 use ffrtmp_core::protocol::{Heartbeat, HeartbeatAnswer};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -72,7 +73,7 @@ impl Shared {
         let number = self.beats_begun.fetch_add(1, Ordering::AcqRel) + 1;
         let running: Vec<_> = self.attempts().values().cloned().collect();
         let sent = Instant::now();
-        let telemetry = self.governor.telemetry(self.workshop.root());
+        let telemetry = self.telemetry();
         self.metrics.telemetry(&telemetry);
         let attempts: Vec<_> = running.iter().map(|attempt| attempt.status()).collect();
         let heartbeat = Heartbeat { telemetry: Some(telemetry), attempts: attempts.clone() };
@@ -85,6 +86,13 @@ impl Shared {
         self.obey(&answer);
         *answered = number;
         Ok(())
+    }
+
+    /// How the machine is, and why the node takes no jobs.
+    fn telemetry(&self) -> Telemetry {
+        let seen = self.governor.telemetry(self.workshop.root());
+        let held_back = self.held_back.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Telemetry { held_back: held_back.or(seen.held_back), ..seen }
     }
 
     /// A heartbeat that is lost must leave time for another one within the lease.

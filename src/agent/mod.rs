@@ -24,13 +24,14 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use ffrtmp_core::clock::Clock;
 use ffrtmp_core::engine::Engine;
-use ffrtmp_core::error::{Code, Disposition, Result};
+use ffrtmp_core::error::{Code, Disposition, Error, Result};
 use ffrtmp_core::governor::ResourceGovernor;
 use ffrtmp_core::id::{Fence, JobId, NodeId};
 use ffrtmp_core::node::Registration;
 use ffrtmp_core::transport::Transport;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -106,6 +107,11 @@ struct Shared {
     attempts: Mutex<BTreeMap<(JobId, Fence), Arc<Attempt>>>,
     /// Name of the claim that was not answered yet.
     claiming: Mutex<Option<String>>,
+    /// Why no jobs are taken now, in words.
+    held_back: Mutex<Option<String>>,
+    /// Why an attempt did not fit although it was taken, and how long the next claim waits.
+    crowded: Mutex<Option<(Instant, String)>>,
+    has_gpus: AtomicBool,
     /// An attempt ended or began: the claim loop and the heartbeat look again.
     changed: Notify,
     lease_ms: AtomicU64,
@@ -162,6 +168,9 @@ impl Agent {
             options,
             attempts: Mutex::default(),
             claiming: Mutex::default(),
+            held_back: Mutex::default(),
+            crowded: Mutex::default(),
+            has_gpus: AtomicBool::new(false),
             changed: Notify::new(),
             lease_ms: AtomicU64::new(90_000),
             wanted_beat_ms: AtomicU64::new(u64::MAX),
@@ -288,6 +297,13 @@ impl Shared {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// An attempt was taken that the governor has no room for.
+    fn does_not_fit(&self, error: &Error) {
+        let until = Instant::now() + self.options.poll_interval;
+        let mut crowded = self.crowded.lock().unwrap_or_else(PoisonError::into_inner);
+        *crowded = Some((until, error.message().to_owned()));
+    }
+
     fn name(&self) -> String {
         self.options.name.clone().unwrap_or_else(host_name)
     }
@@ -312,6 +328,7 @@ impl Shared {
     async fn registration(&self) -> Result<Registration> {
         let machine = self.workshop.describe().await?;
         self.metrics.machine(self.node(), &machine.capabilities.encoders, machine.has_gpu);
+        self.has_gpus.store(machine.has_gpu, Ordering::Release);
         Ok(Registration {
             id: Some(self.node()),
             name: self.name(),

@@ -12,12 +12,12 @@ use std::thread::available_parallelism;
 use async_trait::async_trait;
 use ffrtmp_core::engine::{Control, Engine, MediaBounds, Observer, Source, Task};
 use ffrtmp_core::error::{Code, Error, Result};
-use ffrtmp_core::governor::ResourceGovernor;
+use ffrtmp_core::governor::{Demand, Reservation, ResourceGovernor};
 use ffrtmp_core::id::NodeId;
 use ffrtmp_core::job::{EngineName, Job, JobReport};
 use ffrtmp_core::location::Scheme;
 use ffrtmp_core::media::{Container, Target, VideoCodec};
-use ffrtmp_core::node::{Capabilities, Registration};
+use ffrtmp_core::node::{Capabilities, Registration, Requirements};
 use ffrtmp_core::plan::OutputRequest;
 use ffrtmp_core::policy::limits;
 use ffrtmp_engines::publish::Staging;
@@ -49,11 +49,12 @@ pub trait Workshop: Send + Sync + 'static {
     /// `internal` if the machine cannot be described.
     async fn describe(&self) -> Result<Registration>;
 
-    /// Stages the input and makes a place for the output of an attempt that begins as one of
-    /// `running`.
+    /// Sets aside what an attempt that begins as one of `running` takes of the machine, stages its
+    /// input and makes a place for its output.
     ///
     /// # Errors
-    /// Those of an attempt: `input_*`, `output_*`, `engine_unavailable`, `network`, `canceled` …
+    /// Those of an attempt: `no_room`, `input_*`, `output_*`, `engine_unavailable`, `network`,
+    /// `canceled` …
     ///
     /// # Cancel safety
     /// What was made for a dropped call is removed.
@@ -131,6 +132,12 @@ impl LocalWorkshop {
         }
     }
 
+    /// What the attempt will take. The disk is the one that its output fills.
+    fn reserve(&self, job: &Job, target: &Path) -> Result<Reservation> {
+        let work_dir = target.parent().filter(|dir| dir.is_dir()).unwrap_or(self.work.root());
+        self.governor.reserve(&Demand { limits: &job.resource_limits, gpu: Requirements::of(job)?.gpu, work_dir })
+    }
+
     fn target(&self, job: &Job, request: &OutputRequest) -> Result<PathBuf> {
         match &job.output {
             Some(output) => match Scheme::of_output(output)? {
@@ -180,9 +187,10 @@ impl Workshop for LocalWorkshop {
     async fn prepare(&self, job: &Job, control: &Control, running: usize) -> Result<Box<dyn Workpiece>> {
         let engine = self.engine(job.engine_used.unwrap_or(EngineName::Ffmpeg))?;
         let engine = engine.limited(&job.resource_limits, &self.governor).unwrap_or(engine);
-        let Staged { source, bytes, dir } = self.stage(job, control).await?;
         let request = own_request(job)?;
         let target = self.target(job, &request)?;
+        let reservation = self.reserve(job, &target)?;
+        let Staged { source, bytes, dir } = self.stage(job, control).await?;
         if matches!(&source, Source::File(input) if *input == target) {
             return Err(Error::new(Code::OutputIsInput, "the output is the input")
                 .field("output")
@@ -194,9 +202,14 @@ impl Workshop for LocalWorkshop {
         };
         let staged = Staging::new(&target, &request, origin)?;
         let note = self.work.note(&staged.hidden())?;
-        let threads = threads(*CORES, running);
-        let task = Task { source, output: staged.path(), request, bounds: bounds(job, bytes, threads) };
-        Ok(Box::new(LocalPiece { engine, task, target, staged, note, dir }))
+        let bounds = MediaBounds {
+            max_output_bytes: Some(disk_limit(job).saturating_sub(bytes)),
+            threads: threads(*CORES, running),
+            gpu: reservation.gpu(),
+            ..MediaBounds::default()
+        };
+        let task = Task { source, output: staged.path(), request, bounds };
+        Ok(Box::new(LocalPiece { engine, task, target, staged, note, dir, reservation }))
     }
 }
 
@@ -221,6 +234,8 @@ struct LocalPiece {
     staged: Staging,
     note: Note,
     dir: Option<AttemptDir>,
+    /// Held until nothing of the attempt is left.
+    reservation: Reservation,
 }
 
 #[async_trait]
@@ -228,14 +243,17 @@ impl Workpiece for LocalPiece {
     async fn run(&mut self, control: Control, observer: Arc<dyn Observer>) -> Result<JobReport> {
         let (engine, task) = (Arc::clone(&self.engine), self.task.clone());
         let worked = tokio::task::spawn_blocking(move || engine.run(&task, &control, &*observer));
-        worked.await.map_err(lost_thread)?
+        let mut report = worked.await.map_err(lost_thread)??;
+        report.gpu = report.gpu.or(self.reservation.gpu());
+        report.warnings.extend(self.reservation.warning().map(str::to_owned));
+        Ok(report)
     }
 
     async fn publish(self: Box<Self>) -> Result<String> {
-        let Self { staged, target, note, dir, .. } = *self;
+        let Self { staged, target, note, dir, reservation, .. } = *self;
         let committed = tokio::task::spawn_blocking(move || {
             let committed = staged.commit();
-            drop((note, dir));
+            drop((note, dir, reservation));
             committed
         });
         committed.await.map_err(lost_thread)??;
@@ -309,11 +327,6 @@ fn own_container(request: &OutputRequest) -> Container {
 
 fn disk_limit(job: &Job) -> u64 {
     job.resource_limits.max_disk_mb.unwrap_or(limits::DEFAULT_DISK_MB).saturating_mul(1 << 20)
-}
-
-fn bounds(job: &Job, staged_bytes: u64, threads: usize) -> MediaBounds {
-    let left = disk_limit(job).saturating_sub(staged_bytes);
-    MediaBounds { max_output_bytes: Some(left), threads, ..MediaBounds::default() }
 }
 
 /// Cores of this machine. Asking takes a walk through the files of the control groups.

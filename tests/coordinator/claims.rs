@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use ffrtmp::core::coordinator::{Settings, Unrunnable};
 use ffrtmp::core::error::Code;
-use ffrtmp::core::job::{EngineName, JobState};
+use ffrtmp::core::job::{EngineName, JobRequest, JobState};
 use ffrtmp::core::node::{Capabilities, Registration};
-use ffrtmp::core::protocol::ClaimRequest;
+use ffrtmp::core::protocol::{ClaimRequest, RoomLeft};
 
 use crate::world::{Kind, SECOND, World, over_every_store};
 
@@ -36,7 +36,7 @@ async fn a_claim_whose_answer_was_lost_is_answered_again(kind: Kind) {
     let node = world.node("a").await;
     world.submit("720p30-h264").await;
     world.submit("720p30-h264").await;
-    let request = ClaimRequest { node_id: node, slots: 1, wait_ms: 0, request_id: Some("r1".into()) };
+    let request = ClaimRequest { node_id: node, slots: 1, wait_ms: 0, request_id: Some("r1".into()), room: None };
     let first = world.master.claim(request.clone()).await.unwrap().jobs;
     let again = world.master.claim(request.clone()).await.unwrap().jobs;
     assert_eq!(
@@ -69,7 +69,13 @@ async fn a_stopping_node_hears_what_it_was_given_and_gets_nothing_new(kind: Kind
     for _ in 0..3 {
         world.submit("720p30-h264").await;
     }
-    let request = |slots, name: &str| ClaimRequest { node_id: node, slots, wait_ms: 0, request_id: Some(name.into()) };
+    let request = |slots, name: &str| ClaimRequest {
+        node_id: node,
+        slots,
+        wait_ms: 0,
+        request_id: Some(name.into()),
+        room: None,
+    };
     let unseen = world.master.claim(request(2, "r1")).await.unwrap().jobs;
     let told = world.master.claim(request(0, "r1")).await.unwrap().jobs;
     let fences = |jobs: &[ffrtmp::core::job::Job]| jobs.iter().map(|job| (job.id, job.fence)).collect::<Vec<_>>();
@@ -79,7 +85,24 @@ async fn a_stopping_node_hears_what_it_was_given_and_gets_nothing_new(kind: Kind
     assert_eq!(world.master.claim(nameless).await.unwrap_err().code(), Code::InvalidField);
 }
 
+async fn a_node_is_given_only_what_it_has_left(kind: Kind) {
+    let world = World::new(kind).await;
+    let machine = Registration { name: "a".into(), ram_total_bytes: 16 << 30, ..Registration::default() };
+    let node = world.register(machine).await;
+    let mut large = JobRequest { scenario: "720p30-h264".into(), ..JobRequest::default() };
+    large.resource_limits.max_memory_mb = Some(8 << 10);
+    let large = world.submit_with(large).await;
+    let small = world.submit("720p30-h264").await;
+    let left = |gib: Option<u64>| RoomLeft { memory_bytes: gib.map(|gib| gib << 30), ..RoomLeft::default() };
+    for (room, given) in [(Some(left(Some(7))), &small), (Some(left(None)), &large)] {
+        let request = ClaimRequest { node_id: node, slots: 1, wait_ms: 0, request_id: None, room };
+        let jobs = world.master.claim(request).await.unwrap().jobs;
+        assert_eq!(jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [given.id]);
+    }
+}
+
 over_every_store!(
+    a_node_is_given_only_what_it_has_left,
     a_waiting_claim_wakes_when_work_arrives,
     a_claim_whose_answer_was_lost_is_answered_again,
     a_job_that_nobody_can_run_says_so_or_is_rejected,

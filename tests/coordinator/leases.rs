@@ -107,7 +107,8 @@ async fn a_drained_node_gets_nothing_and_a_removed_one_must_register(kind: Kind)
     let job = world.running(node).await;
     world.master.remove_node(node).await.unwrap();
     assert!(matches!(world.state(&job).await, JobState::Retrying));
-    let refused = world.master.claim(ClaimRequest { node_id: node, slots: 1, wait_ms: 0, request_id: None }).await;
+    let refused =
+        world.master.claim(ClaimRequest { node_id: node, slots: 1, wait_ms: 0, request_id: None, room: None }).await;
     assert_eq!(refused.unwrap_err().code(), Code::NodeNotFound);
 }
 

@@ -18,7 +18,7 @@ async fn any_master_answers_any_request(kind: Kind) {
     let node = world.node("a").await;
     let job = world.submit("720p30-h264").await;
     let [first, second] = &masters;
-    let claim = ClaimRequest { node_id: node, slots: 1, wait_ms: 0, request_id: Some("r1".into()) };
+    let claim = ClaimRequest { node_id: node, slots: 1, wait_ms: 0, request_id: Some("r1".into()), room: None };
     let claimed =
         second.claim(claim).await.unwrap().jobs.pop().expect("submitted to the first, claimed from the second");
     assert_eq!(claimed.id, job.id);
@@ -135,7 +135,7 @@ async fn a_leader_that_ends_is_replaced_and_leases_go_on() {
     });
     let node = node.await.unwrap().node.id;
     let (kept, lost) = (follower.submit().await, follower.submit().await);
-    let claim = ClaimRequest { node_id: node, slots: 2, wait_ms: 0, request_id: None };
+    let claim = ClaimRequest { node_id: node, slots: 2, wait_ms: 0, request_id: None, room: None };
     let claimed = follower.master.claim(claim).await.unwrap().jobs;
     assert_eq!(claimed.len(), 2);
     let lease = claimed[0].lease_expires_at.expect("a lease");
@@ -168,7 +168,7 @@ async fn masters_that_were_all_away_expire_nothing_by_a_wall_clock_that_jumped()
             ffrtmp::core::node::Registration { name: "a".into(), max_concurrent_jobs: Some(4), ..Default::default() };
         let node = first.master.register(registration).await.unwrap().node.id;
         let (running, failing) = (first.submit().await, first.submit().await);
-        let claim = ClaimRequest { node_id: node, slots: 2, wait_ms: 0, request_id: None };
+        let claim = ClaimRequest { node_id: node, slots: 2, wait_ms: 0, request_id: None, room: None };
         let claimed = first.master.claim(claim).await.unwrap().jobs;
         let failed = claimed.iter().find(|job| job.id == failing.id).expect("claimed");
         first.master.finish(result(node, failed, Some(Code::DiskFull))).await.unwrap();

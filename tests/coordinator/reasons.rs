@@ -64,6 +64,10 @@ async fn nodes_that_cannot_serve_are_told_apart(kind: Kind) {
     world.beat(first, &[], 0.0).await;
     assert_eq!(world.reason(&job).await, "all 2 nodes that can run it are offline or draining");
     world.master.activate(first).await.unwrap();
+    world.hold_back(first, Some("4.0 % of the disk is free")).await;
+    let held = "the only node that can run it takes no jobs now: 4.0 % of the disk is free";
+    assert_eq!(world.reason(&job).await, held);
+    world.hold_back(first, None).await;
     let busy = world.running(first).await;
     let job = world.submit("720p30-h264").await;
     world.beat(first, &[&busy, &busy, &busy, &busy], 1.0).await;

@@ -8,7 +8,7 @@ use ffrtmp::core::coordinator::{Coordinator, Settings};
 use ffrtmp::core::error::{Code, Error};
 use ffrtmp::core::id::NodeId;
 use ffrtmp::core::job::{Job, JobReport, JobRequest, JobState};
-use ffrtmp::core::node::Registration;
+use ffrtmp::core::node::{Registration, Telemetry};
 use ffrtmp::core::policy::fifo::PriorityFifo;
 use ffrtmp::core::protocol::{
     AttemptStatus, ClaimRequest, DirectiveKind, ErrorText, FinishRequest, Heartbeat, LogLine, LogText, ResultStatus,
@@ -100,7 +100,11 @@ impl World {
     }
 
     pub(crate) async fn claim_waiting(&self, node: NodeId, wait_ms: u64) -> Vec<Job> {
-        self.master.claim(ClaimRequest { node_id: node, slots: 1, wait_ms, request_id: None }).await.unwrap().jobs
+        self.master
+            .claim(ClaimRequest { node_id: node, slots: 1, wait_ms, request_id: None, room: None })
+            .await
+            .unwrap()
+            .jobs
     }
 
     pub(crate) async fn running(&self, node: NodeId) -> Job {
@@ -117,6 +121,13 @@ impl World {
     pub(crate) async fn report(&self, node: NodeId, attempts: Vec<AttemptStatus>) -> Vec<DirectiveKind> {
         let answer = self.master.heartbeat(node, Heartbeat { telemetry: None, attempts }).await.unwrap();
         answer.directives.into_iter().map(|order| order.directive).collect()
+    }
+
+    /// The node tells why it takes no jobs, or that it does again.
+    pub(crate) async fn hold_back(&self, node: NodeId, why: Option<&str>) {
+        let telemetry = Telemetry { held_back: why.map(str::to_owned), ..Telemetry::default() };
+        let heartbeat = Heartbeat { telemetry: Some(telemetry), attempts: Vec::new() };
+        self.master.heartbeat(node, heartbeat).await.unwrap();
     }
 
     pub(crate) async fn finish(&self, node: NodeId, job: &Job, failed_with: Option<Code>) -> ffrtmp::Result<Job> {

@@ -284,7 +284,7 @@ async fn claimed(coordinator: &Coordinator, transport: &dyn Transport) -> (NodeI
 }
 
 fn claim(node_id: NodeId, slots: u32, wait_ms: u64) -> ClaimRequest {
-    ClaimRequest { node_id, slots, wait_ms, request_id: None }
+    ClaimRequest { node_id, slots, wait_ms, request_id: None, room: None }
 }
 
 fn start(node_id: NodeId, fence: Fence) -> StartRequest {

@@ -11,7 +11,7 @@ use crate::error::{Code, Disposition, Error, Result};
 use crate::id::NodeId;
 use crate::job::{Job, JobState};
 use crate::lifecycle::{JobCommand, Lease};
-use crate::node::{Node, NodeCommand, Registration};
+use crate::node::{Node, NodeCommand, Offer, Registration};
 use crate::protocol::{
     AttemptStatus, ClaimRequest, Claimed, Directive, DirectiveKind, Heartbeat, HeartbeatAnswer, Registered,
 };
@@ -108,7 +108,7 @@ impl Coordinator {
             self.withdraw(&request);
             return Ok(self.claimed(Vec::new()));
         }
-        let offer = node.offer();
+        let offer = offer(&node, &request);
         let jobs = self.claim_for(node, &request).await?.unwrap_or_default();
         if !jobs.is_empty() || request.wait_ms == 0 {
             return Ok(self.claimed(jobs));
@@ -154,7 +154,7 @@ impl Coordinator {
                 continue;
             }
             let node = self.store.node(request.node_id).await?;
-            let offer = node.offer();
+            let offer = offer(&node, request);
             let claimed = self.claim_for(node, request).await?;
             let dry = claimed.as_ref().is_some_and(|jobs| jobs.len() < request.slots as usize);
             place.end(change, offer, dry);
@@ -191,7 +191,7 @@ impl Coordinator {
         }
         let order = ClaimOrder {
             node: node.id,
-            offer: node.offer(),
+            offer: offer(&node, request),
             node_name: node.about.name,
             slots: request.slots as usize,
             lease: self.settings.heartbeat_timeout,
@@ -284,6 +284,23 @@ impl Coordinator {
             }
             _ => None,
         })
+    }
+}
+
+/// What a node offers: what its machine has, as far as the node says that it has it left.
+fn offer(node: &Node, request: &ClaimRequest) -> Offer {
+    let offer = node.offer();
+    let Some(room) = &request.room else { return offer };
+    let lesser = |has: Option<u64>, left: Option<u64>| match (has, left) {
+        (Some(has), Some(left)) => Some(has.min(left)),
+        (has, left) => has.or(left),
+    };
+    Offer {
+        // The comparison allows for what firmware keeps of a whole machine.
+        memory_bytes: lesser(offer.memory_bytes, room.memory_bytes.map(|left| left / 16 * 15)),
+        disk_bytes: lesser(offer.disk_bytes, room.disk_bytes),
+        gpu_sessions: room.gpu_sessions.filter(|left| *left == 0).or(offer.gpu_sessions),
+        ..offer
     }
 }
 

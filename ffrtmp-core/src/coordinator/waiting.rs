@@ -78,6 +78,7 @@ impl Surroundings {
             () => self
                 .capped(job)
                 .or_else(|| self.out_of_sessions(&needs, &serving))
+                .or_else(|| held_back(&serving))
                 .unwrap_or_else(|| if free { "next in line".into() } else { that_can(serving.len(), "busy") }),
         }
     }
@@ -119,6 +120,16 @@ impl Surroundings {
             })
             .collect();
         format!("waits for {}", names.join(", "))
+    }
+}
+
+/// Why none of these nodes takes a job now, if they all say so.
+fn held_back(serving: &[&Node]) -> Option<String> {
+    let reasons: Option<Vec<_>> = serving.iter().map(|node| node.telemetry.held_back.as_deref()).collect();
+    match reasons?[..] {
+        [] => None,
+        [only] => Some(format!("the only node that can run it takes no jobs now: {only}")),
+        [first, ..] => Some(format!("all {} nodes that can run it take no jobs now: {first}", serving.len())),
     }
 }
 

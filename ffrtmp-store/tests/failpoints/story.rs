@@ -197,7 +197,7 @@ impl Life {
 
     async fn claim(&mut self, look: usize) -> Vec<Job> {
         let request_id = Some(format!("run {} of {} look {look}", self.run, self.node));
-        let request = ClaimRequest { node_id: self.node, slots: 8, wait_ms: 0, request_id };
+        let request = ClaimRequest { node_id: self.node, slots: 8, wait_ms: 0, request_id, room: None };
         let jobs = answered!(self, "claim", self.master.claim(request.clone())).jobs;
         jobs.iter().for_each(|job| self.record.give(job));
         jobs
