@@ -77,13 +77,13 @@ pub fn detect(options: &HostOptions) -> Result<Arc<dyn ResourceGovernor>> {
 }
 
 fn limiting(options: &HostOptions) -> Result<Arc<dyn ResourceGovernor>> {
-    let nice = || Arc::new(NiceGovernor::with_nice(options.nice));
+    let nice = NiceGovernor::with_nice(options.nice);
     if options.cgroups == CgroupUse::Off {
-        return Ok(nice());
+        return Ok(Arc::new(nice.because("control groups are switched off")));
     }
     match CgroupGovernor::with_nice(Ownership::Attempts, options.nice) {
         Ok(groups) => Ok(Arc::new(groups)),
-        Err(_) if options.cgroups == CgroupUse::Auto => Ok(nice()),
+        Err(reason) if options.cgroups == CgroupUse::Auto => Ok(Arc::new(nice.because(reason))),
         Err(reason) => Err(Error::new(Code::InvalidField, format!("no control groups: {reason}"))
             .field("cgroups")
             .hint("give the service a delegated group, or do not require control groups")),

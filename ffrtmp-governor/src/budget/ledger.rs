@@ -41,8 +41,8 @@ pub struct Ledger {
 }
 
 /// What is reserved at the moment.
-#[derive(Debug, Default)]
-struct Held {
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Held {
     attempts: u64,
     cpu_percent: u64,
     memory: u64,
@@ -52,21 +52,21 @@ struct Held {
 
 /// What one attempt takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Claim {
-    cpu_percent: u64,
-    memory: u64,
-    disk: u64,
-    device: u64,
+pub(super) struct Claim {
+    pub(super) cpu_percent: u64,
+    pub(super) memory: u64,
+    pub(super) disk: u64,
+    pub(super) device: u64,
 }
 
 /// How the machine is.
 #[derive(Clone, Debug)]
-struct Seen {
-    disk: Disk,
-    memory_available: Option<u64>,
+pub(super) struct Seen {
+    pub(super) disk: Disk,
+    pub(super) memory_available: Option<u64>,
     /// Memory that attempts use of what they have reserved.
-    memory_used: u64,
-    strain: Reasons,
+    pub(super) memory_used: u64,
+    pub(super) strain: Reasons,
 }
 
 /// Processes under limits; what they use is counted seldom, for it is read from many files.
@@ -209,7 +209,7 @@ impl Claim {
 }
 
 impl Held {
-    fn take(&mut self, claim: &Claim) {
+    pub(super) fn take(&mut self, claim: &Claim) {
         self.attempts += 1;
         self.cpu_percent = self.cpu_percent.saturating_add(claim.cpu_percent);
         self.memory = self.memory.saturating_add(claim.memory);
@@ -217,7 +217,7 @@ impl Held {
         *disk = disk.saturating_add(claim.disk);
     }
 
-    fn give_back(&mut self, claim: &Claim) {
+    pub(super) fn give_back(&mut self, claim: &Claim) {
         self.attempts = self.attempts.saturating_sub(1);
         self.cpu_percent = self.cpu_percent.saturating_sub(claim.cpu_percent);
         self.memory = self.memory.saturating_sub(claim.memory);
@@ -254,7 +254,7 @@ impl Guards {
 }
 
 /// The rules of admission: first what hurts everybody, then what this attempt lacks.
-fn decide(budget: &Budget, held: &Held, claim: &Claim, seen: &Seen) -> Admission {
+pub(super) fn decide(budget: &Budget, held: &Held, claim: &Claim, seen: &Seen) -> Admission {
     if let Some(reason) = machine_refuses(held, seen).or_else(|| lacks(budget, held, claim, seen)) {
         return Admission::Refused(reason);
     }

@@ -14,6 +14,8 @@ mod heat;
 mod ledger;
 mod options;
 mod strain;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
