@@ -226,7 +226,8 @@ const OPERATION: &str = "governor.cgroup";
 
 /// The kernel refused something.
 pub(crate) fn refused(message: String, source: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::new(Code::Storage, message).operation(OPERATION).source(source)
+    let hint = "a group above may be tighter, or another program changed it; `ffrtmp doctor` shows what holds";
+    Error::new(Code::Storage, message).operation(OPERATION).hint(hint).source(source)
 }
 
 pub(crate) fn procs(folder: &Path) -> Vec<u32> {

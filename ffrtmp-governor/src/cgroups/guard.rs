@@ -12,9 +12,9 @@ use super::group::{Group, Pause};
 use super::kinship::family;
 use super::layout::{LEAF, Layout, Tree};
 use super::mounts::Version;
-use crate::nice::Watched;
+use crate::nice::{Watched, lower_priority};
 use crate::probe::Root;
-use crate::probe::cgroup::{Membership, parse_membership};
+use crate::probe::cgroup::{self, Membership, parse_membership};
 
 /// How long what lives on may take to be moved back.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -40,11 +40,6 @@ impl Guard {
         let watched = Watched::new(root.clone(), pid);
         let (homes, seen) = (BTreeMap::new(), Mutex::default());
         Self { root: root.clone(), layout, group, homes, pid, watched, seen }
-    }
-
-    /// Writes limits into the group.
-    pub(crate) fn limit(&self, limits: &ProcessLimits, cores: Option<f64>) -> Result<()> {
-        super::limits::apply(&self.group, limits, cores)
     }
 
     /// Moves the process and its descendants in, also those that are born meanwhile.
@@ -115,6 +110,15 @@ fn send(tree: &Tree, home: Option<&Membership>, pid: u32) {
 }
 
 impl Governed for Guard {
+    fn limit(&self, limits: &ProcessLimits) -> Result<bool> {
+        super::limits::check(limits)?;
+        super::limits::apply(&self.group, limits, cgroup::cpu_quota(&self.root))?;
+        if let Some(nice) = limits.nice {
+            lower_priority(self.pid, nice)?;
+        }
+        Ok(true)
+    }
+
     fn usage(&self) -> Usage {
         let counted = self.group.counted();
         let watched = self.watched.usage();

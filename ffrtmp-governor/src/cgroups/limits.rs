@@ -13,11 +13,15 @@ use rustix::io::Errno;
 use super::group::{Group, Seat, refused};
 use super::layout::{Controller, Layout};
 use super::mounts::Version;
+use super::owner::Ownership;
 
 /// Length in microseconds of the time in which a quota is counted.
 const PERIOD_US: u64 = 100_000;
 /// Less than this and not even the first page of a program fits.
 const LEAST_MEMORY: u64 = 1 << 20;
+
+/// The kernel has no more processes than this, and takes no larger number: `PID_MAX_LIMIT`.
+const ALL_PIDS: u32 = 4 << 20;
 
 /// Refuses limits under which nothing could run.
 pub(crate) fn check(limits: &ProcessLimits) -> Result<()> {
@@ -54,7 +58,8 @@ pub(crate) fn apply(group: &Group, limits: &ProcessLimits, cores: Option<f64>) -
     }
     if let (Some(seat), Some(most)) = (group.seat(Controller::Pids), limits.max_processes) {
         let pids = PidController::new(seat.folder.clone(), is_v2(seat));
-        pids.set_pid_max(MaxValue::Value(most.into())).map_err(unwritten("max_processes"))?;
+        let most = if most < ALL_PIDS { MaxValue::Value(most.into()) } else { MaxValue::Max };
+        pids.set_pid_max(most).map_err(unwritten("max_processes"))?;
     }
     if let Some(seat) = group.seat(Controller::Io) {
         limits.io.iter().try_for_each(|io| limit_io(seat, io))?;
@@ -168,24 +173,35 @@ pub(crate) enum Swap {
     Unlimited,
 }
 
-/// Tells which limits hold in groups of this layout, by what means, or why not.
-pub(crate) fn safeguards(layout: &Layout, swap: Swap, nice: i32) -> Vec<Safeguard> {
+/// Tells which limits hold in groups of this layout, by what means, or why not. `nice` is the
+/// priority of attempts.
+pub(crate) fn safeguards(layout: &Layout, swap: Swap, ownership: Ownership, nice: i32) -> Vec<Safeguard> {
     let state = |limit: &Limit| match limit {
         Limit::Cpu => held(layout, *limit, Controller::Cpu, ""),
         Limit::Memory => held(layout, *limit, Controller::Memory, swap_note(swap)),
         Limit::Pids => held(layout, *limit, Controller::Pids, ""),
         Limit::Io => held(layout, *limit, Controller::Io, ""),
+        Limit::Disk | Limit::Timeout | Limit::Nice if ownership == Ownership::Foreign => by_the_wrapper(*limit),
         Limit::Disk | Limit::Timeout => by_the_agent(*limit),
         Limit::Nice => Safeguard::on(limit.as_str(), format!("priority {nice}")),
     };
     Limit::ALL.iter().map(state).collect()
 }
 
-/// Limits that need no governor: the agent and the parent of an attempt watch and kill.
+/// Limits that need no control group: the agent and the parent of an attempt watch and kill.
 pub(crate) fn by_the_agent(limit: Limit) -> Safeguard {
     match limit {
         Limit::Disk => Safeguard::on(limit.as_str(), "by the agent: counted while it runs, ended above the limit"),
         _ => Safeguard::on(limit.as_str(), "by the agent: ended with its process group when time is up"),
+    }
+}
+
+/// The same for programs that run for themselves.
+fn by_the_wrapper(limit: Limit) -> Safeguard {
+    match limit {
+        Limit::Disk => Safeguard::off(limit.as_str(), "not counted for programs that run for themselves"),
+        Limit::Nice => Safeguard::on(limit.as_str(), "the priority that is asked for"),
+        _ => Safeguard::on(limit.as_str(), "by the supervising program, as long as it lives"),
     }
 }
 

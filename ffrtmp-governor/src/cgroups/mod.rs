@@ -26,6 +26,8 @@ mod mounts;
 mod owner;
 mod stats;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use limits::by_the_agent;
 pub use owner::Ownership;
@@ -41,7 +43,7 @@ use ffrtmp_core::node::{Safeguard, Telemetry};
 use ffrtmp_core::policy::limits::DEFAULT_NICE;
 
 use crate::NiceGovernor;
-use crate::nice::{Watched, lower_priority};
+use crate::nice::Watched;
 use crate::probe::{self, Root};
 use group::Group;
 use guard::Guard;
@@ -93,7 +95,7 @@ impl CgroupGovernor {
         let priority = nice.clamp(-20, 19);
         let swept = sweep::leftovers(&root, &layout);
         Ok(Self {
-            limits: limits::safeguards(&layout, swap, priority),
+            limits: limits::safeguards(&layout, swap, ownership, priority),
             layout: Arc::new(layout),
             nice: NiceGovernor::with_nice(priority),
             root,
@@ -144,10 +146,7 @@ impl ResourceGovernor for CgroupGovernor {
         }
         let group = Group::create(&self.layout, &self.owner.group(serial()))?;
         let guard = Guard::new(&self.root, Arc::clone(&self.layout), group, pid);
-        guard.limit(limits, probe::cgroup::cpu_quota(&self.root))?;
-        if let Some(nice) = self.priority(limits) {
-            lower_priority(pid, nice)?;
-        }
+        guard.limit(&ProcessLimits { nice: self.priority(limits), ..limits.clone() })?;
         Ok(Box::new(guard.filled()?))
     }
 
