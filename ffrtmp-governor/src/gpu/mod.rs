@@ -13,6 +13,8 @@
 //! encoders, which engines open.
 
 mod fleet;
+pub mod models;
+pub mod nvml;
 mod pool;
 mod watch;
 
