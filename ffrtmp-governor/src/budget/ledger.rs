@@ -72,7 +72,8 @@ pub(super) struct Seen {
 /// Processes under limits; what they use is counted seldom, for it is read from many files.
 #[derive(Default)]
 struct Guards {
-    living: Vec<(Weak<dyn Governed>, u64)>,
+    /// With the memory of each, if it was counted yet.
+    living: Vec<(Weak<dyn Governed>, Option<u64>)>,
     counted: Option<Instant>,
 }
 
@@ -169,7 +170,7 @@ impl Ledger {
     /// Counts the memory of a process as a part of what is reserved, not besides it.
     pub(crate) fn watch(&self, guard: &Arc<dyn Governed>) {
         let mut guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
-        guards.living.push((Arc::downgrade(guard), 0));
+        guards.living.push((Arc::downgrade(guard), None));
     }
 
     fn look(&self, work_dir: &Path) -> Result<Seen> {
@@ -243,13 +244,18 @@ impl Drop for Loan {
 impl Guards {
     fn memory(&mut self) -> u64 {
         self.living.retain(|(guard, _)| guard.strong_count() > 0);
-        if self.counted.is_none_or(|when| when.elapsed() >= COUNT_EVERY) {
-            for (guard, bytes) in &mut self.living {
-                *bytes = guard.upgrade().map_or(0, |guard| guard.usage().peak_memory_bytes);
-            }
+        let recount = self.counted.is_none_or(|when| when.elapsed() >= COUNT_EVERY);
+        if recount {
             self.counted = Some(Instant::now());
         }
-        self.living.iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
+        let mut sum = 0_u64;
+        for (guard, bytes) in &mut self.living {
+            if recount || bytes.is_none() {
+                *bytes = guard.upgrade().map(|guard| guard.usage().peak_memory_bytes);
+            }
+            sum = sum.saturating_add(bytes.unwrap_or(0));
+        }
+        sum
     }
 }
 

@@ -9,6 +9,9 @@ use ffrtmp_core::units::Joules;
 
 use crate::probe::energy::Energy;
 
+#[cfg(test)]
+mod tests;
+
 use super::split::{GpuInterval, Interval, Part, split, split_gpu};
 
 /// No node uses more, in watts; a counter that says so was set back, as by a sleep of the machine.
@@ -109,16 +112,14 @@ impl Books {
     /// Settles the time since the look before. A look that tells nothing is passed over: the
     /// interval goes on.
     pub(crate) fn settle(&mut self, look: Look) {
+        self.forget_ended(look.at);
         self.settle_gpus(&look);
         if look.energy.is_none() {
-            let forgotten = |until| look.at.saturating_sub(until) > LOST_AFTER;
-            self.accounts.retain(|_, account| !account.until.is_some_and(forgotten));
             return;
         }
         if let Some(before) = self.last.take() {
             self.settle_packages(&before, &look);
         }
-        self.accounts.retain(|_, account| account.until.is_none());
         for account in self.accounts.values_mut() {
             account.settled = account.cpu;
         }
@@ -137,6 +138,13 @@ impl Books {
             (true, true) => (Joules(all), EnergySource::RaplNvml),
             (true, false) => (Joules(all), EnergySource::Rapl),
         })
+    }
+
+    /// Attempts that had ended at the last look have their share, and those of a meter that is lost
+    /// get none.
+    fn forget_ended(&mut self, at: Duration) {
+        let last = self.looked().unwrap_or_default().max(at.saturating_sub(LOST_AFTER));
+        self.accounts.retain(|_, account| account.until.is_none_or(|until| until > last));
     }
 
     fn settle_packages(&mut self, before: &Look, now: &Look) {
