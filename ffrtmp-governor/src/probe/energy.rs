@@ -1,63 +1,355 @@
-//! Energy counters of processor packages (RAPL), below `/sys/class/powercap`. Reading them needs
-//! root on most systems.
+//! Energy counters of processors (RAPL), below `/sys/class/powercap`; of Intel, and of AMD under
+//! the same names. Where those are missing, the driver `amd_energy` below `/sys/class/hwmon`.
+//!
+//! # What is counted
+//! Zones lie in one another, so not every one may be added up:
+//!
+//! | zone | holds | counted |
+//! |---|---|---|
+//! | `package-N`, `package-N-die-M` | everything in the package: cores, graphics, caches, memory controllers | yes |
+//! | `dram` | the memory of a package, which is not in it | yes |
+//! | `core`, `uncore` | parts of a package | no, they are in it |
+//! | `psys` | the whole board; what it holds is the maker's choice | only without any package |
+//! | `intel-rapl-mmio:N` | the same package a second time, by another register | only if it has no other |
+//!
+//! Reading needs root on most systems since 2020 (CVE-2020-8694); [`access`] says so.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::fmt;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use ffrtmp_core::units::Joules;
 
 use super::Root;
 
-/// Counters of the packages in microjoules, by name of the zone.
+/// Power that no zone has: a counter that fell and seems to have turned over at this rate was
+/// started anew.
+const MOST_WATTS: f64 = 5_000.0;
+
+/// Counters of every zone in microjoules, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Energy(BTreeMap<String, Counter>);
+pub struct Energy(BTreeMap<Zone, Counter>);
+
+/// A zone by its name, such as `package-0`, `package-0/dram` or `psys`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Zone(String);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Counter {
     now: u64,
     /// Where it starts again from 0.
-    range: u64,
+    range: Option<u64>,
 }
 
 impl Energy {
-    /// Energy used since an earlier look, over one turn of the counters at most; `None` if no
-    /// package is in both.
+    /// Energy that the node used since an earlier look, over one turn of the counters at most;
+    /// `None` if no zone that counts is in both.
     #[must_use]
     pub fn since(&self, before: &Self) -> Option<Joules> {
-        let used: Vec<u64> = self.0.iter().filter_map(|(zone, now)| now.since(before.0.get(zone)?)).collect();
+        let counted = self.0.iter().filter(|(zone, _)| self.counts(zone) && before.counts(zone));
+        let used: Vec<u64> = counted.filter_map(|(zone, now)| now.since(before.0.get(zone)?)).collect();
         (!used.is_empty()).then(|| Joules(used.iter().map(|micros| *micros as f64 / 1e6).sum()))
     }
 
-    /// Average power since an earlier look in watts.
+    /// Average power since an earlier look in watts; `None` also for what no machine has.
     #[must_use]
     pub fn watts_since(&self, before: &Self, elapsed: Duration) -> Option<f64> {
-        (!elapsed.is_zero()).then(|| self.since(before).map(|used| used.0 / elapsed.as_secs_f64())).flatten()
+        let watts = (!elapsed.is_zero()).then(|| self.since(before).map(|used| used.0 / elapsed.as_secs_f64()));
+        watts.flatten().filter(|watts| *watts <= MOST_WATTS * self.0.len() as f64)
+    }
+
+    /// The zones.
+    pub fn zones(&self) -> impl Iterator<Item = &Zone> {
+        self.0.keys()
+    }
+
+    /// Whether a zone is a part of the node's energy beside the other zones; see the table above.
+    #[must_use]
+    pub fn counts(&self, zone: &Zone) -> bool {
+        zone.is_own() || zone.is_board() && !self.0.keys().any(Zone::is_own)
+    }
+}
+
+impl Zone {
+    /// The stable name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A package or its memory.
+    fn is_own(&self) -> bool {
+        match self.0.split_once('/') {
+            Some((_, part)) => part == "dram",
+            None => !self.is_board(),
+        }
+    }
+
+    fn is_board(&self) -> bool {
+        self.0 == "psys"
+    }
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
     }
 }
 
 impl Counter {
+    /// A counter that fell turned over, if its range is known.
     fn since(self, before: &Self) -> Option<u64> {
-        self.now.checked_sub(before.now).or_else(|| (self.range.checked_sub(before.now)?).checked_add(self.now))
+        self.now.checked_sub(before.now).or_else(|| (self.range?.checked_sub(before.now)?).checked_add(self.now))
     }
 }
 
-/// Counters of every package; parts of packages are not counted twice.
-#[must_use]
-pub fn read(root: &Root) -> Option<Energy> {
-    let zones = root.names("sys/class/powercap").into_iter().filter(|zone| is_package(zone));
-    let counters: BTreeMap<_, _> = zones
-        .filter_map(|zone| {
-            let folder = format!("sys/class/powercap/{zone}");
-            let now = root.number(&format!("{folder}/energy_uj"))?;
-            let range = root.number(&format!("{folder}/max_energy_range_uj")).unwrap_or(u64::MAX);
-            Some((zone, Counter { now, range }))
-        })
-        .collect();
-    (!counters.is_empty()).then_some(Energy(counters))
+/// Energy of a node since its meter was made. It never falls.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EnergyReading {
+    /// When.
+    pub at: Instant,
+    /// The node, by the zones that count.
+    pub total: Joules,
+    /// Every zone, also those that do not count.
+    pub zones: BTreeMap<Zone, Joules>,
 }
 
-/// `intel-rapl:0` is a package, `intel-rapl:0:0` a part of it; `intel-rapl-mmio:0` shows the same
-/// package a second time.
-fn is_package(zone: &str) -> bool {
-    zone.strip_prefix("intel-rapl:").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
+/// Adds up what the counters of a node show. A zone that appears counts from then on, one that
+/// disappears keeps what it had, and one that was started anew goes on from there.
+///
+/// Counters turn over after some minutes under load (262 kJ at 200 W: 22 minutes), so it must be
+/// read more often than that: once a minute does.
+#[derive(Debug)]
+pub struct EnergyMeter {
+    root: Root,
+    state: Mutex<Metered>,
+}
+
+#[derive(Debug, Default)]
+struct Metered {
+    last: Option<(Instant, Energy)>,
+    total: f64,
+    zones: BTreeMap<Zone, f64>,
+}
+
+impl EnergyMeter {
+    /// A meter of the node below a root, from now on.
+    #[must_use]
+    pub fn new(root: Root) -> Self {
+        let meter = Self { root, state: Mutex::default() };
+        drop(meter.read());
+        meter
+    }
+
+    /// What was used so far; `None` as long as no zone that counts can be read.
+    #[must_use]
+    pub fn read(&self) -> Option<EnergyReading> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.add(Instant::now(), read(&self.root).unwrap_or_default());
+        state.reading()
+    }
+}
+
+impl Metered {
+    fn add(&mut self, at: Instant, now: Energy) {
+        let Some((then, before)) = self.last.take() else {
+            self.zones = now.0.keys().map(|zone| (zone.clone(), 0.0)).collect();
+            self.last = Some((at, now));
+            return;
+        };
+        let most = at.duration_since(then).as_secs_f64() * MOST_WATTS;
+        // What cannot be read for once is remembered and counted when it can be again.
+        let mut known = before.clone();
+        known.0.extend(now.0);
+        for (zone, counter) in &known.0 {
+            let micros = before.0.get(zone).and_then(|before| counter.since(before));
+            let used = micros.map(|micros| micros as f64 / 1e6).filter(|joules| *joules <= most).unwrap_or(0.0);
+            *self.zones.entry(zone.clone()).or_default() += used;
+            if known.counts(zone) {
+                self.total += used;
+            }
+        }
+        self.last = Some((at, known));
+    }
+
+    fn reading(&self) -> Option<EnergyReading> {
+        let (at, last) = self.last.as_ref()?;
+        let zones = self.zones.iter().map(|(zone, joules)| (zone.clone(), Joules(*joules))).collect();
+        let counts = last.zones().any(|zone| last.counts(zone));
+        counts.then_some(EnergyReading { at: *at, total: Joules(self.total), zones })
+    }
+}
+
+/// Whether the counters of a machine can be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// They can, these zones.
+    Readable(Vec<Zone>),
+    /// They are there, but not for this user; the file that was refused.
+    Denied(String),
+    /// There are none.
+    Absent,
+}
+
+impl Access {
+    /// What to do about it; empty if nothing.
+    #[must_use]
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::Readable(_) => "",
+            Self::Denied(_) => {
+                "let the agent's group read them: `chgrp ffrtmp` and `chmod g+r` on every energy_uj below \
+                 /sys/class/powercap, at every start, such as by a line of tmpfiles.d; or give the agent the \
+                 capability CAP_DAC_READ_SEARCH"
+            }
+            Self::Absent => "virtual machines have none; on a real one load `intel_rapl_msr`",
+        }
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Readable(zones) => {
+                let names: Vec<_> = zones.iter().map(Zone::as_str).collect();
+                write!(f, "the machine counts the energy of {}", names.join(", "))
+            }
+            Self::Denied(file) => write!(f, "the machine counts energy, but this user may not read {file}"),
+            Self::Absent => write!(f, "the machine does not count energy"),
+        }
+    }
+}
+
+/// Looks whether the counters can be read.
+#[must_use]
+pub fn access(root: &Root) -> Access {
+    if let Some(energy) = read(root) {
+        return Access::Readable(energy.0.into_keys().collect());
+    }
+    let refused = |file: &String| {
+        let text = std::fs::read_to_string(root.path(file));
+        text.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    };
+    let zones = folders(root).into_iter().map(|folder| format!("{folder}/energy_uj"));
+    zones
+        .chain(amd_counters(root).into_values())
+        .find(refused)
+        .map_or(Access::Absent, |file| Access::Denied(format!("/{file}")))
+}
+
+/// Counters of every zone; `None` if none can be read.
+#[must_use]
+pub fn read(root: &Root) -> Option<Energy> {
+    let mut zones = BTreeMap::new();
+    // By the registers first: what memory-mapped ones show again does not replace it.
+    for folder in folders(root) {
+        let Some(zone) = zone_of(root, &folder) else { continue };
+        let Some(now) = root.number(&format!("{folder}/energy_uj")) else { continue };
+        let range = root.number(&format!("{folder}/max_energy_range_uj"));
+        zones.entry(zone).or_insert(Counter { now, range });
+    }
+    if zones.is_empty() {
+        let counters = amd_counters(root).into_iter();
+        let counter = |(zone, file): (Zone, String)| Some((zone, Counter { now: root.number(&file)?, range: None }));
+        zones = counters.filter_map(counter).collect();
+    }
+    (!zones.is_empty()).then_some(Energy(zones))
+}
+
+/// Folders of zones: those by registers, then the memory-mapped ones.
+fn folders(root: &Root) -> Vec<String> {
+    let mut names = root.names("sys/class/powercap");
+    names.retain(|name| indices(name).is_some());
+    names.sort_by_key(|name| (name.starts_with(MAPPED), indices(name)));
+    names.into_iter().map(|name| format!("sys/class/powercap/{name}")).collect()
+}
+
+const MAPPED: &str = "intel-rapl-mmio:";
+
+/// The numbers of a zone and of those around it: `intel-rapl:0:2` is the third part of the first.
+fn indices(name: &str) -> Option<Vec<u32>> {
+    let numbers = name.strip_prefix(MAPPED).or_else(|| name.strip_prefix("intel-rapl:"))?;
+    numbers.split(':').map(|number| number.parse().ok()).collect()
+}
+
+/// The name of a zone below the name of the one around it. A zone without a name is called as its
+/// folder: it is better counted than forgotten.
+fn zone_of(root: &Root, folder: &str) -> Option<Zone> {
+    let name = |folder: &str| {
+        let name = root.text(&format!("{folder}/name")).map(|name| name.trim().to_owned());
+        name.filter(|name| !name.is_empty()).or_else(|| folder.rsplit('/').next().map(str::to_owned))
+    };
+    match folder.rsplit_once(':') {
+        Some((around, _)) if around.contains(':') => Some(Zone(format!("{}/{}", name(around)?, name(folder)?))),
+        _ => name(folder).map(Zone),
+    }
+}
+
+/// Files of the driver `amd_energy`: one for each socket and each core, in 64 bits that never turn.
+fn amd_counters(root: &Root) -> BTreeMap<Zone, String> {
+    let mut counters = BTreeMap::new();
+    for chip in root.names("sys/class/hwmon") {
+        let chip = format!("sys/class/hwmon/{chip}");
+        if root.text(&format!("{chip}/name")).is_none_or(|name| name.trim() != "amd_energy") {
+            continue;
+        }
+        for file in root.names(&chip) {
+            let Some(number) = file.strip_prefix("energy").and_then(|rest| rest.strip_suffix("_label")) else {
+                continue;
+            };
+            let label = root.text(&format!("{chip}/{file}")).unwrap_or_default();
+            if let Some(socket) = label.trim().strip_prefix("Esocket").and_then(|socket| socket.parse::<u32>().ok()) {
+                counters.insert(Zone(format!("package-{socket}")), format!("{chip}/energy{number}_input"));
+            }
+        }
+    }
+    counters
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(zones: &[(&str, u64)]) -> Energy {
+        let counter = |now| Counter { now, range: Some(10_000_000) };
+        Energy(zones.iter().map(|(zone, now)| (Zone((*zone).into()), counter(*now))).collect())
+    }
+
+    #[test]
+    fn a_meter_never_falls_and_forgets_nothing() {
+        let mut metered = Metered::default();
+        let start = Instant::now();
+        let package = "package-0";
+        for (second, zones, total) in [
+            (0, look(&[(package, 4_000_000)]), Some(0.0)),
+            (1, look(&[(package, 9_000_000)]), Some(5.0)),
+            (2, look(&[(package, 1_000_000)]), Some(7.0)),
+            // A zone that appears counts from then on.
+            (3, look(&[(package, 2_000_000), ("package-1", 8_000_000)]), Some(8.0)),
+            (4, look(&[(package, 2_000_000), ("package-1", 9_000_000)]), Some(9.0)),
+            // One that cannot be read for once is counted later.
+            (5, look(&[(package, 2_500_000)]), Some(9.5)),
+            (6, look(&[(package, 2_500_000), ("package-1", 9_500_000)]), Some(10.0)),
+            (7, look(&[]), Some(10.0)),
+        ] {
+            metered.add(start + Duration::from_secs(second), zones);
+            let reading = metered.reading().map(|reading| reading.total.0);
+            assert_eq!(reading, total, "second {second}");
+        }
+        // A turn within a microsecond is no turn: the counter was started anew.
+        metered.add(start + Duration::from_micros(7_000_001), look(&[(package, 100)]));
+        assert_eq!(metered.reading().map(|reading| reading.total.0), Some(10.0));
+        assert_eq!(Metered::default().reading(), None);
+    }
+
+    #[test]
+    fn without_a_range_a_fall_is_no_turn() {
+        let counter = |now, range| Counter { now, range };
+        assert_eq!(counter(5, None).since(&counter(9, None)), None);
+        assert_eq!(counter(5, Some(10)).since(&counter(9, Some(10))), Some(6));
+        assert_eq!(counter(5, Some(3)).since(&counter(9, Some(3))), None, "a range that was passed is none");
+        assert_eq!(counter(u64::MAX, Some(u64::MAX)).since(&counter(0, None)), Some(u64::MAX));
+    }
 }
