@@ -3,6 +3,7 @@
 use ffrtmp_core::node::Gpu;
 use serde::Serialize;
 
+use crate::gpu::{Fleet, GpuOptions};
 use crate::probe::{Root, cpu, memory};
 
 /// What a machine is made of.
@@ -18,7 +19,7 @@ pub struct HostFacts {
     pub cpu_threads: u32,
     /// Memory in bytes that this process may use.
     pub ram_total_bytes: u64,
-    /// Graphics processors; empty without the vendor's library, which comes with its own issue.
+    /// Graphics processors that their drivers show.
     pub gpus: Vec<Gpu>,
     /// Whether device files of NVIDIA are there. It says nothing about encoders that work.
     pub has_nvidia_device: bool,
@@ -27,13 +28,16 @@ pub struct HostFacts {
 }
 
 impl HostFacts {
-    /// Looks at this machine.
+    /// Looks at this machine. Its graphics processors are those of [`Fleet::here`], which waits
+    /// for their drivers up to 10 s the first time.
     #[must_use]
     pub fn detect() -> Self {
-        Self::read(&Root::default())
+        let gpus = Fleet::here(&GpuOptions::default()).cards().to_vec();
+        Self { gpus, ..Self::read(&Root::default()) }
     }
 
-    /// Looks at a machine described by files below a root.
+    /// Looks at a machine described by files below a root. Graphics processors are not looked for:
+    /// those of NVIDIA are not in files.
     #[must_use]
     pub fn read(root: &Root) -> Self {
         let cpu_threads = cpu::usable_threads(root);

@@ -3,14 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use ffrtmp_core::node::{EncodeBound, Gpu, GpuTelemetry};
+use ffrtmp_core::node::{EncodeBound, Gpu, GpuClass, GpuTelemetry};
 use ffrtmp_core::units::Joules;
 
+use super::drm::Drm;
+use super::nvml::Nvidia;
 use super::watch::{Seen, Watch};
 use super::{Absence, Card, GpuSource};
+use crate::probe::Root;
 
 /// How long a look is taken as true.
 const FRESH: Duration = Duration::from_secs(1);
@@ -68,6 +71,19 @@ impl fmt::Debug for Fleet {
 }
 
 impl Fleet {
+    /// The cards of this machine, for the whole process: drivers are woken once, and all who ask
+    /// speak of a card by the same index. The wishes of the first call count.
+    #[must_use]
+    pub fn here(options: &GpuOptions) -> Arc<Self> {
+        static HERE: OnceLock<Arc<Fleet>> = OnceLock::new();
+        let detect = || {
+            let sources: Vec<Box<dyn GpuSource>> =
+                vec![Box::new(Nvidia::default()), Box::new(Drm::new(Root::default()))];
+            Arc::new(Self::of(sources, options))
+        };
+        Arc::clone(HERE.get_or_init(detect))
+    }
+
     /// No cards.
     #[must_use]
     pub fn none() -> Self {
@@ -150,7 +166,6 @@ impl Fleet {
     }
 
     fn measure(&self, index: u32, energy: Option<Joules>) {
-        use ffrtmp_core::node::GpuClass;
         let counts = self.cards.iter().any(|card| card.index == index && card.class != GpuClass::Integrated);
         let Some(now) = energy.filter(|now| counts && now.0.is_finite()) else { return };
         let mut meters = self.meters();
@@ -159,7 +174,7 @@ impl Fleet {
         meter.last = now;
     }
 
-    fn meters(&self) -> std::sync::MutexGuard<'_, BTreeMap<u32, Meter>> {
+    fn meters(&self) -> MutexGuard<'_, BTreeMap<u32, Meter>> {
         self.meters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

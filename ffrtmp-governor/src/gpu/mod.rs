@@ -12,6 +12,7 @@
 //! What is not here: the rule of the choice, which is pure ([`ffrtmp_core::policy::gpu`]), and
 //! encoders, which engines open.
 
+pub mod drm;
 mod fleet;
 pub mod models;
 pub mod nvml;

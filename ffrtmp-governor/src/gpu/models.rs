@@ -92,6 +92,12 @@ pub fn intel_class(name: &str, pci: &str) -> GpuClass {
     }
 }
 
+/// Whether a card of Intel encodes: all do but those made to compute.
+#[must_use]
+pub fn intel_encodes(name: &str) -> bool {
+    !Name::of(name).has_any(&["MAX", "PONTE"])
+}
+
 /// Chips of AMD with processor and graphics in one.
 const AMD_APU: &[&str] = &[
     "KAVERI",
@@ -128,7 +134,7 @@ pub fn amd_class(name: &str) -> GpuClass {
     let name = Name::of(name);
     if name.has_any(AMD_APU) || name.0.contains("VAN GOGH") {
         GpuClass::Integrated
-    } else if name.has_any(&["INSTINCT", "ALDEBARAN", "ARCTURUS", "ALVEBARAN"]) {
+    } else if name.has_any(&["INSTINCT", "ALDEBARAN", "ARCTURUS", "AQUA"]) {
         GpuClass::Datacenter
     } else if name.0.contains("RADEON PRO") || name.has_any(&["FIREPRO", "FIREGL", "W5700", "W6800", "W7900"]) {
         GpuClass::Professional
@@ -137,6 +143,12 @@ pub fn amd_class(name: &str) -> GpuClass {
     } else {
         GpuClass::Unknown
     }
+}
+
+/// Whether a card of AMD encodes: all do but those made to compute, and the chip Navi 24.
+#[must_use]
+pub fn amd_encodes(name: &str) -> bool {
+    amd_class(name) != GpuClass::Datacenter && !Name::of(name).0.contains("NAVI 24")
 }
 
 /// A name in capitals, without its maker.
@@ -283,6 +295,12 @@ mod tests {
         ] {
             assert_eq!(intel_class(name, pci), class, "{name}");
         }
+        assert!(
+            intel_encodes("ATS-M [Data Center GPU Flex 170]")
+                && !intel_encodes("Ponte Vecchio XT [Data Center GPU Max 1550]")
+        );
+        assert!(amd_encodes("Navi 31 [Radeon Pro W7900]") && !amd_encodes("Aqua Vanjaram [Instinct MI300X]"));
+        assert!(!amd_encodes("Navi 24 [Radeon RX 6400/6500 XT/6500M]"));
         for (name, class) in [
             ("Cezanne [Radeon Vega Series / Radeon Vega Mobile Series]", Integrated),
             ("Phoenix1", Integrated),

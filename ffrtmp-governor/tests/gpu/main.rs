@@ -1,6 +1,7 @@
 //! Graphics processors of machines that are not here: a library of a driver that this test builds,
 //! trees of files that stand for kernels, and scripted sources.
 
+mod files;
 mod library;
 mod pool;
 

@@ -2,6 +2,7 @@
 
 mod energy;
 mod sampling;
+mod thermal;
 
 use std::fs;
 use std::path::Path;
