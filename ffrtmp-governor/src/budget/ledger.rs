@@ -8,8 +8,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::governor::{Admission, Demand, Governed, Reservation, Room};
@@ -19,6 +18,7 @@ use crate::gpu::{GpuLease, Pool};
 use crate::probe::disk::Disk;
 use crate::probe::{self, Root};
 
+use super::guards::Guards;
 use super::options::Budget;
 use super::strain::{Reasons, Strain};
 
@@ -27,8 +27,6 @@ const REFUSE_BELOW_PERCENT: f64 = 5.0;
 /// Free disk below this share is warned of.
 const WARN_BELOW_PERCENT: f64 = 10.0;
 const MIB: u64 = 1 << 20;
-/// How long a sum of what attempts use is taken as true.
-const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 /// Gives out a budget. What a reservation holds comes back when it is dropped, wherever that is.
 pub struct Ledger {
@@ -37,7 +35,7 @@ pub struct Ledger {
     strain: Strain,
     gpus: Option<Pool>,
     held: Arc<Mutex<Held>>,
-    guards: Mutex<Guards>,
+    guards: Guards,
 }
 
 /// What is reserved at the moment.
@@ -69,14 +67,6 @@ pub(super) struct Seen {
     pub(super) strain: Reasons,
 }
 
-/// Processes under limits; what they use is counted seldom, for it is read from many files.
-#[derive(Default)]
-struct Guards {
-    /// With the memory of each, if it was counted yet.
-    living: Vec<(Weak<dyn Governed>, Option<u64>)>,
-    counted: Option<Instant>,
-}
-
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ledger").field("budget", &self.budget).field("held", &self.held).finish_non_exhaustive()
@@ -88,7 +78,7 @@ impl Ledger {
     #[must_use]
     pub fn new(root: Root, budget: Budget) -> Self {
         let strain = Strain::new(&root, budget.strain.clone());
-        Self { root, budget, strain, gpus: None, held: Arc::default(), guards: Mutex::default() }
+        Self { root, budget, strain, gpus: None, held: Arc::default(), guards: Guards::default() }
     }
 
     /// The same with sessions of graphics processors. Without, attempts that want one are admitted
@@ -168,16 +158,15 @@ impl Ledger {
     }
 
     /// Counts the memory of a process as a part of what is reserved, not besides it.
-    pub(crate) fn watch(&self, guard: &Arc<dyn Governed>) {
-        let mut guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
-        guards.living.push((Arc::downgrade(guard), None));
+    pub(crate) fn counted(&self, guard: Arc<dyn Governed>) -> Box<dyn Governed> {
+        self.guards.counted(guard)
     }
 
     fn look(&self, work_dir: &Path) -> Result<Seen> {
         Ok(Seen {
             disk: probe::disk::read(work_dir)?,
             memory_available: probe::memory::read(&self.root).map(|memory| memory.available),
-            memory_used: self.guards.lock().unwrap_or_else(PoisonError::into_inner).memory(),
+            memory_used: self.guards.memory(),
             strain: self.strain.reasons(&self.root),
         })
     }
@@ -238,24 +227,6 @@ struct Loan {
 impl Drop for Loan {
     fn drop(&mut self) {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).give_back(&self.claim);
-    }
-}
-
-impl Guards {
-    fn memory(&mut self) -> u64 {
-        self.living.retain(|(guard, _)| guard.strong_count() > 0);
-        let recount = self.counted.is_none_or(|when| when.elapsed() >= COUNT_EVERY);
-        if recount {
-            self.counted = Some(Instant::now());
-        }
-        let mut sum = 0_u64;
-        for (guard, bytes) in &mut self.living {
-            if recount || bytes.is_none() {
-                *bytes = guard.upgrade().map(|guard| guard.usage().peak_memory_bytes);
-            }
-            sum = sum.saturating_add(bytes.unwrap_or(0));
-        }
-        sum
     }
 }
 

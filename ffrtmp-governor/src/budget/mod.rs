@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `options` | how much may be given out: the machine's own size by default |
 //! | `ledger` | who holds what: admission, reservation, room |
+//! | `guards` | memory that attempts use of what they have reserved |
 //! | `strain` | pressure and heat that hold new attempts back |
 //! | `heat` | sensors near their critical point, processors slowed for heat |
 //!
 //! What is not here: limits on processes, which the governor inside puts; the choice between
 //! graphics processors ([`crate::gpu`]).
 
+mod guards;
 mod heat;
 mod ledger;
 mod options;
@@ -21,7 +23,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ffrtmp_core::error::Result;
-use ffrtmp_core::governor::{Admission, Demand, Governed, ProcessLimits, Reservation, ResourceGovernor, Room, Usage};
+use ffrtmp_core::governor::{Admission, Demand, Governed, ProcessLimits, Reservation, ResourceGovernor, Room};
 use ffrtmp_core::node::{Safeguard, Telemetry};
 
 use crate::gpu::Pool;
@@ -90,31 +92,12 @@ impl ResourceGovernor for Budgeted {
     }
 
     fn govern(&self, pid: u32, limits: &ProcessLimits) -> Result<Box<dyn Governed>> {
-        let guard: Arc<dyn Governed> = Arc::from(self.inner.govern(pid, limits)?);
-        self.ledger.watch(&guard);
-        Ok(Box::new(Watched(guard)))
+        Ok(self.ledger.counted(Arc::from(self.inner.govern(pid, limits)?)))
     }
 
     fn telemetry(&self, work_dir: &Path) -> Telemetry {
         let told = self.inner.telemetry(work_dir);
         let gpus = self.ledger.gpus().map_or(told.gpus, |pool| pool.fleet().telemetry());
         Telemetry { gpus, held_back: self.ledger.held_back(work_dir), ..told }
-    }
-}
-
-/// A guard whose memory the ledger counts as taken.
-struct Watched(Arc<dyn Governed>);
-
-impl Governed for Watched {
-    fn usage(&self) -> Usage {
-        self.0.usage()
-    }
-
-    fn freeze(&self, frozen: bool) -> Result<bool> {
-        self.0.freeze(frozen)
-    }
-
-    fn kill(&self) -> Result<bool> {
-        self.0.kill()
     }
 }

@@ -83,10 +83,17 @@ impl Books {
         self.next
     }
 
-    /// Tells how long processors worked for an attempt. Time that runs back is no time.
-    pub(crate) fn worked(&mut self, key: u64, cpu: Duration) {
-        if let Some(account) = self.accounts.get_mut(&key).filter(|account| account.until.is_none()) {
-            account.cpu = account.cpu.max(cpu);
+    /// Tells how long processors worked for an attempt, and whether they did since the last time.
+    /// Time that runs back is no time.
+    pub(crate) fn worked(&mut self, key: u64, cpu: Duration) -> bool {
+        let account = self.accounts.get_mut(&key).filter(|account| account.until.is_none() && account.cpu < cpu);
+        account.map(|account| account.cpu = cpu).is_some()
+    }
+
+    /// Which graphics processor an attempt drives from now on.
+    pub(crate) fn drives(&mut self, key: u64, gpu: u32) {
+        if let Some(account) = self.accounts.get_mut(&key) {
+            account.gpu = Some(gpu);
         }
     }
 

@@ -13,9 +13,9 @@
 //! processors worked `B` of `K` seconds; an attempt worked `c` seconds of them, all attempts
 //! together `C`.
 //! - Working energy is `E · B / K`; of it an attempt gets `c / B`.
-//! - The rest is idle energy. Attempts together get `C / B` of it and share it equally, by the time
-//!   for which each was there; what other programs of the machine worked stays with the node, and
-//!   so does a machine that does nothing.
+//! - The rest is idle energy. Attempts together get `C / B` of it, and those that worked at all share
+//!   it equally, by the time for which each was there. The share of other programs of the machine
+//!   stays with the node, and so does a machine that does nothing.
 //!
 //! Together attempts get `E · C / B`: the node's energy by their share of processor time, never more
 //! than the node used. The split of a node's power into a working and an idle part by its use, and
@@ -68,8 +68,9 @@ impl Default for EnergyOptions {
 
 /// Attributes energy to what is governed; everything else is as the governor inside does it.
 ///
-/// A thread looks at the meters while a guard lives, if there is a meter; it ends within
-/// [`EnergyOptions::look_every`] after the last one.
+/// A thread looks at the meters while a guard lives, if there is a meter: every
+/// [`EnergyOptions::look_every`], less and less often down to once a minute while nothing works. It
+/// ends when it sees that no guard lives.
 pub struct Metered {
     inner: Arc<dyn ResourceGovernor>,
     watch: Watch,

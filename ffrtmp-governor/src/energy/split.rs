@@ -25,8 +25,9 @@ pub(crate) struct Part {
 /// then these worked just as long.
 pub(crate) fn split(interval: &Interval, parts: &[Part]) -> Vec<f64> {
     let amount = |value: f64| if value.is_finite() { value.max(0.0) } else { 0.0 };
+    let presence = |part: &Part| if amount(part.cpu) > 0.0 { amount(part.presence) } else { 0.0 };
     let worked: f64 = parts.iter().map(|part| amount(part.cpu)).sum();
-    let present: f64 = parts.iter().map(|part| amount(part.presence)).sum();
+    let present: f64 = parts.iter().map(presence).sum();
     let busy = amount(interval.busy).max(worked);
     let capacity = amount(interval.capacity).max(busy);
     if worked == 0.0 {
@@ -34,7 +35,7 @@ pub(crate) fn split(interval: &Interval, parts: &[Part]) -> Vec<f64> {
     }
     let joules = amount(interval.joules);
     let idle = joules * (1.0 - busy / capacity) * worked / busy;
-    let idle_of = |part: &Part| if present > 0.0 { idle * amount(part.presence) / present } else { 0.0 };
+    let idle_of = |part: &Part| if present > 0.0 { idle * presence(part) / present } else { 0.0 };
     parts.iter().map(|part| joules * amount(part.cpu) / capacity + idle_of(part)).collect()
 }
 

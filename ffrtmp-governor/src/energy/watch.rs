@@ -1,13 +1,13 @@
 //! When to look at the meters: when an attempt is asked about, and in between while one lives, for
 //! the counters turn over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use ffrtmp_core::error::Result;
-use ffrtmp_core::governor::{Governed, Usage};
+use ffrtmp_core::governor::{Governed, ProcessLimits, Usage};
 use ffrtmp_core::node::{GpuClass, GpuTelemetry};
 
 use crate::gpu::Fleet;
@@ -19,6 +19,8 @@ use super::books::{Books, GpuLook, Look};
 
 /// Looks closer together than this tell nothing: processor time comes in ticks of 10 ms.
 const SHORTEST: Duration = Duration::from_millis(50);
+/// Time between two looks while nothing works: shorter than any counter takes to turn over.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Watches the meters of one machine.
 pub(crate) struct Watch {
@@ -41,9 +43,13 @@ struct Shared {
 #[derive(Default)]
 struct State {
     books: Books,
-    guards: BTreeMap<u64, (Arc<dyn Governed>, Option<u32>)>,
+    guards: BTreeMap<u64, Arc<dyn Governed>>,
+    /// Guards of those that drive a graphics processor.
+    on_gpus: BTreeSet<u64>,
     /// Whether a thread looks.
     watched: bool,
+    /// Whether it looks seldom.
+    drowsy: bool,
     closed: bool,
 }
 
@@ -51,7 +57,6 @@ struct State {
 pub(crate) struct MeteredGuard {
     shared: Arc<Shared>,
     key: u64,
-    gpu: bool,
     inner: Arc<dyn Governed>,
 }
 
@@ -62,7 +67,7 @@ impl Watch {
             root,
             clocks: Clocks::of_this_kernel(),
             options: options.clone(),
-            gpus,
+            gpus: gpus.filter(|fleet| !fleet.cards().is_empty()),
             started: Instant::now(),
             state: Mutex::default(),
             woken: Condvar::new(),
@@ -73,19 +78,20 @@ impl Watch {
     /// Opens an account for what a guard governs.
     pub(crate) fn begin(&self, inner: Arc<dyn Governed>, gpu: Option<u32>) -> MeteredGuard {
         let shared = &self.shared;
-        let gpu = gpu.filter(|_| shared.gpus.is_some());
         let cpu = inner.usage().cpu;
         let mut state = shared.state();
-        if state.guards.is_empty() || gpu.is_some() {
-            shared.look_at_all(&mut state, gpu.is_some());
+        if state.guards.is_empty() {
+            shared.look(&mut state);
         }
-        let key = state.books.open(shared.started.elapsed(), cpu, gpu);
-        state.guards.insert(key, (Arc::clone(&inner), gpu));
-        if (shared.packages || gpu.is_some()) && !state.watched && !state.closed {
+        let key = state.books.open(shared.started.elapsed(), cpu, None);
+        state.guards.insert(key, Arc::clone(&inner));
+        shared.drives(&mut state, key, gpu);
+        shared.rouse(&state);
+        if shared.has_meters() && !state.watched && !state.closed {
             state.watched = self.start_looking();
         }
         drop(state);
-        MeteredGuard { shared: Arc::clone(shared), key, gpu: gpu.is_some(), inner }
+        MeteredGuard { shared: Arc::clone(shared), key, inner }
     }
 
     /// A machine that gives no thread is looked at only when an attempt is asked about.
@@ -115,37 +121,62 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn has_meters(&self) -> bool {
+        self.packages || self.gpus.is_some()
+    }
+
     fn look_until_alone(&self) {
+        let mut pause = self.options.look_every;
         let mut state = self.state();
         loop {
-            let waited = self.woken.wait_timeout(state, self.options.look_every);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let (woken, waited) = self.woken.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner);
+            state = woken;
             if state.closed || state.guards.is_empty() {
                 state.watched = false;
                 return;
             }
-            self.look_at_all(&mut state, false);
+            let idle = !self.look(&mut state) && waited.timed_out();
+            pause = if idle { LONGEST.min(pause * 2).max(self.options.look_every) } else { self.options.look_every };
+            state.drowsy = idle;
         }
     }
 
-    /// Settles what all attempts used until now. `gpu` says that one is about to drive a graphics
-    /// processor.
-    fn look_at_all(&self, state: &mut State, gpu: bool) {
-        let gpu = gpu || state.guards.values().any(|(_, gpu)| gpu.is_some());
-        if !self.packages && !gpu {
-            return;
+    /// Settles what all attempts used until now, and tells whether any has worked since the look
+    /// before. Without a meter there is nothing to settle.
+    fn look(&self, state: &mut State) -> bool {
+        if !self.packages && state.on_gpus.is_empty() {
+            return false;
         }
-        let State { books, guards, .. } = state;
-        for (key, (guard, _)) in guards.iter() {
-            books.worked(*key, guard.usage().cpu);
-        }
+        let State { books, guards, on_gpus, .. } = state;
+        let worked = guards.iter().fold(false, |any, (key, guard)| books.worked(*key, guard.usage().cpu) || any);
         let times = self.root.text("proc/stat").and_then(|stat| cpu::parse_times(&stat));
         books.settle(Look {
             at: self.started.elapsed(),
             energy: energy::read(&self.root),
             cpu: times.map(|times| (self.clocks.time(times.busy), self.clocks.time(times.total))),
-            gpus: self.gpus.as_deref().filter(|_| gpu).map(|fleet| self.cards(fleet)).unwrap_or_default(),
+            gpus: self
+                .gpus
+                .as_deref()
+                .filter(|_| !on_gpus.is_empty())
+                .map(|fleet| self.cards(fleet))
+                .unwrap_or_default(),
         });
+        worked
+    }
+
+    fn rouse(&self, state: &State) {
+        if state.drowsy {
+            self.woken.notify_all();
+        }
+    }
+
+    /// From now on an attempt drives a graphics processor; how that is now is where its part begins.
+    fn drives(&self, state: &mut State, key: u64, gpu: Option<u32>) {
+        if let Some(gpu) = gpu.filter(|_| self.gpus.is_some()) {
+            state.books.drives(key, gpu);
+            state.on_gpus.insert(key);
+            self.look(state);
+        }
     }
 
     /// Cards that are a part of the processor are left out: its counters hold their energy.
@@ -169,12 +200,23 @@ impl Governed for MeteredGuard {
     fn usage(&self) -> Usage {
         let usage = self.inner.usage();
         let mut state = self.shared.state();
-        state.books.worked(self.key, usage.cpu);
         let now = self.shared.started.elapsed();
-        if state.books.looked().is_some_and(|looked| now.saturating_sub(looked) >= SHORTEST) {
-            self.shared.look_at_all(&mut state, false);
+        if state.books.looked().is_none_or(|looked| now.saturating_sub(looked) >= SHORTEST) {
+            self.shared.look(&mut state);
         }
+        state.books.worked(self.key, usage.cpu);
         Usage { energy: state.books.of(self.key, now, self.shared.options.watts_per_core), ..usage }
+    }
+
+    /// A process that was in reserve begins to work now.
+    fn limit(&self, limits: &ProcessLimits) -> Result<bool> {
+        let limited = self.inner.limit(limits)?;
+        if self.shared.has_meters() {
+            let mut state = self.shared.state();
+            self.shared.drives(&mut state, self.key, limits.gpu);
+            self.shared.rouse(&state);
+        }
+        Ok(limited)
     }
 
     fn freeze(&self, frozen: bool) -> Result<bool> {
@@ -190,7 +232,7 @@ impl Drop for MeteredGuard {
     /// Leaves the last handle to the guard inside here, so that the limits are lifted when this
     /// returns and not by the thread that looks.
     fn drop(&mut self) {
-        let metered = self.shared.packages || self.gpu;
+        let metered = self.shared.has_meters();
         let cpu = metered.then(|| self.inner.usage().cpu);
         let mut state = self.shared.state();
         match cpu {
@@ -198,5 +240,6 @@ impl Drop for MeteredGuard {
             None => state.books.forget(self.key),
         }
         state.guards.remove(&self.key);
+        state.on_gpus.remove(&self.key);
     }
 }

@@ -187,12 +187,14 @@ fn working_energy_by_time_idle_energy_by_presence() {
     ten_seconds(&mut node);
     books.worked(busy, Duration::from_secs(112));
     books.worked(calm, Duration::from_secs(4));
-    books.worked(late, Duration::from_secs(0));
+    books.worked(late, Duration::from_secs(2));
+    let reserve = books.open(node.at - Duration::from_secs(10), Duration::from_secs(1), None);
     books.settle(node.look(0, Meter::Whole));
-    // Of 30 J half is idle; attempts worked 16 of 20 s, so they share 12 J of that by 10, 10, 5 s.
-    assert_eq!(energy_of(&books, busy, node.at), (9.0 + 4.8, EnergySource::Rapl));
-    assert_eq!(energy_of(&books, calm, node.at), (3.0 + 4.8, EnergySource::Rapl));
-    assert_eq!(energy_of(&books, late, node.at), (2.4, EnergySource::Rapl));
+    // Of 30 J half is idle; attempts worked 18 of 20 s, so they share 13.5 J of that by 10, 10, 5 s.
+    assert_eq!(energy_of(&books, busy, node.at), (9.0 + 5.4, EnergySource::Rapl));
+    assert_eq!(energy_of(&books, calm, node.at), (3.0 + 5.4, EnergySource::Rapl));
+    assert_eq!(energy_of(&books, late, node.at), (1.5 + 2.7, EnergySource::Rapl));
+    assert_eq!(energy_of(&books, reserve, node.at), (0.0, EnergySource::Rapl), "waits for work");
 }
 
 #[test]
