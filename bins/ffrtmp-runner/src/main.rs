@@ -4,6 +4,7 @@ use std::env;
 use std::process::ExitCode;
 
 use ffrtmp_core::error::{Code, Error, Result};
+use ffrtmp_core::sandbox::Unconfined;
 use ffrtmp_engines::isolated::fault::FaultyEngine;
 use ffrtmp_engines::isolated::serve;
 use ffrtmp_engines::libav::{self, LibavEngine};
@@ -22,17 +23,17 @@ fn run() -> Result<ExitCode> {
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => {
             libav::init();
-            serve(LibavEngine::new)
+            serve(LibavEngine::new, &Unconfined)
         }
         ["--synthetic", behaviour] => {
             let behaviour: Behaviour = serde_json::from_str(behaviour).map_err(|error| {
                 Error::new(Code::InvalidField, "not a behaviour").field("--synthetic").source(error)
             })?;
-            serve(|| Ok(SyntheticEngine::new(behaviour)))
+            serve(|| Ok(SyntheticEngine::new(behaviour)), &Unconfined)
         }
         ["--fault", name] => {
             let engine = FaultyEngine::new(name.parse()?)?;
-            serve(|| Ok(engine))
+            serve(|| Ok(engine), &Unconfined)
         }
         _ => Err(Error::new(Code::InvalidRequest, "ffrtmp-runner takes no arguments")
             .hint("it is started by agents; people use `ffrtmp transcode`")),

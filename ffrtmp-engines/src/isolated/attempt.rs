@@ -1,21 +1,23 @@
-//! Watches over one child from the request to its end: passes orders down and news up, enforces
-//! memory and time, and says in one error how it went wrong.
+//! Watches over one child from the request to its end: passes orders down and news up, and ends it
+//! when it takes too much memory, time or disk, or is told to.
 
-use std::io::{self, Read};
+use std::io;
 use std::time::{Duration, Instant};
 
 use ffrtmp_core::engine::{Control, Observer};
 use ffrtmp_core::error::{Code, Error, Result};
+use ffrtmp_core::governor::{Governed, Usage};
+use ffrtmp_core::node::Safeguard;
 use rustix::process::Signal;
 
-use super::child::{Child, News};
-use super::sys::Ended;
-use super::wire::{Answer, Broken, Inbox, ToChild, ToParent, VERSION, frame};
+use super::child::{Child, End};
+use super::disk::DiskWatch;
+use super::printed::{Printed, cut};
+use super::verdict::{self, Circumstances, Doom};
+use super::wire::{Answer, Broken, Inbox, Request, ToChild, ToParent, frame};
 
 /// How often orders and memory are looked at.
 const TICK: Duration = Duration::from_millis(20);
-/// Time for a child to load its libraries and greet.
-const GREETING: Duration = Duration::from_secs(10);
 /// Time for a child to take a request.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A canceled child is asked; after this it is terminated; after [`KILL_AFTER`] killed. Encoders
@@ -23,28 +25,35 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const TERMINATE_AFTER: Duration = Duration::from_millis(80);
 const KILL_AFTER: Duration = Duration::from_millis(300);
 /// Time between SIGKILL and the end, unless the kernel holds the process.
-const DEATH: Duration = Duration::from_secs(1);
+const DEATH: Duration = Duration::from_secs(2);
 /// Time for a child that has said all to end by itself.
 const FAREWELL: Duration = Duration::from_millis(500);
 /// Lines that reach the job's log; a child could send them without end.
 const MAX_LINES: u32 = 2000;
-const MAX_LINE: usize = 4096;
 
-/// What one request may use.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Bounds {
-    /// Resident memory in bytes.
-    pub(super) memory: Option<u64>,
+/// Under what conditions a request is worked on.
+#[derive(Default)]
+pub(super) struct Conditions {
     /// Wall time and the code of the error when it is over; for requests without a control.
     pub(super) time: Option<(Duration, Code)>,
+    /// What it may take of the disk.
+    pub(super) disk: Option<DiskWatch>,
+    /// The limits that it is under.
+    pub(super) governed: Option<Box<dyn Governed>>,
 }
 
 /// An answer and what it cost.
 #[derive(Debug)]
 pub(super) struct Answered {
     pub(super) answer: Answer,
+    /// User and system CPU time of the child.
     pub(super) cpu: Duration,
+    /// Largest resident memory in bytes.
     pub(super) peak_memory_bytes: u64,
+    /// What its governor counted, if it had one.
+    pub(super) usage: Option<Usage>,
+    /// Layers of its sandbox.
+    pub(super) sandbox: Vec<Safeguard>,
     /// Set if the child failed after its answer.
     pub(super) warning: Option<String>,
 }
@@ -52,35 +61,38 @@ pub(super) struct Answered {
 /// Sends the request and stays with the child until it has ended.
 pub(super) fn ask(
     child: Child,
-    request: &ToChild,
-    bounds: Bounds,
+    request: Request,
+    conditions: Conditions,
     control: &Control,
     observer: &dyn Observer,
 ) -> Result<Answered> {
+    let memory = request.memory;
+    if let Some(memory) = memory {
+        let backstop = memory.saturating_add((memory / 2).max(1 << 30));
+        child.bound_data(backstop).map_err(|error| {
+            Error::new(Code::Storage, "cannot bound the memory of the runner").operation("isolated.limit").source(error)
+        })?;
+    }
+    let request = frame(&ToChild::Begin(Box::new(request)));
+    let request = request.map_err(|error| Error::new(Code::Internal, "the task fits no frame").source(error))?;
+    // A child that is already gone shows itself as the end of the channel, with its own words.
+    let _ = child.send(&request, PATIENCE);
     let mut attempt = Attempt {
         child,
         control,
         observer,
-        bounds,
+        memory,
+        conditions,
         inbox: Inbox::default(),
         printed: Printed::default(),
-        greeted: false,
-        paused: false,
+        sandbox: Vec::new(),
+        halted: None,
         canceled: None,
         doom: None,
         peak: 0,
         lines: 0,
         started: Instant::now(),
     };
-    if let Some(memory) = bounds.memory {
-        let backstop = memory.saturating_add((memory / 2).max(1 << 30));
-        attempt.child.bound_data(backstop).map_err(|error| {
-            Error::new(Code::Storage, "cannot bound the memory of the runner").operation("isolated.limit").source(error)
-        })?;
-    }
-    let request = frame(request).map_err(|error| Error::new(Code::Internal, "the task fits no frame").source(error))?;
-    // A child that is already gone shows itself as the end of the channel, with its own words.
-    let _ = attempt.child.send(&request, PATIENCE);
     let ending = attempt.follow();
     attempt.close(ending)
 }
@@ -89,16 +101,24 @@ struct Attempt<'a> {
     child: Child,
     control: &'a Control,
     observer: &'a dyn Observer,
-    bounds: Bounds,
+    memory: Option<u64>,
+    conditions: Conditions,
     inbox: Inbox,
     printed: Printed,
-    greeted: bool,
-    paused: bool,
+    sandbox: Vec<Safeguard>,
+    /// Who holds it still.
+    halted: Option<Halted>,
     canceled: Option<Canceled>,
     doom: Option<Doom>,
     peak: u64,
     lines: u32,
     started: Instant,
+}
+
+#[derive(Clone, Copy)]
+enum Halted {
+    ByGovernor,
+    BySignal,
 }
 
 #[derive(Clone, Copy)]
@@ -112,15 +132,6 @@ enum Sent {
     Order,
     Terminate,
     Kill,
-}
-
-/// Why the parent killed the child.
-#[derive(Clone, Copy)]
-enum Doom {
-    Memory,
-    Time(Code),
-    /// It never said that it is ready.
-    Silence,
 }
 
 /// How the conversation ended.
@@ -142,12 +153,12 @@ impl Attempt<'_> {
             if self.is_killed() && *doomed_at.get_or_insert_with(Instant::now) + DEATH < Instant::now() {
                 return Ending::Stuck;
             }
-            let news = self.child.await_news(TICK);
+            let ended = self.child.await_news(TICK);
             self.read_printed();
             match self.read_news() {
                 Some(ending) => return ending,
                 // Somebody it left behind may hold the channel open.
-                None if news == News::Ended => return Ending::Gone,
+                None if ended => return Ending::Gone,
                 None => {}
             }
         }
@@ -161,15 +172,57 @@ impl Attempt<'_> {
         if self.control.is_canceled() {
             return self.press_cancel();
         }
-        let paused = self.control.is_paused();
-        if paused != self.paused {
-            self.order(if paused { &ToChild::Pause } else { &ToChild::Resume });
-            self.paused = paused;
+        match (self.control.is_paused(), self.halted) {
+            (true, None) => self.halt(),
+            (false, Some(_)) => self.go_on(),
+            _ => {}
         }
+    }
+
+    /// Stops the whole group, whatever it does; the order before makes an engine stop its clocks.
+    fn halt(&mut self) {
+        self.order(&ToChild::Pause);
+        self.halted = Some(match self.govern(|governed| governed.freeze(true)) {
+            true => Halted::ByGovernor,
+            false => {
+                self.child.signal(Signal::STOP);
+                Halted::BySignal
+            }
+        });
+    }
+
+    fn go_on(&mut self) {
+        self.thaw();
+        self.order(&ToChild::Resume);
+    }
+
+    fn thaw(&mut self) {
+        match self.halted.take() {
+            Some(Halted::ByGovernor) => drop(self.govern(|governed| governed.freeze(false))),
+            Some(Halted::BySignal) => self.child.signal(Signal::CONT),
+            None => {}
+        }
+    }
+
+    /// Whether the governor did it; what it cannot do is done with signals.
+    fn govern(&self, act: impl Fn(&dyn Governed) -> Result<bool>) -> bool {
+        let Some(governed) = &self.conditions.governed else { return false };
+        act(&**governed).unwrap_or_else(|error| {
+            tracing::warn!(pid = self.child.pid(), %error, "the governor cannot act on the runner; signals must do");
+            false
+        })
+    }
+
+    fn kill(&mut self) {
+        self.govern(|governed| governed.kill());
+        self.child.signal(Signal::KILL);
+        // Some kernels deliver nothing, not even this, to what is frozen.
+        self.thaw();
     }
 
     fn press_cancel(&mut self) {
         let Some(Canceled { at, sent }) = self.canceled else {
+            self.thaw();
             self.order(&ToChild::Cancel);
             self.canceled = Some(Canceled { at: Instant::now(), sent: Sent::Order });
             return;
@@ -180,7 +233,10 @@ impl Attempt<'_> {
             _ => Sent::Order,
         };
         if due > sent {
-            self.child.signal(if due == Sent::Kill { Signal::KILL } else { Signal::TERM });
+            match due {
+                Sent::Kill => self.kill(),
+                _ => self.child.signal(Signal::TERM),
+            }
             self.canceled = Some(Canceled { at, sent: due });
         }
     }
@@ -196,20 +252,17 @@ impl Attempt<'_> {
         if self.doom.is_some() {
             return;
         }
-        let Some(resident) = self.child.resident() else { return };
-        // Before exec has replaced it, the memory is that of the parent; the greeting comes after.
-        if self.greeted {
-            self.peak = self.peak.max(resident.peak);
-        }
-        let elapsed = self.started.elapsed();
-        let too_large = self.greeted && self.bounds.memory.is_some_and(|limit| resident.now > limit);
-        self.doom = match self.bounds.time {
-            _ if too_large => Some(Doom::Memory),
-            Some((limit, code)) if elapsed > limit => Some(Doom::Time(code)),
-            _ if !self.greeted && elapsed > GREETING => Some(Doom::Silence),
-            _ => return,
+        let resident = self.child.resident();
+        self.peak = self.peak.max(resident.map_or(0, |resident| resident.peak));
+        let is_too_large = resident.zip(self.memory).is_some_and(|(resident, limit)| resident.now > limit);
+        self.doom = match self.conditions.time {
+            _ if is_too_large => Some(Doom::Memory),
+            Some((limit, code)) if self.started.elapsed() > limit => Some(Doom::Time(code)),
+            _ => self.conditions.disk.as_mut().and_then(DiskWatch::look).map(Doom::Disk),
         };
-        self.child.signal(Signal::KILL);
+        if self.doom.is_some() {
+            self.kill();
+        }
     }
 
     fn read_printed(&mut self) {
@@ -248,10 +301,7 @@ impl Attempt<'_> {
 
     fn hear(&mut self, message: ToParent) -> Option<Ending> {
         match message {
-            ToParent::Hello { version, engine } => {
-                tracing::debug!(pid = self.child.pid(), %version, %engine, "runner is ready");
-                self.greeted = true;
-            }
+            ToParent::Confined(layers) => self.sandbox = layers,
             ToParent::Progress(progress) => self.observer.progress(progress),
             ToParent::Log { level, text } => self.log(&level, &text),
             ToParent::Done(answer) => return Some(Ending::Answered(answer)),
@@ -274,181 +324,62 @@ impl Attempt<'_> {
         if let Some(resident) = self.child.resident() {
             self.peak = self.peak.max(resident.peak);
         }
-        if matches!(ending, Ending::Stuck) {
-            return Err(self.abandon());
+        let patience = match &ending {
+            // Nobody waits for what a canceled one tidies up.
+            Ending::Failed(_) if self.canceled.is_some() => Duration::ZERO,
+            Ending::Answered(_) | Ending::Failed(_) => FAREWELL,
+            Ending::Gone => DEATH,
+            Ending::Broken(_) | Ending::Stuck => Duration::ZERO,
+        };
+        let mut end = self.child.await_end(patience);
+        if end.is_none() {
+            self.kill();
+            end = self.child.await_end(DEATH);
         }
-        let told = matches!(ending, Ending::Answered(_) | Ending::Failed(_));
-        if matches!(ending, Ending::Broken(_)) {
-            self.child.signal(Signal::KILL);
+        if end.is_none() {
+            tracing::error!(pid = self.child.pid(), "a killed runner does not end; the kernel holds it");
         }
-        let ended = self.child.reap(if told { FAREWELL } else { DEATH }).or_else(|| {
-            self.child.signal(Signal::KILL);
-            self.child.reap(DEATH)
-        });
         self.read_printed();
+        let usage = self.conditions.governed.take().map(|governed| governed.usage());
         match ending {
-            Ending::Answered(answer) => Ok(self.answered(*answer, ended)),
-            Ending::Failed(_) if self.canceled.is_some() => Err(self.lost(ended)),
-            Ending::Failed(error) => Err(error),
-            Ending::Broken(broken) => Err(self.broken(&broken)),
-            Ending::Gone | Ending::Stuck => Err(self.lost(ended)),
+            Ending::Answered(answer) => Ok(self.answered(*answer, end, usage)),
+            Ending::Failed(error) if self.canceled.is_none() => Err(error),
+            Ending::Broken(broken) => Err(verdict::broken(&broken)),
+            Ending::Failed(_) | Ending::Gone | Ending::Stuck => Err(self.lost(end, usage)),
         }
     }
 
-    /// Leaves a child that not even SIGKILL ends, because the kernel waits for a device, to a thread
-    /// that reaps it when it can be reaped.
-    fn abandon(self) -> Error {
-        let error = self.lost(None);
-        let child = self.child;
-        tracing::error!(pid = child.pid(), "a killed runner does not end; the kernel holds it");
-        std::thread::spawn(move || drop(child));
-        error
-    }
-
-    fn answered(&self, answer: Answer, ended: Option<Ended>) -> Answered {
-        let clean = ended.is_some_and(|ended| ended.status.success());
-        // What rusage calls the peak includes the parent's own memory at the fork; it is only right
-        // where nothing better is known.
-        let peak = if self.peak > 0 { self.peak } else { ended.map_or(0, |ended| ended.max_resident_bytes) };
+    fn answered(self, answer: Answer, end: Option<End>, usage: Option<Usage>) -> Answered {
+        let told = match end {
+            Some(End::Told(ended)) => Some(ended),
+            _ => None,
+        };
+        let clean = told.is_some_and(|ended| ended.status().success());
         Answered {
             answer,
-            cpu: ended.map_or(Duration::ZERO, |ended| ended.cpu),
-            peak_memory_bytes: peak,
-            warning: (!clean).then(|| format!("the runner did not end well after its work: {}", describe(ended))),
-        }
-    }
-
-    fn broken(&self, broken: &Broken) -> Error {
-        match broken {
-            Broken::Version(version) => Error::new(
-                Code::EngineUnavailable,
-                format!("the runner speaks protocol version {version}, this program {VERSION}"),
-            )
-            .hint("install ffrtmp-runner of the same release as the program that starts it"),
-            _ if !self.greeted => no_runner("the program that was started is no ffrtmp-runner"),
-            broken => Error::new(Code::AttemptCrashed, format!("the runner sent {broken}")),
+            cpu: told.map_or(Duration::ZERO, |ended| ended.cpu),
+            peak_memory_bytes: told.map_or(0, |ended| ended.max_resident_bytes).max(self.peak),
+            usage,
+            sandbox: self.sandbox,
+            warning: (!clean).then(|| format!("the runner {} after its work", verdict::describe(end))),
         }
     }
 
     /// The error for a child that ended without a word.
-    fn lost(&self, ended: Option<Ended>) -> Error {
-        if self.canceled.is_some() {
-            return Error::new(Code::Canceled, "the attempt was canceled");
+    fn lost(self, end: Option<End>, usage: Option<Usage>) -> Error {
+        let known = match end {
+            Some(End::Told(ended)) => ended.max_resident_bytes,
+            _ => 0,
+        };
+        Circumstances {
+            canceled: self.canceled.is_some(),
+            doom: self.doom,
+            end,
+            memory: (self.memory, known.max(self.peak).max(usage.map_or(0, |usage| usage.peak_memory_bytes))),
+            max_file_bytes: self.conditions.disk.as_ref().and_then(DiskWatch::most),
+            out_of_memory: usage.is_some_and(|usage| usage.oom_kills > 0),
+            last_words: self.printed.last_words(),
         }
-        match self.doom {
-            Some(Doom::Memory) => return self.too_much_memory(),
-            Some(Doom::Time(code)) => return Error::new(code, "the runner did not answer within its time limit"),
-            Some(Doom::Silence) => {
-                return no_runner("the program that was started does not answer as an ffrtmp-runner");
-            }
-            None => {}
-        }
-        let how = describe(ended);
-        let words = self.printed.last_words();
-        match ended.and_then(|ended| std::os::unix::process::ExitStatusExt::signal(&ended.status)) {
-            Some(libc::SIGKILL | libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGQUIT) => {
-                Error::new(Code::Killed, format!("the runner {how}, which the agent did not send"))
-            }
-            Some(_) if self.near_limit() => self.too_much_memory(),
-            None if !self.greeted => Error::new(
-                Code::EngineUnavailable,
-                format!("the runner {how} before it was ready{words}"),
-            )
-            .hint("`ffrtmp doctor` names missing libraries; FFRTMP_RUNNER must name the ffrtmp-runner of this release"),
-            _ => Error::new(Code::AttemptCrashed, format!("the runner {how}{words}")),
-        }
+        .into_error()
     }
-
-    /// An allocation that the kernel refuses ends in an abort just below the limit.
-    fn near_limit(&self) -> bool {
-        self.bounds.memory.is_some_and(|limit| self.peak >= limit / 10 * 9)
-    }
-
-    fn too_much_memory(&self) -> Error {
-        let mib = |bytes: u64| bytes >> 20;
-        let limit = self.bounds.memory.unwrap_or(0);
-        Error::new(
-            Code::MemoryExceeded,
-            format!("the attempt used {} MB of memory; its limit is {} MB", mib(self.peak), mib(limit)),
-        )
-    }
-}
-
-fn no_runner(words: &str) -> Error {
-    Error::new(Code::EngineUnavailable, words).hint("FFRTMP_RUNNER must name the ffrtmp-runner of this release")
-}
-
-fn describe(ended: Option<Ended>) -> String {
-    use std::os::unix::process::ExitStatusExt;
-    let Some(ended) = ended else { return "held by the kernel and could not be ended".into() };
-    match (ended.status.code(), ended.status.signal()) {
-        (Some(code), _) => format!("exited with status {code}"),
-        (_, Some(signal)) => format!("ended by signal {signal} ({})", signal_name(signal)),
-        _ => ended.status.to_string(),
-    }
-}
-
-fn signal_name(signal: i32) -> &'static str {
-    match signal {
-        libc::SIGSEGV => "SIGSEGV",
-        libc::SIGABRT => "SIGABRT",
-        libc::SIGBUS => "SIGBUS",
-        libc::SIGFPE => "SIGFPE",
-        libc::SIGILL => "SIGILL",
-        libc::SIGSYS => "SIGSYS",
-        libc::SIGKILL => "SIGKILL",
-        libc::SIGTERM => "SIGTERM",
-        libc::SIGINT => "SIGINT",
-        libc::SIGHUP => "SIGHUP",
-        libc::SIGXCPU => "SIGXCPU",
-        libc::SIGXFSZ => "SIGXFSZ",
-        _ => "a signal",
-    }
-}
-
-/// What the child's libraries print on standard error, line by line.
-#[derive(Default)]
-struct Printed {
-    rest: Vec<u8>,
-    last: String,
-}
-
-impl Printed {
-    /// Whole lines that arrived, and whether more may come.
-    fn read(&mut self, from: &mut impl Read) -> (Vec<String>, bool) {
-        let mut lines = Vec::new();
-        let mut chunk = [0; 4096];
-        // A child that prints without end must not keep the parent here.
-        for _ in 0..16 {
-            match from.read(&mut chunk) {
-                Ok(0) => return (self.take(lines, usize::MAX), false),
-                Ok(count) => self.rest.extend_from_slice(&chunk[..count]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => break,
-            }
-            lines = self.take(lines, MAX_LINE);
-        }
-        (lines, true)
-    }
-
-    /// Moves whole lines, and an unfinished one that is longer than `patience`, out of the rest.
-    fn take(&mut self, mut lines: Vec<String>, patience: usize) -> Vec<String> {
-        let whole = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let end = if self.rest.len() - whole > patience || patience == usize::MAX { self.rest.len() } else { whole };
-        let text = String::from_utf8_lossy(&self.rest[..end]).into_owned();
-        self.rest.drain(..end);
-        lines.extend(text.lines().map(str::trim_end).filter(|line| !line.is_empty()).map(str::to_owned));
-        if let Some(line) = lines.last() {
-            self.last.clone_from(line);
-        }
-        lines
-    }
-
-    fn last_words(&self) -> String {
-        if self.last.is_empty() { String::new() } else { format!(": {}", cut(&self.last)) }
-    }
-}
-
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_LINE)]
 }

@@ -1,81 +1,54 @@
-//! Makes one child: the program in its own session, with a private socket as its standard input.
-//! This is the only place that starts a process; a fork server or a sandbox goes here.
+//! One child as the agent sees it: a channel to talk, a pipe with what its libraries print, and a
+//! tether on which the fork server tells of its end.
 
-use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, PipeReader, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ffrtmp_core::error::{Code, Error, Result};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, kill_process_group, pidfd_open, prlimit};
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, pidfd_send_signal, prlimit};
 
-use super::sys::{self, Ended};
+use super::link::{Link, Received, wait_on};
+use super::sys;
+use super::wire::{Ended, FromServer, ToServer};
 
-/// How children are made.
-#[derive(Clone, Debug)]
-pub(super) struct Recipe {
-    /// The runner.
-    pub(super) program: PathBuf,
-    /// Its arguments.
-    pub(super) args: Vec<OsString>,
-    /// Scheduling priority.
-    pub(super) nice: i32,
-}
-
-/// Variables that a child may see. The agent's own environment holds API keys, and a child reads
-/// foreign bytes.
-const VARIABLES: &[&str] =
-    &["PATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "LANG", "TZ", "RUST_BACKTRACE", "XDG_RUNTIME_DIR"];
-/// Beginnings of further ones: locale, codec and graphics libraries.
-const FAMILIES: &[&str] = &["LC_", "LIBVA_", "CUDA_", "NVIDIA_", "GST_", "SVT_", "MALLOC_", "LLVM_PROFILE_"];
-
-/// A running child. Dropped, it is killed with its whole group and reaped.
+/// A child that may still run. Dropped, it is killed with all that it started, and reaped by the
+/// server.
 #[derive(Debug)]
 pub(super) struct Child {
     pid: Pid,
-    /// Readable once the process has ended, on kernels that have it.
-    end: Option<OwnedFd>,
+    /// The process itself, on kernels that have such descriptors.
+    process: Option<OwnedFd>,
     /// Where frames go and come from; never blocks.
     pub(super) channel: UnixStream,
     /// What its libraries print, until they close it.
-    pub(super) errors: Option<ChildStderr>,
-    reaped: bool,
+    pub(super) errors: Option<PipeReader>,
+    /// While it is there, the server keeps the id of the child from being given to another process.
+    tether: Option<Link>,
+    end: Option<End>,
+}
+
+/// How it came to an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// As the server tells.
+    Told(Ended),
+    /// With the server, which is gone.
+    WithServer,
 }
 
 impl Child {
-    /// Starts the program. It dies with the calling thread, so that thread must outlive it.
-    ///
-    /// # Errors
-    /// `engine_unavailable` if the program cannot be started.
-    pub(super) fn start(recipe: &Recipe) -> Result<Self> {
-        let unavailable = |error: io::Error| {
-            Error::new(Code::EngineUnavailable, format!("cannot start the runner {}", recipe.program.display()))
-                .source(error)
-                .hint("install ffrtmp-runner beside the agent, or name it in FFRTMP_RUNNER")
-        };
-        let (channel, theirs) = UnixStream::pair().map_err(unavailable)?;
-        let mut command = Command::new(&recipe.program);
-        command
-            .args(&recipe.args)
-            .current_dir("/")
-            .env_clear()
-            .envs(std::env::vars_os().filter(|(name, _)| may_see(name)))
-            .stdin(OwnedFd::from(theirs))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        sys::detach(&mut command, recipe.nice);
-        let mut started = command.spawn().map_err(unavailable)?;
-        let errors = started.stderr.take().ok_or_else(|| unavailable(io::ErrorKind::BrokenPipe.into()))?;
-        let pid = Pid::from_child(&started);
-        let end = pidfd_open(pid, PidfdFlags::empty()).ok();
-        rustix::io::ioctl_fionbio(&errors, true).map_err(|error| unavailable(error.into()))?;
-        channel.set_nonblocking(true).map_err(unavailable)?;
-        Ok(Self { pid, end, channel, errors: Some(errors), reaped: false })
+    /// A child that was forked.
+    pub(super) fn new(
+        pid: Pid,
+        process: Option<OwnedFd>,
+        channel: UnixStream,
+        errors: PipeReader,
+        tether: Link,
+    ) -> Self {
+        Self { pid, process, channel, errors: Some(errors), tether: Some(tether), end: None }
     }
 
     /// Process id; the same as that of its session and group.
@@ -83,30 +56,60 @@ impl Child {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// Whether it still holds its end of the channel.
-    pub(super) fn is_alive(&self) -> bool {
-        let mut fds = [PollFd::new(&self.channel, PollFlags::empty())];
-        let hung_up = PollFlags::HUP | PollFlags::ERR;
-        poll(&mut fds, Some(&Timespec::default())).is_ok() && !fds[0].revents().intersects(hung_up)
-    }
-
-    /// Waits until it says something or ends, or the time is over.
-    pub(super) fn await_news(&self, timeout: Duration) -> News {
+    /// Waits until it says something or ends, or the time is over; whether it has ended. What it
+    /// said may still be unread then.
+    pub(super) fn await_news(&mut self, timeout: Duration) -> bool {
         let mut fds = vec![PollFd::new(&self.channel, PollFlags::IN)];
         fds.extend(self.errors.as_ref().map(|errors| PollFd::new(errors, PollFlags::IN)));
-        fds.extend(self.end.as_ref().map(|end| PollFd::new(end, PollFlags::IN)));
+        fds.extend(self.teller());
         wait_on(&mut fds, timeout);
-        let ended = self.end.is_some() && fds.last().is_some_and(|end| !end.revents().is_empty());
-        if ended { News::Ended } else { News::Maybe }
+        self.look().is_some()
     }
 
-    /// Waits until it ends or the time is over.
-    fn await_end(&self, timeout: Duration) {
-        match &self.end {
-            Some(end) => wait_on(&mut [PollFd::new(end, PollFlags::IN)], timeout),
-            // Before Linux 5.3 nothing tells of the end of a process but asking.
-            None => std::thread::sleep(timeout.min(Duration::from_millis(2))),
+    /// Waits for its end as long as `patience`.
+    pub(super) fn await_end(&mut self, patience: Duration) -> Option<End> {
+        let until = Instant::now() + patience;
+        loop {
+            if let Some(end) = self.look() {
+                return Some(end);
+            }
+            let left = until.checked_duration_since(Instant::now())?;
+            wait_on(&mut self.teller().into_iter().collect::<Vec<_>>(), left);
         }
+    }
+
+    fn look(&mut self) -> Option<End> {
+        if self.end.is_none()
+            && let Some(tether) = &self.tether
+        {
+            match tether.receive() {
+                Ok(Received::Nothing) => return None,
+                Ok(Received::Message(FromServer::Ended(ended), _)) => self.end = Some(End::Told(ended)),
+                // Nobody holds the id any more, and the kernel kills the child.
+                Ok(_) | Err(_) => {
+                    self.tether = None;
+                    self.signal(Signal::KILL);
+                }
+            }
+        }
+        if self.end.is_none() && self.tether.is_none() && self.has_ended() {
+            self.end = Some(End::WithServer);
+        }
+        self.end
+    }
+
+    /// Whether the process has ended, by what the kernel tells to others than its parent.
+    fn has_ended(&self) -> bool {
+        let Some(process) = &self.process else { return true };
+        let mut fds = [PollFd::new(process, PollFlags::IN)];
+        wait_on(&mut fds, Duration::ZERO);
+        !fds[0].revents().is_empty()
+    }
+
+    /// What becomes readable when it ends.
+    fn teller(&self) -> Option<PollFd<'_>> {
+        let process = self.process.as_ref().map(|process| PollFd::new(process, PollFlags::IN));
+        self.tether.as_ref().map(|tether| PollFd::new(tether, PollFlags::IN)).or(process)
     }
 
     /// Sends a frame; a child that does not read for as long as `patience` is an error.
@@ -127,12 +130,18 @@ impl Child {
         Ok(())
     }
 
-    /// Signals its whole group.
+    /// Signals its whole group. The only refusal that there can be is that nobody is left in it.
     pub(super) fn signal(&self, signal: Signal) {
-        if !self.reaped {
-            // The only possible refusal is that nobody is left in the group.
-            let _ = kill_process_group(self.pid, signal);
+        let by_descriptor = self.process.as_ref().is_some_and(|process| sys::signal_group(process, signal).is_ok());
+        if by_descriptor {
+            return;
         }
+        let _ = match (&self.tether, &self.process) {
+            (Some(_), _) => kill_process_group(self.pid, signal),
+            (None, Some(process)) => pidfd_send_signal(process, signal),
+            // The id may be another's by now.
+            (None, None) => Ok(()),
+        };
     }
 
     /// Bounds the memory that it may map for data. The watch on resident memory is the judge; this
@@ -147,45 +156,18 @@ impl Child {
     pub(super) fn resident(&self) -> Option<Resident> {
         parse_resident(&fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?)
     }
-
-    /// Reaps it, waiting as long as `patience`; `None` if it has not ended by then.
-    pub(super) fn reap(&mut self, patience: Duration) -> Option<Ended> {
-        let until = Instant::now() + patience;
-        while !self.reaped {
-            match sys::try_reap(self.pid.as_raw_nonzero().get()) {
-                Ok(Some(ended)) => {
-                    self.reaped = true;
-                    return Some(ended);
-                }
-                Ok(None) => self.await_end(until.checked_duration_since(Instant::now())?),
-                Err(error) => {
-                    tracing::warn!(pid = self.pid(), %error, "somebody else has reaped a runner");
-                    self.reaped = true;
-                }
-            }
-        }
-        None
-    }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if !self.reaped {
+        if !matches!(self.end, Some(End::Told(_))) {
             self.signal(Signal::KILL);
-            if self.reap(Duration::from_secs(60)).is_none() && !self.reaped {
-                tracing::error!(pid = self.pid(), "a killed runner has not ended for a minute");
-            }
+        }
+        if let Some(tether) = &self.tether {
+            // A server that is gone needs not be told.
+            let _ = tether.send(&ToServer::LetGo, &[], Duration::ZERO);
         }
     }
-}
-
-/// What waiting for a child brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum News {
-    /// There may be something to read.
-    Maybe,
-    /// The process has ended; what it said may still be unread.
-    Ended,
 }
 
 /// Resident memory of a process.
@@ -207,17 +189,6 @@ pub(super) fn parse_resident(status: &str) -> Option<Resident> {
     Some(Resident { now: field("VmRSS:")?, peak: field("VmHWM:")? })
 }
 
-fn may_see(name: &std::ffi::OsStr) -> bool {
-    name.to_str()
-        .is_some_and(|name| VARIABLES.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family)))
-}
-
-fn wait_on(fds: &mut [PollFd<'_>], timeout: Duration) {
-    let timeout = Timespec { tv_sec: timeout.as_secs().min(60) as i64, tv_nsec: timeout.subsec_nanos().into() };
-    // An interrupted wait is a short wait; every caller looks again.
-    let _ = poll(fds, Some(&timeout));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,21 +198,5 @@ mod tests {
         let text = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t     1024 kB\n";
         assert_eq!(parse_resident(text), Some(Resident { now: 1 << 20, peak: 2 << 20 }));
         assert_eq!(parse_resident("State:\tZ (zombie)\n"), None);
-    }
-
-    #[test]
-    fn a_child_that_has_ended_is_noticed_and_reaped() {
-        let recipe = Recipe { program: "/bin/sh".into(), args: vec!["-c".into(), "exit 7".into()], nice: 0 };
-        let mut child = Child::start(&recipe).unwrap();
-        let ended = child.reap(Duration::from_secs(10)).expect("it ends");
-        assert_eq!(ended.status.code(), Some(7));
-        assert!(!child.is_alive(), "the nursery would hand out a dead child");
-        assert!(child.resident().is_none());
-    }
-
-    #[test]
-    fn keys_stay_with_the_parent() {
-        assert!(may_see("PATH".as_ref()) && may_see("LC_ALL".as_ref()));
-        assert!(!may_see("MASTER_API_KEY".as_ref()) && !may_see("AWS_SECRET_ACCESS_KEY".as_ref()));
     }
 }

@@ -1,6 +1,7 @@
-//! An engine whose attempts end badly, to prove what the parent does about it. Only the tests ask
+//! An engine whose attempts end badly, to prove what the agent does about it. Only the tests ask
 //! a runner for it.
 
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -15,17 +16,31 @@ use ffrtmp_core::media::MediaInfo;
 use super::sys;
 use crate::synthetic::SyntheticEngine;
 
+/// Most processes of a bomb: a machine without limits must survive the test.
+const SWARM: u32 = 200;
+
 /// What goes wrong once the output has been begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The process aborts.
     Crash,
+    /// It writes where there is no memory.
+    Segfault,
     /// The engine panics.
     Panic,
     /// It runs on for ever, deaf to a cancel and to SIGTERM.
     Hang,
+    /// It spins for ever on every core that it gets.
+    Spin,
     /// It takes memory without end.
     Allocate,
+    /// It writes its output without end.
+    Fill,
+    /// It forks processes that leave its group and are deaf to SIGTERM, until it must not or there
+    /// are 200, says how many, and stays.
+    Swarm,
+    /// The same with one, and then it exits as if it had done its work.
+    Orphan,
     /// It exits with status 3.
     Exit,
     /// It sends bytes that are no frame.
@@ -36,9 +51,14 @@ pub enum Fault {
 
 const NAMES: &[(&str, Fault)] = &[
     ("crash", Fault::Crash),
+    ("segfault", Fault::Segfault),
     ("panic", Fault::Panic),
     ("hang", Fault::Hang),
+    ("spin", Fault::Spin),
     ("allocate", Fault::Allocate),
+    ("fill", Fault::Fill),
+    ("swarm", Fault::Swarm),
+    ("orphan", Fault::Orphan),
     ("exit", Fault::Exit),
     ("garbage", Fault::Garbage),
     ("alien", Fault::Alien),
@@ -59,7 +79,6 @@ impl FromStr for Fault {
 #[derive(Debug)]
 pub struct FaultyEngine {
     fault: Fault,
-    channel: UnixStream,
     inner: SyntheticEngine,
 }
 
@@ -69,23 +88,35 @@ impl FaultyEngine {
     /// # Errors
     /// `storage` if standard input cannot be duplicated or written to.
     pub fn new(fault: Fault) -> Result<Self> {
-        let storage = |error| Error::new(Code::Storage, "standard input is no channel").source(error);
-        let channel = UnixStream::from(io::stdin().as_fd().try_clone_to_owned().map_err(storage)?);
         if fault == Fault::Alien {
+            let storage = |error| Error::new(Code::Storage, "standard input is no channel").source(error);
+            let channel = UnixStream::from(io::stdin().as_fd().try_clone_to_owned().map_err(storage)?);
             (&channel).write_all(b"FFR\xff\0\0\0\0").map_err(storage)?;
         }
-        Ok(Self { fault, channel, inner: SyntheticEngine::default() })
+        Ok(Self { fault, inner: SyntheticEngine::default() })
     }
 
-    fn go_wrong(&self) -> Result<JobReport> {
+    fn go_wrong(&self, task: &Task, observer: &dyn Observer) -> Result<JobReport> {
         let failed = |error| Error::new(Code::Storage, "cannot even go wrong").source(error);
         match self.fault {
             Fault::Crash => std::process::abort(),
+            Fault::Segfault => sys::segfault(),
             Fault::Panic => std::panic::panic_any("told to panic"),
             Fault::Exit => std::process::exit(3),
-            Fault::Garbage => (&self.channel).write_all(b"<html>not a frame</html>").map_err(failed)?,
+            Fault::Garbage => sys::babble(b"<html>not a frame</html>"),
             Fault::Hang => sys::ignore_terminate().map_err(failed)?,
+            Fault::Spin => spin(),
             Fault::Allocate => devour(),
+            Fault::Fill => fill(task).map_err(failed)?,
+            Fault::Swarm => {
+                let made = sys::leave_behind(SWARM);
+                sys::ignore_terminate().map_err(failed)?;
+                observer.log("info", &format!("forked {made}"));
+            }
+            Fault::Orphan => {
+                sys::leave_behind(1);
+                std::process::exit(0)
+            }
             Fault::Alien => {}
         }
         loop {
@@ -94,10 +125,31 @@ impl FaultyEngine {
     }
 }
 
+fn spin() {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    for _ in 0..cores * 2 {
+        std::thread::spawn(|| {
+            loop {
+                std::hint::spin_loop();
+            }
+        });
+    }
+}
+
 fn devour() {
     let mut eaten = Vec::new();
     loop {
         eaten.push(std::hint::black_box(vec![1_u8; 1 << 20]));
+    }
+}
+
+fn fill(task: &Task) -> io::Result<()> {
+    let mut file = OpenOptions::new().append(true).open(&task.output)?;
+    let bytes = vec![1; 1 << 20];
+    loop {
+        file.write_all(&bytes)?;
+        // Slower than a disk, so that a watch that looks every second has something to see.
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -118,6 +170,6 @@ impl Engine for FaultyEngine {
         std::fs::write(&task.output, "half an output")
             .map_err(|error| Error::new(Code::Storage, "cannot write the output").source(error))?;
         observer.log("info", "about to go wrong");
-        self.go_wrong()
+        self.go_wrong(task, observer)
     }
 }

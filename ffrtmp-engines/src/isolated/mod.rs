@@ -1,51 +1,61 @@
 //! Any engine in a child process: a crash, a hang or a hunger for memory ends one attempt, not the
 //! agent.
 //!
-//! One child serves one request. [`IsolatedEngine`] starts `ffrtmp-runner`, sends it the task as a
-//! frame of JSON, passes orders down and progress up, and reaps it; [`serve`] is what the runner
-//! does. A warm child waits in reserve, its libraries loaded, so that a task does not wait for a
-//! process to start.
+//! [`IsolatedEngine`] starts `ffrtmp-runner` once. It loads what every attempt needs, stays a
+//! process with one thread, and forks a child for each request. The agent puts the child under the
+//! governor, sends it the request, passes orders down and progress up, and learns from the server how
+//! it ended; the child confines itself before it reads anything foreign. [`serve`] is what the
+//! runner does.
 //!
 //! | file | subject |
 //! |---|---|
-//! | `child.rs`, `sys.rs` | makes, signals and reaps one process |
-//! | `nursery.rs` | the warm child in reserve |
-//! | `attempt.rs` | watches one request from the parent's side |
-//! | `serve.rs` | answers it on the child's side |
-//! | `wire.rs` | what the two say |
+//! | `server.rs`, `child.rs` | the agent's side of the fork server, and of one child |
+//! | `attempt.rs`, `disk.rs` | watch one request from the agent's side |
+//! | `verdict.rs`, `printed.rs` | say how it ended without an answer, and what it printed |
+//! | `fork.rs`, `serve.rs` | the runner's side: the fork server, and what a child does |
+//! | `reach.rs` | what a request may touch, and the place for what it writes |
+//! | `wire.rs`, `link.rs` | what they say, and how descriptors travel |
+//! | `sys.rs` | the only unsafe code |
 //!
-//! What is not here: the engines themselves, and limits on the processor, which are the governor's.
+//! What is not here: the engines themselves, the sandbox and the governor, which are other crates'.
 
 mod attempt;
 mod child;
+mod disk;
 #[doc(hidden)]
 pub mod fault;
-mod nursery;
+mod fork;
+mod link;
+mod printed;
+mod reach;
 mod serve;
+mod server;
 mod sys;
+mod verdict;
 mod wire;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::Duration;
 
+use ffrtmp_core::encoding::VideoEncoder;
 use ffrtmp_core::engine::{Control, Engine, EngineCapabilities, MediaBounds, Observer, Source, Task, Unobserved};
 use ffrtmp_core::error::{Code, Error, Result};
-use ffrtmp_core::governor::{ProcessLimits, ResourceGovernor};
+use ffrtmp_core::governor::{Limit, ProcessLimits, ResourceGovernor};
 use ffrtmp_core::job::{EngineName, JobReport, ResourceLimits};
 use ffrtmp_core::media::MediaInfo;
 use ffrtmp_core::plan::Plan;
 use ffrtmp_core::policy::limits::DEFAULT_NICE;
 
-use attempt::{Answered, Bounds};
-use child::Recipe;
-use nursery::{Nursery, Reserve};
+use attempt::{Answered, Conditions};
+use disk::DiskWatch;
+use reach::Place;
 pub use serve::serve;
-use wire::{Answer, ToChild};
+use server::{Recipe, Servers};
+use wire::{Answer, Request, Work};
 
 /// Time on top of [`MediaBounds::max_probe`] in which a probing child must have ended.
 const PROBE_GRACE: Duration = Duration::from_secs(2);
@@ -56,18 +66,22 @@ const CAPABILITIES_TIME: Duration = Duration::from_secs(60);
 
 /// Runs every request of another engine in a child process of its own.
 ///
-/// The child lives in its own session and process group, with priority 10, without core dumps,
-/// without the parent's descriptors and without its environment but for a few names. It ends when
-/// the parent ends. Clones share the warm child and may be used at once from many threads.
+/// The child is a copy of a server that has loaded the libraries. It lives in its own session and
+/// process group, with priority 10, without core dumps, without the agent's descriptors and without
+/// its environment but for a few names, in the sandbox of the runner. Server and children end when
+/// the agent ends; a server that is gone is started again. Clones share the server and may be used
+/// at once from many threads.
 ///
 /// # Measures
-/// `cpu_seconds` of a report is what the kernel counted for the whole child, its start included;
-/// `peak_memory_bytes` its largest resident memory.
+/// `cpu_seconds` of a report is what the kernel counted for the child, its start included;
+/// `peak_memory_bytes` its largest resident memory; what a governor counts for the child and all
+/// that it started, where it is more.
 ///
 /// # Errors
 /// Those of the engine, and `engine_unavailable` if the runner is missing, does not start or has
 /// another version; `attempt_crashed`, `killed` and `memory_exceeded` for a child that ended
-/// without an answer.
+/// without an answer; `disk_quota_exceeded` and `disk_full` for one that wrote too much; `no_room`
+/// if the machine has no room for another process.
 #[derive(Clone)]
 pub struct IsolatedEngine {
     shared: Arc<Shared>,
@@ -77,7 +91,7 @@ pub struct IsolatedEngine {
 
 struct Shared {
     name: EngineName,
-    nursery: Nursery,
+    servers: Servers,
     capabilities: OnceLock<EngineCapabilities>,
 }
 
@@ -86,30 +100,29 @@ impl IsolatedEngine {
     /// [`runner_beside_current_exe`], with these arguments. Starts no process yet.
     #[must_use]
     pub fn new(program: PathBuf, args: Vec<OsString>) -> Self {
-        Self::with(program, args, EngineName::Ffmpeg, Reserve::Warm)
+        Self::named(program, args, EngineName::Ffmpeg)
     }
 
     /// The same for a runner that carries another engine than libav.
     #[must_use]
     pub fn named(program: PathBuf, args: Vec<OsString>, name: EngineName) -> Self {
-        Self::with(program, args, name, Reserve::Warm)
+        let program = std::path::absolute(&program).unwrap_or(program);
+        let servers = Servers::new(Recipe { program, args, nice: DEFAULT_NICE });
+        Self {
+            shared: Arc::new(Shared { name, servers, capabilities: OnceLock::new() }),
+            limits: ResourceLimits::default(),
+            governor: None,
+        }
     }
 
-    /// The same without a warm child, for a program that runs one task and ends.
+    /// The same for a program that runs one task and ends.
     #[must_use]
     pub fn cold(program: PathBuf, args: Vec<OsString>) -> Self {
-        Self::with(program, args, EngineName::Ffmpeg, Reserve::None)
-    }
-
-    fn with(program: PathBuf, args: Vec<OsString>, name: EngineName, reserve: Reserve) -> Self {
-        let program = std::path::absolute(&program).unwrap_or(program);
-        let recipe = Recipe { program, args, nice: DEFAULT_NICE };
-        let shared = Shared { name, nursery: Nursery::new(recipe, reserve), capabilities: OnceLock::new() };
-        Self { shared: Arc::new(shared), limits: ResourceLimits::default(), governor: None }
+        Self::new(program, args)
     }
 
     /// The same engine under the limits of one job. Memory is watched here; a child above it is
-    /// killed. The warm child is shared.
+    /// killed. The server is shared.
     #[must_use]
     pub fn under(&self, limits: &ResourceLimits) -> Self {
         Self { limits: *limits, ..self.clone() }
@@ -121,9 +134,17 @@ impl IsolatedEngine {
         Self { governor: Some(governor), ..self.clone() }
     }
 
-    /// Has a warm child started, so that the first task need not wait. Returns at once.
+    /// Has the server started, so that the first task need not wait. Returns at once.
     pub fn warm(&self) {
-        self.shared.nursery.warm();
+        let shared = Arc::clone(&self.shared);
+        let warm = move || {
+            if let Err(error) = shared.servers.running() {
+                tracing::warn!(%error, "the runner cannot be started ahead");
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("runner-warm".into()).spawn(warm) {
+            tracing::warn!(%error, "the runner cannot be started ahead");
+        }
     }
 
     /// What works here, or why nothing does; [`Engine::capabilities`] can only be empty then.
@@ -135,41 +156,59 @@ impl IsolatedEngine {
             return Ok(known);
         }
         let time = (CAPABILITIES_TIME, Code::EngineUnavailable);
-        let found = match self.ask_quietly(&ToChild::Capabilities, time)? {
+        let found = match self.ask_quietly(Work::Capabilities, time)? {
             Answer::Capabilities(found) => found,
             other => return Err(wrong_answer(&other)),
         };
         Ok(self.shared.capabilities.get_or_init(|| found))
     }
 
-    fn ask_quietly(&self, request: &ToChild, time: (Duration, Code)) -> Result<Answer> {
-        let memory = (!matches!(request, ToChild::Capabilities)).then_some(PROBE_MEMORY);
-        let bounds = Bounds { memory, time: Some(time) };
-        let child = self.shared.nursery.take()?;
-        attempt::ask(child, request, bounds, &Control::default(), &Unobserved).map(|answered| answered.answer)
+    fn ask_quietly(&self, work: Work, time: (Duration, Code)) -> Result<Answer> {
+        let memory = (!matches!(work, Work::Capabilities)).then_some(PROBE_MEMORY);
+        let conditions = Conditions { time: Some(time), ..Conditions::default() };
+        let child = self.shared.servers.child(None)?;
+        let request = Request { work, memory };
+        attempt::ask(child, request, conditions, &Control::default(), &Unobserved).map(|answered| answered.answer)
     }
 
     fn attempt(&self, task: &Task, control: &Control, observer: &dyn Observer) -> Result<JobReport> {
         control.checkpoint()?;
-        let child = self.shared.nursery.take()?;
-        let governed =
-            self.governor.as_ref().map(|governor| governor.govern(child.pid(), &ProcessLimits::from(&self.limits)));
-        let _governed = governed.transpose()?;
+        let place = Place::make(task);
+        let child = self.shared.servers.child(Some(&task.output))?;
+        let limits = ProcessLimits::from(&self.limits);
+        let governed = self.governor.as_ref().map(|governor| governor.govern(child.pid(), &limits)).transpose()?;
+        let conditions = Conditions { disk: Some(DiskWatch::over(task)), governed, ..Conditions::default() };
         let memory = self.limits.max_memory_mb.and_then(|mb| mb.checked_mul(1 << 20));
-        let bounds = Bounds { memory, time: None };
-        let answered = attempt::ask(child, &ToChild::Run(task.into()), bounds, control, observer)?;
-        report(answered)
+        let request = Request { work: Work::Run(task.into()), memory };
+        let report = self.report(task, attempt::ask(child, request, conditions, control, observer)?)?;
+        place.keep();
+        Ok(report)
+    }
+
+    /// The child's report with what only others can measure.
+    fn report(&self, task: &Task, answered: Answered) -> Result<JobReport> {
+        let Answered { answer, cpu, peak_memory_bytes, usage, sandbox, warning } = answered;
+        let Answer::Report(mut report) = answer else { return Err(wrong_answer(&answer)) };
+        let usage = usage.unwrap_or_default();
+        report.cpu_seconds = cpu.max(usage.cpu).as_secs_f64();
+        report.peak_memory_bytes = report.peak_memory_bytes.max(peak_memory_bytes).max(usage.peak_memory_bytes);
+        report.throttled_seconds = self.has_cpu_limit().then_some(usage.throttled.as_secs_f64());
+        (report.energy_joules, report.energy_source) = usage.energy.unzip();
+        report.gpu = task.bounds.gpu.filter(|_| is_hardware(report.video_encoder.as_deref()));
+        let off = sandbox.iter().filter(|layer| !layer.on);
+        report.sandbox_off = off.map(|layer| format!("{}: {}", layer.name, layer.detail)).collect();
+        report.warnings.extend(warning);
+        Ok(report)
+    }
+
+    fn has_cpu_limit(&self) -> bool {
+        let is_enforced = |governor: &Arc<dyn ResourceGovernor>| governor.enforced().contains(&Limit::Cpu);
+        self.limits.max_cpu_percent.is_some() && self.governor.as_ref().is_some_and(is_enforced)
     }
 }
 
-/// The child's report with what only its parent can measure.
-fn report(answered: Answered) -> Result<JobReport> {
-    let Answered { answer, cpu, peak_memory_bytes, warning } = answered;
-    let Answer::Report(mut report) = answer else { return Err(wrong_answer(&answer)) };
-    report.cpu_seconds = cpu.as_secs_f64();
-    report.peak_memory_bytes = report.peak_memory_bytes.max(peak_memory_bytes);
-    report.warnings.extend(warning);
-    Ok(report)
+fn is_hardware(encoder: Option<&str>) -> bool {
+    encoder.and_then(|name| name.parse().ok()).is_some_and(VideoEncoder::is_hardware)
 }
 
 fn probe_time(bounds: &MediaBounds) -> (Duration, Code) {
@@ -205,42 +244,25 @@ impl Engine for IsolatedEngine {
     }
 
     fn probe(&self, source: &Source, bounds: &MediaBounds) -> Result<MediaInfo> {
-        match self.ask_quietly(&ToChild::Probe(source.into(), *bounds), probe_time(bounds))? {
+        match self.ask_quietly(Work::Probe(source.into(), *bounds), probe_time(bounds))? {
             Answer::Media(info) => Ok(info),
             other => Err(wrong_answer(&other)),
         }
     }
 
     fn plan(&self, task: &Task) -> Result<Plan> {
-        match self.ask_quietly(&ToChild::Plan(task.into()), probe_time(&task.bounds))? {
+        match self.ask_quietly(Work::Plan(task.into()), probe_time(&task.bounds))? {
             Answer::Plan(plan) => Ok(plan),
             other => Err(wrong_answer(&other)),
         }
     }
 
     fn run(&self, task: &Task, control: &Control, observer: &dyn Observer) -> Result<JobReport> {
-        self.attempt(task, control, observer).inspect_err(|_| remove_output(task))
+        self.attempt(task, control, observer)
     }
 
     fn limited(&self, limits: &ResourceLimits, governor: &Arc<dyn ResourceGovernor>) -> Option<Arc<dyn Engine>> {
         Some(Arc::new(self.under(limits).governed(Arc::clone(governor))))
-    }
-}
-
-/// Removes what a failed attempt left, unless the output was the source itself.
-fn remove_output(task: &Task) {
-    let same = |source: &Path| match (fs::metadata(source), fs::metadata(&task.output)) {
-        (Ok(source), Ok(output)) => (source.dev(), source.ino()) == (output.dev(), output.ino()),
-        _ => false,
-    };
-    if matches!(&task.source, Source::File(source) if same(source)) {
-        return;
-    }
-    match fs::remove_file(&task.output) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!(output = %task.output.display(), %error, "cannot remove the output of a failed attempt");
-        }
-        _ => {}
     }
 }
 

@@ -1,8 +1,8 @@
-//! The child's side: greets, takes one request, does it, tells the end, and is gone.
+//! The runner's side: becomes a fork server, and in each copy takes one request, confines itself,
+//! does it, tells the end, and is gone.
 
 use std::any::Any;
-use std::fs;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -12,81 +12,138 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ffrtmp_core::engine::{Control, Engine, Observer, Progress, Task};
+use ffrtmp_core::engine::{Control, Engine, Observer, Progress, Source, Task};
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::job::JobReport;
+use ffrtmp_core::node::Safeguard;
+use ffrtmp_core::sandbox::{Reach, Sandbox};
 
 use super::child::parse_resident;
-use super::sys;
-use super::wire::{Answer, Inbox, ToChild, ToParent, WireError, frame};
+use super::fork::{Role, Server};
+use super::link::Link;
+use super::wire::{Answer, FromServer, Inbox, Request, ToChild, ToParent, WireError, Work, frame};
+use super::{reach, sys};
 
 /// More progress than this is not sent.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+/// How a child exits whose agent is gone.
+const ABANDONED: i32 = 128 + libc::SIGTERM;
 
-/// Answers one request of the parent with an engine; what a runner's `main` calls.
+/// Serves an agent with an engine; what a runner's `main` calls.
 ///
 /// Standard input must be the socket that [`super::IsolatedEngine`] gave; it is replaced by
-/// `/dev/null` before the engine is made. If the parent goes away, or on SIGTERM, the process
-/// removes the output of its task and exits at once.
+/// `/dev/null` before the engine is made. The engine is made once, in a process with one thread,
+/// and must start none; each request gets a copy of that process, which closes every descriptor
+/// but its channel, those of the engine included, and confines itself before it reads anything
+/// foreign. When the agent goes away all copies end, and what they had not finished is removed.
 ///
 /// # Errors
-/// `invalid_request` if standard input is no such socket. Errors of the engine go to the parent.
-pub fn serve<E: Engine>(make: impl FnOnce() -> Result<E>) -> Result<ExitCode> {
-    let channel = take_channel().map_err(|error| {
+/// `invalid_request` if standard input is no such socket. Errors of the engine go to the agent.
+pub fn serve<E: Engine>(make: impl FnOnce() -> Result<E>, sandbox: &dyn Sandbox) -> Result<ExitCode> {
+    let link = take_link().map_err(|error| {
         Error::new(Code::InvalidRequest, "ffrtmp-runner is started by agents and is not for people")
             .source(error)
             .hint("use `ffrtmp transcode` or `ffrtmp-agent`")
     })?;
-    let parent = Parent(Arc::new(Mutex::new(channel.try_clone().map_err(storage)?)));
-    sys::vanish_on_terminate().map_err(storage)?;
+    let server = Server::new(link).map_err(storage)?;
     let engine = match make() {
         Ok(engine) => engine,
         Err(error) => {
-            parent.say(&ToParent::Failed(WireError::from(&error)));
+            server.say(&FromServer::Unable(WireError::from(&error)))?;
             return Ok(ExitCode::FAILURE);
         }
     };
-    parent.say(&ToParent::Hello { version: env!("CARGO_PKG_VERSION").into(), engine: engine.name() });
-    let mut orders = Orders { channel, inbox: Inbox::default() };
-    let Some(request) = orders.next() else { return Ok(ExitCode::SUCCESS) };
-    let control = Control::default();
-    obey(orders, control.clone())?;
-    let answer = catch_unwind(AssertUnwindSafe(|| answer(&engine, request, &control, &parent)))
-        .unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
-    sys::remove_when_terminated(None);
-    parent.say(&match answer {
-        Ok(answer) => ToParent::Done(Box::new(answer)),
-        Err(error) => ToParent::Failed(WireError::from(&error)),
-    });
-    Ok(ExitCode::SUCCESS)
+    server.say(&FromServer::Hello { version: env!("CARGO_PKG_VERSION").into(), engine: engine.name() })?;
+    match server.run() {
+        Role::Done => Ok(ExitCode::SUCCESS),
+        Role::Child(channel) => attend(channel, &engine, sandbox),
+    }
 }
 
 /// The socket behind standard input, which then reads as empty.
-fn take_channel() -> io::Result<UnixStream> {
-    let channel = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    channel.peer_addr()?;
+fn take_link() -> io::Result<Link> {
+    let link = Link::over(io::stdin().as_fd().try_clone_to_owned()?)?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
-    Ok(channel)
+    Ok(link)
 }
 
 fn storage(error: io::Error) -> Error {
     Error::new(Code::Storage, "the runner cannot set itself up").operation("runner.start").source(error)
 }
 
-fn answer(engine: &dyn Engine, request: ToChild, control: &Control, parent: &Parent) -> Result<Answer> {
-    match request {
-        ToChild::Capabilities => Ok(Answer::Capabilities(engine.capabilities().clone())),
-        ToChild::Probe(source, bounds) => engine.probe(&source.into(), &bounds).map(Answer::Media),
-        ToChild::Plan(task) => engine.plan(&task.into()).map(Answer::Plan),
-        ToChild::Run(task) => run(engine, &task.into(), control, parent).map(Answer::Report),
-        ToChild::Cancel | ToChild::Pause | ToChild::Resume => {
-            Err(Error::new(Code::InvalidRequest, "an order came before a request"))
+/// The life of a child.
+fn attend(channel: UnixStream, engine: &dyn Engine, sandbox: &dyn Sandbox) -> Result<ExitCode> {
+    let parent = Parent(Arc::new(Mutex::new(channel.try_clone().map_err(storage)?)));
+    let mut orders = Orders { channel, inbox: Inbox::default() };
+    let request = match orders.next() {
+        Some(ToChild::Begin(request)) => *request,
+        Some(_) => return Err(Error::new(Code::InvalidRequest, "an order came before a request")),
+        None => return Ok(ExitCode::SUCCESS),
+    };
+    let answer = confine(sandbox, &request).and_then(|layers| {
+        parent.say(&ToParent::Confined(layers.clone()));
+        let control = Control::default();
+        obey(orders, control.clone())?;
+        catch_unwind(AssertUnwindSafe(|| answer(engine, request.work, layers, &control, &parent)))
+            .unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
+    });
+    parent.say(&match answer {
+        Ok(answer) => ToParent::Done(Box::new(answer)),
+        Err(error) => ToParent::Failed(WireError::from(&error)),
+    });
+    leave()
+}
+
+/// Ends a child that has said all. What a hundred libraries do at the end of a process is for
+/// processes that go on in another form; only a profiler writes down what it has seen.
+fn leave() -> Result<ExitCode> {
+    if std::env::var_os("LLVM_PROFILE_FILE").is_none() {
+        sys::exit_now(0);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Takes away what the request does not need, while there is one thread and nothing foreign was read.
+fn confine(sandbox: &dyn Sandbox, request: &Request) -> Result<Vec<Safeguard>> {
+    let layers = sandbox.confine(&reach_of(request))?;
+    // A change of user takes this back. A server that has died meanwhile has closed nothing that
+    // this child holds: its parent is another process now.
+    let kept = sys::die_with_parent();
+    if let Err(error) = kept {
+        tracing::debug!(%error, "the sandbox does not let the runner die with its server");
+    }
+    Ok(layers)
+}
+
+fn reach_of(request: &Request) -> Reach {
+    match &request.work {
+        Work::Capabilities => reach::of_trial(),
+        Work::Probe(source, _) => reach::of_source(&Source::from(source), request.memory),
+        Work::Plan(task) => reach::of_source(&Task::from(task).source, request.memory),
+        Work::Run(task) => reach::of_task(&Task::from(task), request.memory),
+    }
+}
+
+fn answer(
+    engine: &dyn Engine,
+    work: Work,
+    layers: Vec<Safeguard>,
+    control: &Control,
+    parent: &Parent,
+) -> Result<Answer> {
+    match work {
+        Work::Capabilities => {
+            let mut found = engine.capabilities().clone();
+            found.sandbox = layers;
+            Ok(Answer::Capabilities(found))
         }
+        Work::Probe(source, bounds) => engine.probe(&Source::from(&source), &bounds).map(Answer::Media),
+        Work::Plan(task) => engine.plan(&Task::from(&task)).map(Answer::Plan),
+        Work::Run(task) => run(engine, &Task::from(&task), control, parent).map(Answer::Report),
     }
 }
 
 fn run(engine: &dyn Engine, task: &Task, control: &Control, parent: &Parent) -> Result<JobReport> {
-    sys::remove_when_terminated(Some(&task.output));
     let reporter = Reporter { parent: parent.clone(), last: Mutex::new(None) };
     let mut report = engine.run(task, control, &reporter)?;
     let resident = fs::read_to_string("/proc/self/status").ok().and_then(|status| parse_resident(&status));
@@ -136,7 +193,7 @@ impl Orders {
 }
 
 /// Turns orders into the control of the task, beside the engine. The thread lives as long as the
-/// process: it is what ends the process when the parent is gone, however busy the engine is.
+/// process: it is what ends the process when the agent is gone, however busy the engine is.
 fn obey(mut orders: Orders, control: Control) -> Result<()> {
     let obedient = move || {
         while let Some(order) = orders.next() {
@@ -147,7 +204,7 @@ fn obey(mut orders: Orders, control: Control) -> Result<()> {
                 _ => break,
             }
         }
-        sys::vanish()
+        sys::exit_now(ABANDONED)
     };
     thread::Builder::new().name("orders".into()).spawn(obedient).map(drop).map_err(storage)
 }

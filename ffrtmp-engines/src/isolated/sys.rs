@@ -1,44 +1,32 @@
-//! The system calls that no safe interface offers: what happens between fork and exec, the
-//! resource use of one child, and a handler that works inside a signal.
-#![allow(unsafe_code, reason = "pre_exec, wait4 and sigaction have no safe form")]
+//! The system calls that no safe interface offers: fork, what happens beside it, the end and the
+//! resource use of one child, and signals to groups.
+#![allow(unsafe_code, reason = "fork, pre_exec, waitid with usage and signalfd have no safe form")]
 
-use std::ffi::CString;
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::Duration;
 
-use libc::{c_char, c_int, c_uint};
+use libc::{c_int, c_uint};
+use rustix::process::{Pid, Signal};
 
-/// How a child ended.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ended {
-    /// Exit code or signal.
-    pub(super) status: ExitStatus,
-    /// User and system CPU time of the child and of those it waited for.
-    pub(super) cpu: Duration,
-    /// Largest resident memory in bytes. The kernel counts the moment before exec, so it is never
-    /// below that of the parent at the fork.
-    pub(super) max_resident_bytes: u64,
-}
+use super::wire::Ended;
 
-/// Makes the command start in its own session and group, nicer, without core dumps, without
-/// inherited descriptors, and never outliving the thread that starts it.
-pub(super) fn detach(command: &mut Command, nice: i32) {
+/// Where a forked child finds its channel; everything above is closed.
+const CHANNEL: RawFd = 3;
+
+/// Makes the command start in its own session and group, without core dumps, without inherited
+/// descriptors, and told to end by SIGTERM when the thread that starts it ends.
+pub(super) fn detach(command: &mut Command) {
     let parent = std::process::id();
     let prepare = move || {
         // SAFETY: between fork and exec only async-signal-safe calls are allowed; these are plain
         // system calls on values, and `no_core` outlives the call that reads it.
         unsafe {
             check(libc::setsid())?;
-            if libc::getpriority(libc::PRIO_PROCESS, 0) < nice {
-                check(libc::setpriority(libc::PRIO_PROCESS, 0, nice))?;
-            }
             let no_core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
             check(libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core))?;
             check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM))?;
@@ -75,21 +63,96 @@ fn check(result: c_int) -> io::Result<()> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Reaps a child if it has ended.
-pub(super) fn try_reap(pid: i32) -> io::Result<Option<Ended>> {
-    let mut status = 0;
+/// Which of the two a process is after a fork.
+pub(super) enum Forked {
+    /// The one that forked, and the other's id.
+    Server(Pid),
+    /// The new one.
+    Child,
+}
+
+/// Makes a copy of this process.
+///
+/// # Errors
+/// Those of fork, and if this process has more than one thread: the copy would have locks that
+/// nobody opens.
+pub(super) fn fork() -> io::Result<Forked> {
+    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::Error::other("the fork server has more than one thread"));
+    }
+    // SAFETY: with a single thread nothing is half done in the copy.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Forked::Child),
+        pid => Pid::from_raw(pid).map(Forked::Server).ok_or_else(|| io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// Makes a forked process a child of its own: its own session and group, killed with the server,
+/// with the usual signals, `errors` as its standard error, and no other descriptor than the channel
+/// that it returns. Owners of other descriptors must have been forgotten.
+pub(super) fn stand_alone(server: Pid, channel: OwnedFd, errors: OwnedFd) -> io::Result<OwnedFd> {
+    rustix::process::setsid()?;
+    die_with_parent()?;
+    // The server may have died before the order above took effect.
+    if rustix::process::getppid() != Some(server) {
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    }
+    rustix::stdio::dup2_stderr(&errors)?;
+    std::mem::forget(errors);
+    // SAFETY: numbers and a valid empty set; `channel` gives up its descriptor, the one at CHANNEL is
+    // taken over by nobody else since all owners of higher ones were forgotten.
+    unsafe {
+        let raw = channel.as_raw_fd();
+        std::mem::forget(channel);
+        if raw != CHANNEL {
+            check(libc::dup3(raw, CHANNEL, libc::O_CLOEXEC))?;
+        }
+        if libc::syscall(libc::SYS_close_range, CHANNEL + 1, c_uint::MAX, 0) != 0 {
+            for descriptor in CHANNEL + 1..1024 {
+                libc::close(descriptor);
+            }
+        }
+        let mut none = MaybeUninit::<libc::sigset_t>::zeroed().assume_init();
+        libc::sigemptyset(&raw mut none);
+        check(libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut()))?;
+        Ok(OwnedFd::from_raw_fd(CHANNEL))
+    }
+}
+
+/// Has the kernel kill this process when its parent ends. A change of user takes it back.
+pub(super) fn die_with_parent() -> io::Result<()> {
+    Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
+}
+
+/// How a child ended and what it used, without reaping it: its id stays taken.
+pub(super) fn peek(pid: Pid) -> io::Result<Option<Ended>> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
-    // SAFETY: both pointers are valid for writes; `usage` is plain data for which zero is valid.
-    let (reaped, usage) = unsafe {
-        let reaped = libc::wait4(pid, &raw mut status, libc::WNOHANG, usage.as_mut_ptr());
-        (reaped, usage.assume_init())
-    };
-    check(reaped)?;
-    Ok((reaped == pid).then(|| Ended {
-        status: ExitStatus::from_raw(status),
-        cpu: duration(usage.ru_utime) + duration(usage.ru_stime),
-        max_resident_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
-    }))
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: both pointers are valid for writes of plain data for which zero is valid; the fields
+    // read are those that waitid fills.
+    unsafe {
+        let raw = pid.as_raw_nonzero().get();
+        let done = libc::syscall(libc::SYS_waitid, libc::P_PID, raw, info.as_mut_ptr(), options, usage.as_mut_ptr());
+        if done == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        let (info, usage) = (info.assume_init(), usage.assume_init());
+        if info.si_pid() == 0 {
+            return Ok(None);
+        }
+        let status = match info.si_code {
+            libc::CLD_EXITED => (info.si_status() & 0xff) << 8,
+            libc::CLD_DUMPED => info.si_status() | 0x80,
+            _ => info.si_status(),
+        };
+        Ok(Some(Ended {
+            status,
+            cpu: duration(usage.ru_utime) + duration(usage.ru_stime),
+            max_resident_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
+        }))
+    }
 }
 
 fn duration(time: libc::timeval) -> Duration {
@@ -97,50 +160,97 @@ fn duration(time: libc::timeval) -> Duration {
         + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
 }
 
-/// The file that must not stay behind when this process is terminated.
-static UNFINISHED: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
-
-/// From now on a terminated process first removes this file; `None` takes it back.
-pub(super) fn remove_when_terminated(path: Option<&Path>) {
-    let raw =
-        path.and_then(|path| CString::new(path.as_os_str().as_bytes()).ok()).map_or(ptr::null_mut(), CString::into_raw);
-    // The old text is leaked on purpose: a handler may be reading it. It happens once per process.
-    UNFINISHED.store(raw, Ordering::Release);
-}
-
-/// Removes the unfinished file and ends the process without running anything else.
-pub(super) fn vanish() -> ! {
-    let path = UNFINISHED.load(Ordering::Acquire);
-    // SAFETY: `path` is null or a C string that is never freed; unlink and _exit are allowed in
-    // signal handlers.
+/// Blocks the signals that a fork server waits for, and gives a descriptor that is readable when one
+/// came.
+pub(super) fn catch_signals() -> io::Result<OwnedFd> {
+    // SAFETY: the set is initialised by sigemptyset before it is used; the new descriptor is ours.
     unsafe {
-        if !path.is_null() {
-            libc::unlink(path);
+        let mut set = MaybeUninit::<libc::sigset_t>::zeroed().assume_init();
+        libc::sigemptyset(&raw mut set);
+        for signal in [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+            libc::sigaddset(&raw mut set, signal);
         }
-        libc::_exit(128 + libc::SIGTERM)
+        check(libc::sigprocmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut()))?;
+        let descriptor = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+        check(descriptor)?;
+        Ok(OwnedFd::from_raw_fd(descriptor))
     }
 }
 
-extern "C" fn on_terminate(_: c_int) {
-    vanish()
+/// Takes all signals that came; whether one of them orders the end.
+pub(super) fn is_told_to_end(signals: BorrowedFd<'_>) -> bool {
+    let mut told = false;
+    loop {
+        let mut info = MaybeUninit::<libc::signalfd_siginfo>::zeroed();
+        let size = size_of::<libc::signalfd_siginfo>();
+        // SAFETY: the buffer is writable for its size, and plain data.
+        let (count, info) = unsafe {
+            let count = libc::read(signals.as_raw_fd(), info.as_mut_ptr().cast(), size);
+            (count, info.assume_init())
+        };
+        if usize::try_from(count) != Ok(size) {
+            return told;
+        }
+        told |= info.ssi_signo != libc::SIGCHLD as u32;
+    }
 }
 
-/// Makes SIGTERM, also the one that the parent's death sends, end in [`vanish`].
-pub(super) fn vanish_on_terminate() -> io::Result<()> {
-    handle_terminate(on_terminate as extern "C" fn(c_int) as libc::sighandler_t)
+/// Signals the group of the process that this descriptor names; kernels before 6.9 cannot.
+pub(super) fn signal_group(pidfd: impl AsFd, signal: Signal) -> io::Result<()> {
+    const PROCESS_GROUP: c_uint = 1 << 2;
+    let no_info = ptr::null::<libc::siginfo_t>();
+    let pidfd = pidfd.as_fd().as_raw_fd();
+    // SAFETY: numbers and a null pointer, which the call takes for the usual information.
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal.as_raw(), no_info, PROCESS_GROUP) };
+    if sent == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Makes the process deaf to SIGTERM, for the test of a child that does not obey.
+/// Ends this process without running anything else.
+pub(super) fn exit_now(code: c_int) -> ! {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(code) }
+}
+
+/// Makes the process deaf to SIGTERM, for the tests of a child that does not obey.
 pub(super) fn ignore_terminate() -> io::Result<()> {
-    handle_terminate(libc::SIG_IGN)
-}
-
-fn handle_terminate(handler: libc::sighandler_t) -> io::Result<()> {
-    // SAFETY: an all-zero sigaction is valid; the handler is async-signal-safe or SIG_IGN.
+    // SAFETY: an all-zero sigaction with SIG_IGN is valid.
     unsafe {
         let mut action = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
-        action.sa_sigaction = handler;
-        action.sa_flags = libc::SA_RESTART;
+        action.sa_sigaction = libc::SIG_IGN;
         check(libc::sigaction(libc::SIGTERM, &raw const action, ptr::null_mut()))
     }
+}
+
+/// Writes where a pointer into nothing points, for the test of a child that crashes.
+pub(super) fn segfault() {
+    // SAFETY: none: the kernel ends the process, which is what is asked for.
+    unsafe { ptr::write_volatile(std::hint::black_box(ptr::null_mut::<u8>()), 1) }
+}
+
+/// Forks processes that each leave for a session of their own, do not hear SIGTERM and stay; how
+/// many there were before the kernel refused. For the tests of children that leave others behind.
+pub(super) fn leave_behind(most: u32) -> u32 {
+    // SAFETY: the copies only make system calls that are allowed after a fork of many threads.
+    unsafe {
+        for made in 0..most {
+            match libc::fork() {
+                -1 => return made,
+                0 => {
+                    libc::setsid();
+                    libc::signal(libc::SIGTERM, libc::SIG_IGN);
+                    loop {
+                        libc::pause();
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    most
+}
+
+/// Writes bytes to the channel of this child out of turn, for the test of a child that babbles.
+pub(super) fn babble(bytes: &[u8]) {
+    // SAFETY: the buffer is readable for its length; a number that is no descriptor is refused.
+    unsafe { libc::write(CHANNEL, bytes.as_ptr().cast(), bytes.len()) };
 }

@@ -1,40 +1,100 @@
-//! What parent and child say to each other: frames of JSON behind an eight-byte header that
-//! carries the version of the protocol. Neither side trusts the other's bytes.
+//! What an agent, its fork server and the children say to each other: frames of JSON behind an
+//! eight-byte header that carries the version of the protocol. No side trusts another's bytes.
 
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
 
 use ffrtmp_core::engine::{EngineCapabilities, MediaBounds, Progress, Source, Task};
 use ffrtmp_core::error::{Code, Error};
 use ffrtmp_core::job::{EngineName, JobReport};
 use ffrtmp_core::media::MediaInfo;
+use ffrtmp_core::node::Safeguard;
 use ffrtmp_core::plan::{OutputRequest, Plan};
 use ffrtmp_core::units::Seconds;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Version of the protocol; it stands in every header.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 /// Most bytes of JSON in a frame.
 pub(super) const MAX_FRAME: usize = 4 << 20;
 
 const MAGIC: [u8; 3] = *b"FFR";
 const HEADER: usize = 8;
 
-/// From the parent to the child. One request is sent; orders may follow it.
+/// From the agent to its fork server.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ToServer {
+    /// Fork a child. Three descriptors come along: the child's channel, its standard error, and the
+    /// tether, on which the server tells of it. When the tether is closed, the child ends with all that
+    /// it started.
+    Fork {
+        /// Its scheduling priority.
+        nice: i32,
+        /// What the server removes if the agent goes away before the child ends: a file, and the
+        /// directory of measurements beside it.
+        remains: Option<WirePath>,
+    },
+    /// On the tether: the agent needs the child no more and has removed what it left. An agent that is
+    /// gone says nothing.
+    LetGo,
+}
+
+/// From the fork server to the agent: a greeting, and news of each child on its tether.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum FromServer {
+    /// The server is ready.
+    Hello {
+        /// Version of its crate, for people.
+        version: String,
+        /// Its engine.
+        engine: EngineName,
+    },
+    /// The server cannot start.
+    Unable(WireError),
+    /// The child waits for its request; a descriptor of the process comes along where the kernel has
+    /// such a thing.
+    Forked {
+        /// Process id; the same as that of its session and group.
+        pid: i32,
+    },
+    /// The kernel refused the fork.
+    NotForked(String),
+    /// The child and all that it started have ended. Its id stays taken until the tether is closed.
+    Ended(Ended),
+}
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Ended {
+    /// Exit code or signal, as wait tells it.
+    pub(super) status: i32,
+    /// User and system CPU time of the child and of those it waited for.
+    pub(super) cpu: Duration,
+    /// Largest resident memory in bytes.
+    pub(super) max_resident_bytes: u64,
+}
+
+impl Ended {
+    /// Exit code or signal.
+    pub(super) fn status(&self) -> ExitStatus {
+        ExitStatus::from_raw(self.status)
+    }
+}
+
+/// From the agent to the child. One request is sent; orders may follow it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ToChild {
-    /// Say what works here.
-    Capabilities,
-    /// Describe a source.
-    Probe(WireSource, MediaBounds),
-    /// Say what a task would do.
-    Plan(WireTask),
-    /// Do a task.
-    Run(WireTask),
+    /// Do this.
+    Begin(Box<Request>),
     /// Stop.
     Cancel,
     /// Stand still.
@@ -43,17 +103,34 @@ pub(super) enum ToChild {
     Resume,
 }
 
-/// From the child to the parent: a greeting, anything about the task, one end.
+/// What a child is there for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Request {
+    pub(super) work: Work,
+    /// Most bytes of memory.
+    pub(super) memory: Option<u64>,
+}
+
+/// One piece of work.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Work {
+    /// Say what works here.
+    Capabilities,
+    /// Describe a source.
+    Probe(WireSource, MediaBounds),
+    /// Say what a task would do.
+    Plan(WireTask),
+    /// Do a task.
+    Run(WireTask),
+}
+
+/// From the child to the agent: how it is confined, anything about the task, one end.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ToParent {
-    /// The child is ready.
-    Hello {
-        /// Version of its crate, for people.
-        version: String,
-        /// Its engine.
-        engine: EngineName,
-    },
+    /// The layers of the sandbox around it; comes before anything foreign is read.
+    Confined(Vec<Safeguard>),
     /// How far the task is.
     Progress(Progress),
     /// A line for the log.
@@ -65,7 +142,7 @@ pub(super) enum ToParent {
     },
     /// The request was answered.
     Done(Box<Answer>),
-    /// The request failed, or the child cannot start.
+    /// The request failed.
     Failed(WireError),
 }
 
@@ -97,11 +174,11 @@ impl From<&Path> for WirePath {
     }
 }
 
-impl From<WirePath> for PathBuf {
-    fn from(path: WirePath) -> Self {
+impl From<&WirePath> for PathBuf {
+    fn from(path: &WirePath) -> Self {
         match path {
             WirePath::Text(text) => text.into(),
-            WirePath::Bytes(bytes) => OsString::from_vec(bytes).into(),
+            WirePath::Bytes(bytes) => OsString::from_vec(bytes.clone()).into(),
         }
     }
 }
@@ -123,11 +200,11 @@ impl From<&Source> for WireSource {
     }
 }
 
-impl From<WireSource> for Source {
-    fn from(source: WireSource) -> Self {
+impl From<&WireSource> for Source {
+    fn from(source: &WireSource) -> Self {
         match source {
             WireSource::File(path) => Self::File(path.into()),
-            WireSource::Generated(length) => Self::Generated(length),
+            WireSource::Generated(length) => Self::Generated(*length),
         }
     }
 }
@@ -152,9 +229,14 @@ impl From<&Task> for WireTask {
     }
 }
 
-impl From<WireTask> for Task {
-    fn from(task: WireTask) -> Self {
-        Self { source: task.source.into(), output: task.output.into(), request: task.request, bounds: task.bounds }
+impl From<&WireTask> for Task {
+    fn from(task: &WireTask) -> Self {
+        Self {
+            source: (&task.source).into(),
+            output: (&task.output).into(),
+            request: task.request.clone(),
+            bounds: task.bounds,
+        }
     }
 }
 
@@ -275,7 +357,8 @@ mod tests {
     fn messages_survive_the_wire_in_any_pieces() {
         let path = Path::new(std::ffi::OsStr::from_bytes(b"/tmp/\xff name.mp4"));
         let task = Task::new(Source::File(path.into()), "/tmp/out.mp4".into(), "720p30-h264".parse().unwrap());
-        let mut bytes = frame(&ToChild::Run((&task).into())).unwrap();
+        let request = Request { work: Work::Run((&task).into()), memory: None };
+        let mut bytes = frame(&ToChild::Begin(Box::new(request))).unwrap();
         bytes.extend(frame(&ToChild::Cancel).unwrap());
         let mut inbox = Inbox::default();
         let mut seen = Vec::new();
@@ -283,8 +366,9 @@ mod tests {
             inbox.fill(&mut std::slice::from_ref(byte)).unwrap();
             seen.extend(inbox.next::<ToChild>().unwrap());
         }
-        let [ToChild::Run(run), ToChild::Cancel] = <[ToChild; 2]>::try_from(seen).unwrap() else { panic!() };
-        let back = Task::from(run);
+        let [ToChild::Begin(request), ToChild::Cancel] = <[ToChild; 2]>::try_from(seen).unwrap() else { panic!() };
+        let Work::Run(run) = request.work else { panic!() };
+        let back = Task::from(&run);
         assert_eq!(back.source, task.source);
         assert_eq!((back.output, back.bounds), (task.output, task.bounds));
     }
@@ -300,9 +384,9 @@ mod tests {
     #[test]
     fn foreign_bytes_are_refused_at_once() {
         assert!(matches!(inbox(b"x").next::<ToParent>(), Err(Broken::Garbage)));
-        assert!(matches!(inbox(b"FFR\x02\0\0\0\0").next::<ToParent>(), Err(Broken::Version(2))));
-        assert!(matches!(inbox(b"FFR\x01\xff\xff\xff\xff").next::<ToParent>(), Err(Broken::TooLong(_))));
-        assert!(matches!(inbox(b"FFR\x01\0\0\0\x02[]").next::<ToParent>(), Err(Broken::Json(_))));
-        assert!(matches!(inbox(b"FFR\x01\0\0\0\x02[").next::<ToParent>(), Ok(None)));
+        assert!(matches!(inbox(b"FFR\x01\0\0\0\0").next::<ToParent>(), Err(Broken::Version(1))));
+        assert!(matches!(inbox(b"FFR\x02\xff\xff\xff\xff").next::<ToParent>(), Err(Broken::TooLong(_))));
+        assert!(matches!(inbox(b"FFR\x02\0\0\0\x02[]").next::<ToParent>(), Err(Broken::Json(_))));
+        assert!(matches!(inbox(b"FFR\x02\0\0\0\x02[").next::<ToParent>(), Ok(None)));
     }
 }

@@ -1,21 +1,20 @@
 //! Children that go wrong: the right error, in time, and nothing left behind.
 
 use std::fs;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ffrtmp_core::engine::{Control, Engine, Observer, Progress, Unobserved};
+use ffrtmp_core::engine::{Control, Engine, Observer, Progress, Task, Unobserved};
 use ffrtmp_core::error::{Code, Error};
 use ffrtmp_core::governor::{Admission, Demand, Governed, ProcessLimits, Reservation, Room};
 use ffrtmp_core::job::ResourceLimits;
 use ffrtmp_engines::isolated::IsolatedEngine;
 use ffrtmp_engines::synthetic::{Behaviour, Failure};
 
-use crate::{generated, isolated, isolated_synthetic, runner};
+use crate::processes::{await_file, is_alive, mine_with, state_of, wait_until};
+use crate::{generated, isolated, isolated_synthetic};
 
 fn fails_with(engine: &IsolatedEngine) -> Error {
     let folder = tempfile::tempdir().expect("a scratch directory");
@@ -26,7 +25,7 @@ fn fails_with(engine: &IsolatedEngine) -> Error {
     error
 }
 
-/// Whether no process holds the output open any more; a spare holds nothing.
+/// Whether no process holds the output open any more.
 fn children_are_gone(output: &Path) -> bool {
     let processes = fs::read_dir("/proc").expect("/proc").flatten();
     processes
@@ -39,6 +38,7 @@ fn children_are_gone(output: &Path) -> bool {
 fn each_fault_has_its_error() {
     for (fault, code, words) in [
         ("crash", Code::AttemptCrashed, "SIGABRT"),
+        ("segfault", Code::AttemptCrashed, "SIGSEGV"),
         ("panic", Code::AttemptCrashed, "told to panic"),
         ("exit", Code::AttemptCrashed, "status 3"),
         ("garbage", Code::AttemptCrashed, "no frame"),
@@ -72,6 +72,85 @@ fn memory_without_end_is_stopped_at_the_limit() {
     let limits = ResourceLimits { max_memory_mb: Some(256), ..ResourceLimits::default() };
     let error = fails_with(&isolated(&["--fault", "allocate"]).under(&limits));
     assert_eq!(error.code(), Code::MemoryExceeded, "{error}");
+}
+
+#[test]
+fn a_disk_without_end_is_stopped_at_the_limit() {
+    let engine = isolated(&["--fault", "fill"]);
+    let folder = tempfile::tempdir().expect("a scratch directory");
+    let mut task = generated(folder.path(), "out.mp4", "144p10-h264", 1.0);
+    task.bounds.max_output_bytes = Some(8 << 20);
+    let error = engine.run(&task, &Control::default(), &Unobserved).expect_err("it fills the disk");
+    assert_eq!(error.code(), Code::DiskQuotaExceeded, "{error}");
+    assert_eq!(fs::read_dir(folder.path()).expect("scratch").count(), 0, "something was left");
+}
+
+/// They left the group and hear no SIGTERM, so neither a signal to the group nor its end ends them.
+#[test]
+fn what_a_child_leaves_behind_ends_with_it() {
+    let engine = isolated(&["--fault", "orphan"]);
+    let error = fails_with(&engine);
+    assert_eq!(error.code(), Code::AttemptCrashed, "{error}");
+    assert!(error.to_string().contains("status 0"), "{error}");
+    assert_eq!(mine_with("orphan").len(), 1, "more than the server is left");
+}
+
+#[test]
+fn a_swarm_ends_with_a_cancel() {
+    let (told, hear) = mpsc::channel();
+    let (run, control, _folder) = begin(isolated(&["--fault", "swarm"]), Teller(told));
+    let words = hear.iter().find(|words: &String| words.starts_with("forked ")).expect("it tells");
+    assert!(mine_with("swarm").len() > 2, "{words}, but nothing was forked");
+    control.cancel();
+    let asked = Instant::now();
+    let error = run.join().expect("no panic").expect_err("canceled");
+    println!("a child that {words} ended {:?} after the cancel", asked.elapsed());
+    assert_eq!(error.code(), Code::Canceled);
+    assert!(mine_with("swarm").len() <= 1, "more than the server is left");
+}
+
+#[test]
+fn a_pause_stops_what_does_not_listen_and_a_cancel_ends_it() {
+    let (told, hear) = mpsc::channel();
+    let (run, control, _folder) = begin(isolated(&["--fault", "spin"]), Teller(told));
+    hear.recv().expect("it begins");
+    let server = mine_with("spin").into_iter().min().expect("a server");
+    let child = mine_with("spin").into_iter().find(|pid| *pid != server).expect("a child");
+    control.pause();
+    wait_until("a stop", Duration::from_secs(5), || state_of(child) == Some('T'));
+    control.resume();
+    wait_until("a resume", Duration::from_secs(5), || state_of(child) != Some('T'));
+    control.pause();
+    wait_until("a second stop", Duration::from_secs(5), || state_of(child) == Some('T'));
+    control.cancel();
+    let error = run.join().expect("no panic").expect_err("canceled");
+    assert_eq!(error.code(), Code::Canceled);
+    assert!(!is_alive(child));
+}
+
+type Run = thread::JoinHandle<Result<ffrtmp_core::job::JobReport, Error>>;
+
+fn begin(engine: IsolatedEngine, observer: impl Observer + 'static) -> (Run, Control, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a scratch directory");
+    let task: Task = generated(folder.path(), "out.mp4", "144p10-h264", 1.0);
+    let control = Control::default();
+    let run = thread::spawn({
+        let control = control.clone();
+        move || engine.run(&task, &control, &observer)
+    });
+    (run, control, folder)
+}
+
+/// Passes on what an attempt logs.
+struct Teller(mpsc::Sender<String>);
+
+impl Observer for Teller {
+    fn progress(&self, _: Progress) {}
+
+    fn log(&self, _: &str, text: &str) {
+        // A test that has heard enough has gone.
+        let _ = self.0.send(text.to_owned());
+    }
 }
 
 #[test]
@@ -145,88 +224,5 @@ struct Nothing;
 impl Governed for Nothing {
     fn usage(&self) -> ffrtmp_core::governor::Usage {
         ffrtmp_core::governor::Usage::default()
-    }
-}
-
-/// This test runs itself as a second process, the agent that is killed.
-#[test]
-fn no_child_survives_a_killed_agent() {
-    const NAME: &str = "faults::no_child_survives_a_killed_agent";
-    const FOLDER: &str = "FFRTMP_TEST_AGENT_FOLDER";
-    if let Some(folder) = std::env::var_os(FOLDER) {
-        return be_an_agent(Path::new(&folder));
-    }
-    for stage in ["running", "paused"] {
-        let folder = tempfile::tempdir().expect("a scratch directory");
-        let mut agent = Command::new(std::env::current_exe().expect("this program"))
-            .args([NAME, "--exact", "--nocapture"])
-            .env(FOLDER, folder.path())
-            .env("FFRTMP_TEST_AGENT_STAGE", stage)
-            .stdout(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .expect("a second process");
-        await_file(&folder.path().join("ready"));
-        let children = children_of(agent.id());
-        assert_eq!(children.len(), 2, "{stage}: one child at work and one in reserve: {children:?}");
-        agent.kill().expect("the agent is killed");
-        agent.wait().expect("the agent is reaped");
-        let killed = Instant::now();
-        let gone = |pid: &u32| !is_alive(*pid);
-        while !children.iter().all(gone) || folder.path().join("out.mp4").exists() {
-            assert!(killed.elapsed() < Duration::from_secs(5), "{stage}: {children:?} or the output are left");
-            thread::sleep(Duration::from_millis(5));
-        }
-        println!("{stage}: no child was left {:?} after the kill", killed.elapsed());
-    }
-}
-
-fn be_an_agent(folder: &Path) {
-    struct Ready<'a>(&'a Path, Control);
-    impl Observer for Ready<'_> {
-        fn progress(&self, progress: Progress) {
-            // The child writes its first bytes to the file once its buffer is full.
-            if progress.frames > 200 && !self.0.join("ready").exists() {
-                if std::env::var("FFRTMP_TEST_AGENT_STAGE").as_deref() == Ok("paused") {
-                    self.1.pause();
-                    thread::sleep(Duration::from_millis(100));
-                }
-                fs::write(self.0.join("ready"), "").expect("scratch is writable");
-            }
-        }
-        fn log(&self, _: &str, _: &str) {}
-    }
-    let engine = isolated_synthetic(&Behaviour { speed: Some(100.0), failure: None });
-    let control = Control::default();
-    let task = generated(folder, "out.mp4", "144p10-h264", 36_000.0);
-    let outcome = engine.run(&task, &control, &Ready(folder, control.clone()));
-    panic!("the agent was not killed: {outcome:?}");
-}
-
-fn children_of(parent: u32) -> Vec<u32> {
-    let runner = runner().canonicalize().expect("the runner");
-    let processes = fs::read_dir("/proc").expect("/proc").flatten();
-    processes
-        .filter_map(|process| process.file_name().to_str()?.parse().ok())
-        .filter(|pid| parent_of(*pid) == Some(parent))
-        .filter(|pid| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == runner))
-        .collect()
-}
-
-fn parent_of(pid: u32) -> Option<u32> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
-}
-
-/// A zombie that nobody reaps in a container is dead all the same.
-fn is_alive(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| !status.contains("State:\tZ"))
-}
-
-fn await_file(path: &Path) {
-    let until = Instant::now() + Duration::from_secs(30);
-    while !path.exists() {
-        assert!(Instant::now() < until, "{} never came", path.display());
-        thread::sleep(Duration::from_millis(5));
     }
 }

@@ -4,8 +4,11 @@
 #![allow(clippy::print_stdout, reason = "measured times are for whoever reads the test's output")]
 
 mod conformance;
+mod endurance;
 mod faults;
 mod overhead;
+mod processes;
+mod survival;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
