@@ -284,6 +284,7 @@ impl From<Registration> for About {
 
 /// A change of a node.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "heartbeats are nearly all of them, and each is made once")]
 pub enum NodeCommand {
     /// A sign of life.
     Heartbeat {

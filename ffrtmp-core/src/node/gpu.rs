@@ -36,8 +36,10 @@ pub struct Gpu {
 
 named_enum!(
     /// Kinds of graphics processors.
+    #[derive(Default)]
     GpuClass, "class" {
         /// Not known.
+        #[default]
         Unknown "unknown",
         /// For people at home; its driver bounds encode sessions for the whole system.
         Consumer "consumer",
@@ -50,16 +52,12 @@ named_enum!(
     }
 );
 
-impl Default for GpuClass {
-    fn default() -> Self {
-        Self::Unknown
-    }
-}
-
 named_enum!(
     /// What bounds the encode sessions of a graphics processor.
+    #[derive(Default)]
     EncodeBound, "bound" {
         /// Not known: a number above 0 is meant as for a card.
+        #[default]
         Unknown "unknown",
         /// It has no encoder.
         None "none",
@@ -71,12 +69,6 @@ named_enum!(
         Unbounded "unbounded",
     }
 );
-
-impl Default for EncodeBound {
-    fn default() -> Self {
-        Self::Unknown
-    }
-}
 
 impl EncodeBound {
     /// Whether nothing was said.
