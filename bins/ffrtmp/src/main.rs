@@ -20,6 +20,9 @@ fn main() -> ExitCode {
     match cli::parse(&arguments) {
         Ok(cli::Parsed::Command(cli)) => commands::run(*cli),
         Ok(cli::Parsed::Shown(code)) => code,
-        Err(error) => console::report(&error, cli::wants_json(&arguments)),
+        Err(error) => {
+            let code = console::report(&error, cli::wants_json(&arguments));
+            if cli::means_run(&arguments) { commands::NOT_GOVERNED.into() } else { code }
+        }
     }
 }

@@ -22,7 +22,7 @@ pub fn attach(pid: u32, order: &Order, governor: &dyn ResourceGovernor) -> Resul
     let grip = Grip::take(&root, pid)?;
     let family = Family::of(root.clone(), grip.identity);
     let command = process::arguments(&root, pid);
-    let hold = Hold::take(&root, governor, &family, pid, &order.limits)?;
+    let hold = Hold::take(&root, governor, &family, pid, order)?;
     Ok(Supervised::new(order.clone(), command, grip, family, hold, false))
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::family::Family;
 use super::priority::Priority;
+use super::supervised::Order;
 use crate::none::NoGovernor;
 use crate::probe::Root;
 
@@ -23,6 +24,15 @@ pub struct Standing {
     pub detail: String,
 }
 
+impl Standing {
+    fn as_error(&self) -> Error {
+        let message = format!("{} {} cannot be enforced here: {}", self.limit, self.asked, self.detail);
+        Error::new(Code::InvalidConfig, message)
+            .field(self.limit.clone())
+            .hint("run as root or in a delegated control group, or do not require limits")
+    }
+}
+
 /// A family under limits; let go, it is as it was before.
 pub(super) struct Hold {
     governed: Option<Box<dyn Governed>>,
@@ -37,14 +47,16 @@ impl Hold {
     /// Puts a family under limits. A limit that cannot be had is only watched, and says so.
     ///
     /// # Errors
-    /// `invalid_field` for a limit that no machine can have, such as none of the memory.
+    /// `invalid_field` for a limit that no machine can have, such as none of the memory;
+    /// `invalid_config` for one that cannot be had here, where all are required.
     pub(super) fn take(
         root: &Root,
         governor: &dyn ResourceGovernor,
         family: &Family,
         head: u32,
-        asked: &ProcessLimits,
+        order: &Order,
     ) -> Result<Self> {
+        let asked = &order.limits;
         check(asked)?;
         let mut standings = Vec::new();
         let priority = give_priority(root, family, asked.nice, &mut standings);
@@ -64,7 +76,16 @@ impl Hold {
             }
         };
         let earlier = governed.usage();
-        Ok(Self { governed: Some(governed), priority, standings, earlier, last: earlier })
+        let mut taken = Self { governed: Some(governed), priority, standings, earlier, last: earlier };
+        match taken.standings.iter().find(|standing| order.strict && !standing.in_force) {
+            Some(lacking) => {
+                let error = lacking.as_error();
+                // The error says more than what could not be taken back.
+                let _ = taken.let_go(family);
+                Err(error)
+            }
+            None => Ok(taken),
+        }
     }
 
     pub(super) fn standings(&self) -> &[Standing] {

@@ -85,7 +85,7 @@ impl Workload {
         let mut family = Family::of(root.clone(), grip.identity);
         family.group = own_group.then_some(held.pid);
         family.orphans_of = self.adopts.then(std::process::id);
-        let taken = Hold::take(&root, governor, &family, held.pid, &order.limits)?;
+        let taken = Hold::take(&root, governor, &family, held.pid, order)?;
         let words = std::iter::once(&self.program).chain(&self.arguments);
         let command = words.map(|word| word.to_string_lossy().into_owned()).collect();
         match held.release() {

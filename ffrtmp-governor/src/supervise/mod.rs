@@ -9,6 +9,7 @@
 //! | `supervised` | [`Supervised`]: waiting, time limits, signals, the end |
 //! | `watch` | [`watch::Watcher`]: finding processes by rules, over and over |
 //! | `hold`, `priority` | limits on a family of processes, and their way back |
+//! | `governor` | [`governor()`]: what limits such processes on this machine |
 //! | `report` | [`Report`]: what it did and why it ended |
 //! | `wishes` | limits as people write them |
 //! | `inbox` | signals of a supervising program |
@@ -18,6 +19,7 @@
 
 mod attach;
 mod family;
+mod governor;
 mod hold;
 mod inbox;
 mod launch;
@@ -30,6 +32,7 @@ mod tally;
 mod wishes;
 
 pub use attach::attach;
+pub use governor::governor;
 pub use hold::Standing;
 pub use inbox::{Inbox, Letter};
 pub use launch::{EXEC, Workload};

@@ -35,6 +35,8 @@ pub struct Order {
     pub grace: Duration,
     /// Whether it is ended when it uses more memory than a limit that nothing else enforces.
     pub end_over_memory: bool,
+    /// Whether a limit that cannot be enforced is an error instead of being watched.
+    pub strict: bool,
 }
 
 impl Default for Order {
@@ -46,6 +48,7 @@ impl Default for Order {
             timeout: None,
             grace: Duration::from_secs(10),
             end_over_memory: false,
+            strict: false,
         }
     }
 }

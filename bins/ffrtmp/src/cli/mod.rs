@@ -5,6 +5,7 @@ pub(crate) mod local;
 pub(crate) mod names;
 pub(crate) mod nodes;
 mod refusal;
+pub(crate) mod supervise;
 mod values;
 mod wishes;
 
@@ -73,6 +74,10 @@ pub(crate) enum Command {
     Nodes(nodes::Nodes),
     /// Transcode a file here and now, without a server
     Transcode(Box<local::Transcode>),
+    /// Run a program under limits; its exit code, signals and streams stay its own
+    Run(Box<supervise::Run>),
+    /// Put a running process and its children under limits
+    Attach(Box<supervise::Attach>),
     /// Show the streams, format and duration of a file
     Probe(local::Probe),
     /// Work out a configuration for this machine
@@ -128,8 +133,18 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Parsed, Error> {
     }
 }
 
+/// Whether `ffrtmp run` was meant, as far as arguments tell that could not be read as a whole: its
+/// exit codes are the program's.
+pub(crate) fn means_run(arguments: &[OsString]) -> bool {
+    use clap::CommandFactory as _;
+    let command = Cli::command();
+    let is_name = |word: &&OsString| command.get_subcommands().any(|known| **word == *known.get_name());
+    arguments.iter().skip(1).take_while(|word| *word != "--").find(is_name).is_some_and(|word| word == "run")
+}
+
 /// Whether JSON was asked for, as far as arguments tell that could not be read as a whole.
 pub(crate) fn wants_json(arguments: &[OsString]) -> bool {
     let follows = |pair: &[OsString]| pair[0] == "--output" && pair[1] == "json";
-    arguments.iter().any(|argument| argument == "--output=json") || arguments.windows(2).any(follows)
+    let arguments: Vec<_> = arguments.iter().take_while(|argument| *argument != "--").cloned().collect();
+    arguments.iter().any(|argument| argument == "--output=json" || argument == "--json") || arguments.windows(2).any(follows)
 }
