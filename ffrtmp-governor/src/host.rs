@@ -10,7 +10,7 @@ use ffrtmp_core::policy::limits::DEFAULT_NICE;
 use crate::budget::{BudgetOptions, Budgeted};
 use crate::cgroups::{CgroupGovernor, Ownership};
 use crate::energy::{EnergyOptions, Metered};
-use crate::gpu::{Fleet, GpuRule, Pool};
+use crate::gpu::{Fleet, GpuOptions, GpuRule, Pool};
 use crate::nice::NiceGovernor;
 use crate::probe::Root;
 
@@ -37,9 +37,8 @@ pub struct HostOptions {
     pub budget: BudgetOptions,
     /// How energy is found.
     pub energy: EnergyOptions,
-    /// Graphics processors of the machine. Without, attempts that want one are admitted and get
-    /// whichever their encoder opens, and its energy is not counted.
-    pub gpus: Option<Arc<Fleet>>,
+    /// What is known of its graphics processors.
+    pub gpus: GpuOptions,
     /// Which of them an attempt gets.
     pub gpu_rule: GpuRule,
     /// Attempts at once, as the node was told; see [`BudgetOptions::attempts`].
@@ -53,7 +52,7 @@ impl Default for HostOptions {
             cgroups: CgroupUse::default(),
             budget: BudgetOptions::default(),
             energy: EnergyOptions::default(),
-            gpus: None,
+            gpus: GpuOptions::default(),
             gpu_rule: GpuRule::default(),
             max_concurrent_jobs: None,
         }
@@ -65,15 +64,13 @@ impl Default for HostOptions {
 /// # Errors
 /// `invalid_field` for `cgroups` if they are required and cannot be used, with the reason.
 pub fn detect(options: &HostOptions) -> Result<Arc<dyn ResourceGovernor>> {
-    let fleet = options.gpus.clone();
-    let metered = Metered::on(Root::default(), limiting(options)?, &options.energy, fleet.clone());
+    let fleet = Fleet::here(&options.gpus);
+    let limiting = limiting(options)?;
+    let metered = Metered::on(Root::default(), limiting, &options.energy, Some(Arc::clone(&fleet)));
     let attempts = options.budget.attempts.or(options.max_concurrent_jobs);
     let budget = BudgetOptions { attempts, ..options.budget.clone() };
-    let budgeted = Budgeted::new(Arc::new(metered), &budget);
-    Ok(Arc::new(match fleet {
-        Some(fleet) => budgeted.with_gpus(Pool::new(fleet, options.gpu_rule)),
-        None => budgeted,
-    }))
+    let pool = Pool::new(fleet, options.gpu_rule);
+    Ok(Arc::new(Budgeted::new(Arc::new(metered), &budget).with_gpus(pool)))
 }
 
 fn limiting(options: &HostOptions) -> Result<Arc<dyn ResourceGovernor>> {

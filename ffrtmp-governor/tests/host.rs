@@ -1,0 +1,112 @@
+//! The governor that fits this machine, whatever that is.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use ffrtmp_core::conformance::governor::{Subject, run};
+use ffrtmp_core::error::Code;
+use ffrtmp_core::governor::{Demand, Limit, ProcessLimits, ResourceGovernor};
+use ffrtmp_core::job::ResourceLimits;
+use ffrtmp_governor::budget::{BudgetOptions, StrainLimits};
+use ffrtmp_governor::cgroups::{CgroupGovernor, Ownership};
+use ffrtmp_governor::host::{CgroupUse, HostOptions, detect};
+
+/// A process that computes until it is dropped.
+struct Busy(Child);
+
+impl Busy {
+    fn start() -> Self {
+        Self(Command::new("sh").args(["-c", "while :; do :; done"]).spawn().expect("a shell"))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn options(cgroups: CgroupUse) -> HostOptions {
+    let budget = BudgetOptions { strain: StrainLimits::none(), ..BudgetOptions::default() };
+    HostOptions { cgroups, budget, ..HostOptions::default() }
+}
+
+#[test]
+fn what_is_composed_conforms() {
+    for cgroups in [CgroupUse::Off, CgroupUse::Auto] {
+        let governor = detect(&options(cgroups)).expect("nothing is required");
+        let work = tempfile::tempdir().expect("a work directory");
+        let busy = Busy::start();
+        let mut dead = Command::new("true").spawn().expect("a process");
+        dead.wait().expect("it ends");
+        run(&Subject {
+            governor: &*governor,
+            work_dir: work.path().into(),
+            busy_pid: busy.0.id(),
+            dead_pid: dead.id(),
+        });
+    }
+}
+
+#[test]
+fn control_groups_are_used_where_they_can_be() {
+    let possible = CgroupGovernor::detect(Ownership::Attempts);
+    let auto = detect(&options(CgroupUse::Auto)).expect("nothing is required");
+    let required = detect(&options(CgroupUse::Require));
+    match possible {
+        Ok(groups) => {
+            assert_eq!(required.expect("they can be had").limits(), groups.limits());
+            assert_eq!(auto.name(), "cgroups");
+        }
+        Err(why) => {
+            let error = required.err().expect("they cannot be had");
+            assert_eq!((error.code(), error.field_name()), (Code::InvalidField, Some("cgroups")));
+            assert!(error.to_string().contains(&why), "{error}");
+            let cpu = auto.limits().into_iter().find(|limit| limit.name == Limit::Cpu.as_str()).expect("named");
+            assert!(!cpu.on && cpu.detail.contains(&why), "{cpu:?}");
+        }
+    }
+    assert_eq!(detect(&options(CgroupUse::Off)).expect("nothing is required").name(), "nice");
+}
+
+#[test]
+fn every_attempt_has_its_energy_and_its_source() {
+    let governor = detect(&options(CgroupUse::Auto)).expect("nothing is required");
+    let busy = Busy::start();
+    let guard = governor.govern(busy.0.id(), &ProcessLimits::default()).expect("governed");
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        let (joules, source) = guard.usage().energy.expect("measured or modelled");
+        if joules.0 > 0.0 {
+            return eprintln!("{} J, {source}", joules.0);
+        }
+        assert!(Instant::now() < until, "a busy process uses no energy");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Prints what the decorators cost: `cargo test --release -p ffrtmp-governor --test host -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn cost_of_an_attempt() {
+    let work = tempfile::tempdir().expect("a work directory");
+    let limits = ResourceLimits { max_memory_mb: Some(1), max_disk_mb: Some(1), ..ResourceLimits::default() };
+    let demand = Demand { limits: &limits, gpu: false, work_dir: work.path() };
+    let sleeper = || Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().map(Busy).expect("a process");
+    let (child, bare) = (sleeper(), ffrtmp_governor::NiceGovernor::new());
+    let composed = detect(&options(CgroupUse::Off)).expect("nothing is required");
+    let round = |governor: &dyn ResourceGovernor, reserve: bool| {
+        let begun = Instant::now();
+        for _ in 0..2000 {
+            let _held = reserve.then(|| governor.reserve(&demand).expect("room"));
+            let guard = governor.govern(child.0.id(), &ProcessLimits::default()).expect("governed");
+            guard.usage();
+        }
+        begun.elapsed() / 2000
+    };
+    for _ in 0..3 {
+        let (inside, guard, all) = (round(&bare, false), round(&*composed, false), round(&*composed, true));
+        eprintln!("guard {inside:?}; composed {guard:?}; with a reservation {all:?}");
+    }
+}
