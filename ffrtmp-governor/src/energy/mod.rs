@@ -19,8 +19,8 @@
 //!
 //! Together attempts get `E · C / B`: the node's energy by their share of processor time, never more
 //! than the node used. The split of a node's power into a working and an idle part by its use, and
-//! of the working part by processor time, is that of Kepler 0.10 and later; Kepler leaves the idle
-//! part with the node, here those for whom it is on carry it.
+//! of the working part by processor time, is that of Kepler's power attribution guide; Kepler leaves
+//! the idle part with the node, here those for whom it is on carry it.
 //! - A graphics processor adds what it uses above the least power seen of it, divided by the encode
 //!   sessions on it. Its idle power stays with the node.
 //!
@@ -47,8 +47,8 @@ use crate::probe::Root;
 use watch::Watch;
 
 /// Power of a busy hardware thread with its part of what the machine uses when idle, in watts: the
-/// average over the server processors of a large cloud at full load, by the coefficients of Cloud
-/// Carbon Footprint (from SPECpower_ssj2008).
+/// "average max watts" of the processors of AWS in the methodology of Cloud Carbon Footprint, which
+/// has it from SPECpower_ssj2008. Its other clouds lie between 3.5 and 4.3.
 pub const DEFAULT_WATTS_PER_CORE: f64 = 3.5;
 
 /// How energy is found.
