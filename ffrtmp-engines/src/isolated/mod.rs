@@ -175,7 +175,7 @@ impl IsolatedEngine {
         control.checkpoint()?;
         let place = Place::make(task);
         let child = self.shared.servers.child(Some(&task.output))?;
-        let limits = ProcessLimits::from(&self.limits);
+        let limits = ProcessLimits { gpu: task.bounds.gpu, ..ProcessLimits::from(&self.limits) };
         let governed = self.governor.as_ref().map(|governor| governor.govern(child.pid(), &limits)).transpose()?;
         let conditions = Conditions { disk: Some(DiskWatch::over(task)), governed, ..Conditions::default() };
         let memory = self.limits.max_memory_mb.and_then(|mb| mb.checked_mul(1 << 20));
