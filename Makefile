@@ -2,7 +2,7 @@
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: demo test build setup lint docs api-test bench deny python mutations chaos clean
+.PHONY: demo test build setup lint docs api-test bench deny python mutations chaos faults cgroup-v2 clean
 
 # INPUT=path transcodes a file of yours instead of a generated one.
 demo: setup
@@ -48,6 +48,17 @@ chaos: setup
 	cargo build --workspace
 	FFRTMP_CHAOS_SECONDS=$$(( $(or $(MINUTES),5) * 60 )) $(if $(SEED),FFRTMP_CHAOS_SEED=$(SEED)) \
 		cargo test --package ffrtmp --test chaos -- --nocapture
+
+# The tests of control groups on a machine with version 2 alone, under qemu: minutes without KVM.
+cgroup-v2: setup
+	scripts/cgroup-v2/run
+
+# Hostile and runaway work through the real programs, as a table of pass and fail. ATTEMPTS=1000 in a
+# row is the default; ROW=word runs the rows whose names hold it.
+faults: setup
+	cargo build --workspace
+	FFRTMP_FAULTS_ATTEMPTS=$(or $(ATTEMPTS),1000) $(if $(ROW),FFRTMP_FAULTS="$(ROW)") \
+		cargo test --package ffrtmp --test faults -- --nocapture
 
 deny:
 	cargo deny check

@@ -53,6 +53,7 @@ pub mod prelude {
     pub use tokio_util::sync::CancellationToken;
 }
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -68,11 +69,19 @@ pub fn engines_here(in_process: bool) -> Result<Arc<dyn Engine>> {
     if in_process {
         return Ok(Arc::new(ffrtmp_engines::LibavEngine::new()?));
     }
+    isolated_here(Vec::new())
+}
+
+/// The same in children, with arguments for `ffrtmp-runner`, such as `--sandbox require`.
+///
+/// # Errors
+/// `invalid_config` if the runner is missing.
+pub fn isolated_here(arguments: Vec<OsString>) -> Result<Arc<dyn Engine>> {
     let runner = ffrtmp_engines::isolated::runner_beside_current_exe().ok_or_else(|| {
         Error::new(Code::InvalidConfig, "ffrtmp-runner is not installed beside this program")
             .hint("install it there, name it with FFRTMP_RUNNER, or run attempts in this process with --in-process")
     })?;
-    Ok(Arc::new(ffrtmp_engines::IsolatedEngine::new(runner, Vec::new())))
+    Ok(Arc::new(ffrtmp_engines::IsolatedEngine::new(runner, arguments)))
 }
 
 /// Opens a port; `flag` names it in errors.

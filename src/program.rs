@@ -14,7 +14,16 @@ use tokio_util::sync::CancellationToken;
 /// # Errors
 /// The exit code: 0 after help and version, 2 for flags that are wrong.
 pub fn flags<C: clap::Parser>(name: &str) -> std::result::Result<C, ExitCode> {
-    C::try_parse().map_err(|refusal| {
+    let mut command = C::command();
+    if let Some(file) = crate::config::file::named(&command, std::env::args_os().skip(1)) {
+        command = crate::config::file::applied(command, &file).map_err(|error| {
+            eprintln!("{name}: error: {}\nhint: {}", error.message(), error.hint_text());
+            ExitCode::from(error.code().exit_code())
+        })?;
+    }
+    let parsed =
+        command.try_get_matches_from_mut(std::env::args_os()).and_then(|matches| C::from_arg_matches(&matches));
+    parsed.map_err(|refusal| {
         if refusal.exit_code() == 0 {
             // Nobody is left to tell that the terminal is gone.
             let _ = refusal.print();
@@ -35,7 +44,7 @@ pub fn flags<C: clap::Parser>(name: &str) -> std::result::Result<C, ExitCode> {
 }
 
 /// The message of a refused command line in one line, and its tip.
-fn one_line(refusal: &str) -> (String, Option<String>) {
+pub(crate) fn one_line(refusal: &str) -> (String, Option<String>) {
     let said = refusal.split("\n\n").next().unwrap_or_default();
     let words: Vec<_> = said.trim_start_matches("error: ").split_whitespace().collect();
     let tip = refusal.lines().find_map(|line| line.trim().strip_prefix("tip: "));
@@ -52,7 +61,7 @@ fn variable_at_fault(command: &clap::Command, refusal: &clap::Error) -> Option<S
     Some(variable.to_string_lossy().into_owned())
 }
 
-fn known_values(refusal: &clap::Error) -> Option<String> {
+pub(crate) fn known_values(refusal: &clap::Error) -> Option<String> {
     match refusal.get(ContextKind::ValidValue) {
         Some(ContextValue::Strings(known)) if !known.is_empty() => Some(format!("give {}", known.join(" or "))),
         _ => None,

@@ -37,4 +37,4 @@ pub use facts::HostFacts;
 pub use host::{CgroupUse, HostOptions, detect};
 pub use nice::NiceGovernor;
 pub use none::NoGovernor;
-pub use recommend::{Environment, Recommendation, recommend};
+pub use recommend::{Abilities, Environment, Recommendation, recommend};

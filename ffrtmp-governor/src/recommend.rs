@@ -1,17 +1,21 @@
-//! Settings that fit a machine: what `ffrtmp config recommend` prints.
+//! Settings that fit a machine: what `ffrtmp config recommend` prints, by the names of the agent's
+//! flags, with one reason for each.
 //!
 //! Jobs at once are half the threads, within the ranges of the founding documents: 2–3 on 4–8
 //! threads, 4–6 on 8–16, 8–12 above, and 1 or 2 below 4. A laptop stays at 3, because it throttles
-//! under more. Every job is given at least 2 GiB of memory; a quarter of the memory, at most 4 GiB,
-//! is left to the system. What the machine is for scales the jobs: all of them in production, three
-//! quarters in staging, half in development, where a person works beside them.
+//! under more. What the machine is for scales them: all in production, three quarters in staging, half
+//! in development, where a person works beside them. An encode session of a graphics processor that
+//! works carries a job besides, at most as many again. Every job is given at least 2 GiB of memory and
+//! 5000 MB of disk; a quarter of the memory, at most 4 GiB, is left to the system.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use ffrtmp_core::error::{Code, Error, nearest};
-use ffrtmp_core::policy::limits::DEFAULT_MEMORY_MB;
+use ffrtmp_core::node::Safeguard;
+use ffrtmp_core::policy::limits::{DEFAULT_DISK_MB, DEFAULT_MEMORY_MB};
 use serde::{Serialize, Serializer};
 
 use crate::facts::HostFacts;
@@ -19,8 +23,6 @@ use crate::facts::HostFacts;
 const MIB: u64 = 1 << 20;
 /// Most memory that is left to the system, in megabytes.
 const MOST_RESERVE_MB: u64 = 4096;
-/// Most memory that one job is recommended, as for 4K60.
-const MOST_MEMORY_MB: u64 = 4096;
 /// Most jobs on a laptop.
 const LAPTOP_JOBS: u32 = 3;
 
@@ -78,71 +80,167 @@ impl FromStr for Environment {
     }
 }
 
-/// Settings for an agent.
+/// What was found out about a machine by trying. What is empty was not tried, and holds nothing back.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Abilities {
+    /// Limits on attempts, as a governor tells them.
+    pub limits: Vec<Safeguard>,
+    /// Layers of the sandbox, as a trial child tells them.
+    pub sandbox: Vec<Safeguard>,
+    /// Encoders that passed a test encode.
+    pub encoders: Vec<String>,
+    /// Bytes that are free where attempts work.
+    pub disk_available_bytes: Option<u64>,
+}
+
+/// Settings for an agent, by the names of its flags.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Recommendation {
     /// What the machine is for.
     pub environment: Environment,
     /// Jobs at once.
     pub max_concurrent_jobs: u32,
-    /// Limit of one job in percent of a core.
+    /// Percent of a core for a job that states no limit.
     pub cpu_limit_percent: u32,
-    /// Limit of one job in megabytes (2^20 bytes).
-    pub memory_limit_mb: u64,
+    /// Megabytes (2^20 bytes) of memory for all jobs together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_budget_mb: Option<u64>,
     /// Fallback of the long poll.
-    #[serde(rename = "poll_interval_sec", serialize_with = "seconds")]
+    #[serde(serialize_with = "seconds")]
     pub poll_interval: Duration,
     /// Time between two signs of life; the master gives up after three.
-    #[serde(rename = "heartbeat_interval_sec", serialize_with = "seconds")]
+    #[serde(serialize_with = "seconds")]
     pub heartbeat_interval: Duration,
-    /// Why, one sentence per rule that applied.
-    pub reasons: Vec<String>,
+    /// Whether control groups are used: `auto` or `require`.
+    pub cgroups: &'static str,
+    /// Whether attempts are confined: `on` or `require`.
+    pub sandbox: &'static str,
+    /// Why, one sentence for each setting.
+    pub reasons: BTreeMap<&'static str, String>,
 }
 
 fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(time.as_secs())
+    serializer.collect_str(&format_args!("{}s", time.as_secs()))
 }
 
 /// Settings that fit a machine and what it is for. The same facts give the same settings.
 #[must_use]
-pub fn recommend(environment: Environment, facts: &HostFacts) -> Recommendation {
-    let mut reasons = Vec::new();
+pub fn recommend(environment: Environment, facts: &HostFacts, abilities: &Abilities) -> Recommendation {
     let threads = facts.cpu_threads.max(1);
-    let by_threads = jobs_by_threads(threads);
-    reasons.push(format!("{threads} usable hardware threads suit {by_threads} jobs at once"));
-    let mut jobs = by_threads;
+    let (jobs, why_jobs) = jobs(environment, facts, abilities);
+    let cpu_limit_percent = threads.saturating_mul(100) / jobs;
+    let memory_budget_mb = memory_for_jobs_mb(facts);
+    let (cgroups, why_cgroups) = cgroups(environment, &abilities.limits);
+    let (sandbox, why_sandbox) = sandbox(environment, &abilities.sandbox);
+    let mut reasons = BTreeMap::from([
+        ("max_concurrent_jobs", why_jobs),
+        ("cpu_limit_percent", format!("an equal share of {threads} hardware threads for each of {jobs} jobs")),
+        ("poll_interval", "the master wakes a waiting agent; this is the wait after an answer that was none".into()),
+        ("heartbeat_interval", why_heartbeat(environment).into()),
+        ("cgroups", why_cgroups),
+        ("sandbox", why_sandbox),
+    ]);
+    if let Some(memory) = memory_budget_mb {
+        let left = facts.ram_total_bytes / MIB - memory;
+        reasons.insert("memory_budget_mb", format!("{left} MB are left to the system{}", short_memory(memory, jobs)));
+    }
+    Recommendation {
+        environment,
+        max_concurrent_jobs: jobs,
+        cpu_limit_percent,
+        memory_budget_mb,
+        poll_interval: Duration::from_secs(3),
+        heartbeat_interval: heartbeat(environment),
+        cgroups,
+        sandbox,
+        reasons,
+    }
+}
+
+fn jobs(environment: Environment, facts: &HostFacts, abilities: &Abilities) -> (u32, String) {
+    let threads = facts.cpu_threads.max(1);
+    let mut jobs = jobs_by_threads(threads);
+    let mut why = vec![format!("{threads} usable hardware threads suit {jobs}")];
     if facts.node_type == "laptop" && jobs > LAPTOP_JOBS {
         jobs = LAPTOP_JOBS;
-        reasons.push(format!("a laptop throttles under more than {LAPTOP_JOBS} jobs"));
+        why.push(format!("a laptop throttles under more than {LAPTOP_JOBS}"));
     }
     let scaled = (jobs * environment.percent_of_jobs()).div_ceil(100);
     if scaled < jobs {
         jobs = scaled;
-        reasons.push(format!("{environment} uses {} % of them", environment.percent_of_jobs()));
+        why.push(format!("{environment} uses {} % of them", environment.percent_of_jobs()));
     }
-    let memory = memory_for_jobs_mb(facts);
-    if let Some(memory) = memory {
-        let by_memory = u32::try_from(memory / DEFAULT_MEMORY_MB).unwrap_or(u32::MAX).max(1);
-        if by_memory < jobs {
-            jobs = by_memory;
-            reasons.push(format!("{memory} MB of memory are enough for {by_memory} jobs of {DEFAULT_MEMORY_MB} MB"));
+    let device = abilities.encoders.iter().find(|encoder| DEVICES.iter().any(|device| encoder.ends_with(device)));
+    let sessions: u32 = facts.gpus.iter().map(|gpu| gpu.max_encode_sessions).fold(0, u32::saturating_add);
+    if let Some(encoder) = device.filter(|_| sessions > 0) {
+        let besides = sessions.min(jobs);
+        jobs += besides;
+        why.push(format!("{encoder} works and carries {besides} besides"));
+    }
+    let mut bound = |what: &str, has_mb: Option<u64>, each_mb: u64| {
+        let Some(has_mb) = has_mb else { return };
+        let fit = u32::try_from(has_mb / each_mb).unwrap_or(u32::MAX).max(1);
+        if fit < jobs {
+            jobs = fit;
+            why.push(format!("{has_mb} MB of {what} are enough for {fit} of {each_mb} MB"));
         }
-    }
-    let memory_limit_mb = memory.map_or(DEFAULT_MEMORY_MB, |memory| (memory / u64::from(jobs)).min(MOST_MEMORY_MB));
-    if memory_limit_mb < DEFAULT_MEMORY_MB {
-        reasons.push(format!("memory is short: {memory_limit_mb} MB do for 720p, not for more"));
-    }
-    let heartbeat = if environment == Environment::Development { 10 } else { 30 };
-    Recommendation {
-        environment,
-        max_concurrent_jobs: jobs,
-        cpu_limit_percent: threads.saturating_mul(100) / jobs,
-        memory_limit_mb,
-        poll_interval: Duration::from_secs(3),
-        heartbeat_interval: Duration::from_secs(heartbeat),
-        reasons,
+    };
+    bound("memory", memory_for_jobs_mb(facts), DEFAULT_MEMORY_MB);
+    bound("free disk", abilities.disk_available_bytes.map(|bytes| bytes / MIB), DEFAULT_DISK_MB);
+    (jobs, why.join("; "))
+}
+
+fn short_memory(memory_mb: u64, jobs: u32) -> String {
+    let each = memory_mb / u64::from(jobs);
+    if each < DEFAULT_MEMORY_MB {
+        format!("; memory is short: {each} MB for a job do for 720p, not for more")
+    } else {
+        format!("; {each} MB for each of {jobs} jobs")
     }
 }
+
+fn heartbeat(environment: Environment) -> Duration {
+    Duration::from_secs(if environment == Environment::Development { 10 } else { 30 })
+}
+
+fn why_heartbeat(environment: Environment) -> &'static str {
+    match environment {
+        Environment::Development => "a person who tries things out wants to see soon that a node is gone",
+        Environment::Staging | Environment::Production => "the master gives a node up after three that are missing",
+    }
+}
+
+/// Control groups are required where they work and nobody tries things out: a machine that loses them
+/// shall say so rather than run unbounded jobs.
+fn cgroups(environment: Environment, limits: &[Safeguard]) -> (&'static str, String) {
+    let state = |name: &str| limits.iter().find(|limit| limit.name == name);
+    let works = |name: &str| state(name).is_some_and(|limit| limit.on);
+    if works("cpu") && works("memory") {
+        let word = if environment == Environment::Development { "auto" } else { "require" };
+        let means = state("memory").map(|limit| limit.detail.as_str()).unwrap_or_default();
+        return (word, format!("limits on processor and memory hold here: {means}"));
+    }
+    let lacking = ["cpu", "memory"].iter().find_map(|name| state(name).filter(|limit| !limit.on));
+    match lacking {
+        Some(limit) => ("auto", format!("{} cannot be limited by the kernel here: {}", limit.name, limit.detail)),
+        None => ("auto", "used where this machine has them".into()),
+    }
+}
+
+fn sandbox(environment: Environment, layers: &[Safeguard]) -> (&'static str, String) {
+    let off: Vec<_> = layers.iter().filter(|layer| !layer.on).map(|layer| layer.name.as_str()).collect();
+    match (layers, &off[..]) {
+        ([], _) => ("on", "every layer that this machine has".into()),
+        (all, []) if environment != Environment::Development => ("require", format!("all {} layers work", all.len())),
+        (all, []) => ("on", format!("all {} layers work", all.len())),
+        (all, off) => {
+            ("on", format!("{} of {} layers work; not here: {}", all.len() - off.len(), all.len(), off.join(", ")))
+        }
+    }
+}
+
+/// How the names of encoders on devices end.
+const DEVICES: &[&str] = &["_nvenc", "_qsv", "_vaapi", "_amf"];
 
 fn jobs_by_threads(threads: u32) -> u32 {
     let (least, most) = match threads {
@@ -162,6 +260,8 @@ fn memory_for_jobs_mb(facts: &HostFacts) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use ffrtmp_core::node::Gpu;
+
     use super::*;
 
     fn machine(node_type: &str, threads: u32, gib: u64) -> HostFacts {
@@ -177,35 +277,60 @@ mod tests {
     fn jobs_follow_threads_memory_and_purpose() {
         use Environment::{Development, Production, Staging};
         for (environment, facts, jobs, cpu, memory) in [
-            (Production, machine("server", 1, 8), 1, 100, 4096),
-            (Production, machine("server", 3, 8), 2, 150, 3072),
-            (Production, machine("laptop", 4, 16), 2, 200, 4096),
-            (Production, machine("desktop", 7, 16), 3, 233, 4096),
-            (Production, machine("laptop", 16, 32), 3, 533, 4096),
-            (Production, machine("desktop", 8, 32), 4, 200, 4096),
-            (Production, machine("desktop", 15, 64), 6, 250, 4096),
-            (Production, machine("server", 16, 64), 8, 200, 4096),
-            (Production, machine("server", 128, 512), 12, 1066, 4096),
-            (Staging, machine("server", 16, 64), 6, 266, 4096),
-            (Development, machine("server", 16, 64), 4, 400, 4096),
-            (Development, machine("desktop", 1, 4), 1, 100, 3072),
-            (Production, machine("server", 32, 8), 3, 1066, 2048),
-            (Production, machine("server", 4, 1), 1, 400, 768),
-            (Production, machine("server", 0, 0), 1, 100, 2048),
+            (Production, machine("server", 1, 8), 1, 100, Some(6144)),
+            (Production, machine("server", 3, 8), 2, 150, Some(6144)),
+            (Production, machine("laptop", 4, 16), 2, 200, Some(12288)),
+            (Production, machine("desktop", 7, 16), 3, 233, Some(12288)),
+            (Production, machine("laptop", 16, 32), 3, 533, Some(28672)),
+            (Production, machine("desktop", 8, 32), 4, 200, Some(28672)),
+            (Production, machine("desktop", 15, 64), 6, 250, Some(61440)),
+            (Production, machine("server", 16, 64), 8, 200, Some(61440)),
+            (Production, machine("server", 128, 512), 12, 1066, Some(520_192)),
+            (Staging, machine("server", 16, 64), 6, 266, Some(61440)),
+            (Development, machine("server", 16, 64), 4, 400, Some(61440)),
+            (Production, machine("server", 32, 8), 3, 1066, Some(6144)),
+            (Production, machine("server", 4, 1), 1, 400, Some(768)),
+            (Production, machine("server", 0, 0), 1, 100, None),
         ] {
-            let got = recommend(environment, &facts);
-            let numbers = (got.max_concurrent_jobs, got.cpu_limit_percent, got.memory_limit_mb);
+            let got = recommend(environment, &facts, &Abilities::default());
+            let numbers = (got.max_concurrent_jobs, got.cpu_limit_percent, got.memory_budget_mb);
             assert_eq!(numbers, (jobs, cpu, memory), "{environment} {facts:?}");
-            assert!(!got.reasons.is_empty());
         }
     }
 
     #[test]
-    fn environments_have_names() {
+    fn what_was_tried_counts() {
+        let gpu = Gpu { max_encode_sessions: 3, ..Gpu::default() };
+        let facts = HostFacts { gpus: vec![gpu], ..machine("server", 16, 64) };
+        let groups = ["cpu", "memory"].map(|name| Safeguard::on(name, "cgroup v2"));
+        let abilities = Abilities {
+            limits: groups.to_vec(),
+            sandbox: vec![Safeguard::on("seccomp", ""), Safeguard::off("landlock", "old kernel")],
+            encoders: vec!["libx264".into(), "h264_nvenc".into()],
+            disk_available_bytes: Some(1 << 40),
+        };
+        let got = recommend(Environment::Production, &facts, &abilities);
+        assert_eq!((got.max_concurrent_jobs, got.cgroups, got.sandbox), (11, "require", "on"));
+        assert!(got.reasons["sandbox"].contains("landlock"), "{:?}", got.reasons);
+        let small = Abilities { disk_available_bytes: Some(11 << 30), ..abilities };
+        assert_eq!(recommend(Environment::Production, &facts, &small).max_concurrent_jobs, 2);
+        let watched = Abilities { limits: vec![Safeguard::off("cpu", "no delegation")], ..Abilities::default() };
+        let got = recommend(Environment::Production, &facts, &watched);
+        assert!(got.cgroups == "auto" && got.reasons["cgroups"].contains("no delegation"), "{:?}", got.reasons);
+    }
+
+    #[test]
+    fn every_setting_has_a_name_and_a_reason() {
         assert_eq!("Production".parse::<Environment>().unwrap(), Environment::Production);
         let error = "prodction".parse::<Environment>().unwrap_err();
         assert!(error.hint_text().contains("production"));
-        let shown = serde_json::to_value(recommend(Environment::Staging, &machine("server", 2, 4))).unwrap();
-        assert_eq!((&shown["environment"], &shown["poll_interval_sec"]), (&"staging".into(), &3.into()));
+        let got = recommend(Environment::Staging, &machine("server", 2, 4), &Abilities::default());
+        let shown = serde_json::to_value(&got).unwrap();
+        assert_eq!((&shown["environment"], &shown["poll_interval"]), (&"staging".into(), &"3s".into()));
+        for name in
+            shown.as_object().unwrap().keys().filter(|name| !["environment", "reasons"].contains(&name.as_str()))
+        {
+            assert!(!got.reasons[name.as_str()].is_empty(), "{name}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::id::NodeId;
 use ffrtmp_core::job::SlaVerdict;
 use ffrtmp_core::node::Telemetry;
-use prometheus::{Counter, CounterVec, Gauge, Histogram, HistogramOpts, Opts, Registry, TextEncoder};
+use prometheus::{Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, Opts, Registry, TextEncoder};
 
 /// Every metric, labelled with the node's id.
 pub(super) struct AgentMetrics {
@@ -24,11 +24,14 @@ pub(super) struct AgentMetrics {
     uptime: Gauge,
     power: Gauge,
     temperature: Gauge,
+    gpu_usage: GaugeVec,
+    held_back: Gauge,
     sla: Gauge,
     sla_verdicts: Mutex<(u64, u64)>,
     input_bytes: Counter,
     output_bytes: Counter,
     cpu_seconds: Counter,
+    throttled_seconds: Counter,
     energy: Counter,
 }
 
@@ -72,6 +75,14 @@ impl AgentMetrics {
                 "ffrtmp_worker_temperature_celsius",
                 "Hottest sensor, degrees Celsius, NaN without sensors",
             )?,
+            gpu_usage: register(
+                &registry,
+                GaugeVec::new(
+                    opts("ffrtmp_worker_gpu_usage", "Use of a graphics processor, percent 0 to 100"),
+                    &["gpu"],
+                )?,
+            )?,
+            held_back: gauge("ffrtmp_worker_held_back", "1 while no jobs are taken although slots are free, else 0")?,
             sla: known(
                 "ffrtmp_worker_sla_compliance_rate",
                 "Counted jobs that kept their service level, percent, NaN before the first",
@@ -80,6 +91,10 @@ impl AgentMetrics {
             input_bytes: counter("ffrtmp_job_input_bytes_total", "Bytes read from inputs")?,
             output_bytes: counter("ffrtmp_job_output_bytes_total", "Bytes written to outputs")?,
             cpu_seconds: counter("ffrtmp_job_cpu_seconds_total", "CPU time of attempts, seconds")?,
+            throttled_seconds: counter(
+                "ffrtmp_job_throttled_seconds_total",
+                "Time for which limits on the processor held attempts back, seconds",
+            )?,
             energy: counter("ffrtmp_job_energy_joules_total", "Energy counted for attempts, joules")?,
             registry,
         })
@@ -124,6 +139,12 @@ impl AgentMetrics {
         self.memory_bytes.set(telemetry.memory_used_bytes as f64);
         self.power.set(telemetry.power_watts.unwrap_or(f64::NAN));
         self.temperature.set(telemetry.temperature_celsius.unwrap_or(f64::NAN));
+        self.held_back.set(f64::from(u8::from(telemetry.held_back.is_some())));
+        for gpu in &telemetry.gpus {
+            // One that is lost is not idle.
+            let usage = gpu.utilization_percent.unwrap_or(f64::NAN);
+            self.gpu_usage.with_label_values(&[&gpu.index.to_string()]).set(usage);
+        }
     }
 
     /// The master's verdict on a job that ended here.
@@ -144,6 +165,7 @@ impl AgentMetrics {
             self.input_bytes.inc_by(report.input_bytes as f64);
             self.output_bytes.inc_by(report.output_bytes as f64);
             self.cpu_seconds.inc_by(report.cpu_seconds.max(0.0));
+            self.throttled_seconds.inc_by(report.throttled_seconds.unwrap_or_default().max(0.0));
             self.energy.inc_by(report.energy_joules.map_or(0.0, |joules| joules.0.max(0.0)));
         }
     }

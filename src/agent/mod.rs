@@ -49,6 +49,8 @@ pub struct AgentOptions {
     pub name: Option<String>,
     /// Jobs at once; what [`ffrtmp_governor`] recommends for this machine by default.
     pub max_concurrent_jobs: Option<u32>,
+    /// Percent of one core for a job that states no limit; every core by default.
+    pub cpu_limit_percent: Option<u32>,
     /// How long to wait before asking again after an answer that was no answer.
     pub poll_interval: Duration,
     /// How often to send a heartbeat while idle, unless the master wants them more often; every
@@ -75,6 +77,7 @@ impl Default for AgentOptions {
         Self {
             name: None,
             max_concurrent_jobs: None,
+            cpu_limit_percent: None,
             poll_interval: Duration::from_secs(3),
             heartbeat_interval: Duration::from_secs(30),
             generate_input: true,
@@ -370,8 +373,8 @@ fn patience() -> ExponentialBuilder {
 }
 
 fn recommended_slots() -> u32 {
-    ffrtmp_governor::recommend(ffrtmp_governor::Environment::Production, &ffrtmp_governor::HostFacts::detect())
-        .max_concurrent_jobs
+    use ffrtmp_governor::{Abilities, Environment, HostFacts, recommend};
+    recommend(Environment::Production, &HostFacts::detect(), &Abilities::default()).max_concurrent_jobs
 }
 
 pub(crate) fn host_name() -> String {

@@ -14,7 +14,7 @@ use ffrtmp_core::engine::{Control, Engine, MediaBounds, Observer, Source, Task};
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::governor::{Demand, Reservation, ResourceGovernor};
 use ffrtmp_core::id::NodeId;
-use ffrtmp_core::job::{EngineName, Job, JobReport};
+use ffrtmp_core::job::{EngineName, Job, JobReport, ResourceLimits};
 use ffrtmp_core::location::Scheme;
 use ffrtmp_core::media::{Container, Target, VideoCodec};
 use ffrtmp_core::node::{Capabilities, Registration, Requirements};
@@ -84,6 +84,7 @@ pub(super) struct LocalWorkshop {
     work: WorkDir,
     places: Arc<Places>,
     generate_input: bool,
+    cpu_limit_percent: Option<u32>,
 }
 
 impl LocalWorkshop {
@@ -102,7 +103,14 @@ impl LocalWorkshop {
         };
         let places = Arc::new(Places::new(&allowed(options, &work)?, &options.allow_hosts)?);
         let engines = engines.into_iter().map(|engine| (engine.name(), engine)).collect();
-        Ok(Self { engines, governor, work, places, generate_input: options.generate_input })
+        Ok(Self {
+            engines,
+            governor,
+            work,
+            places,
+            generate_input: options.generate_input,
+            cpu_limit_percent: options.cpu_limit_percent,
+        })
     }
 
     fn engine(&self, name: EngineName) -> Result<Arc<dyn Engine>> {
@@ -132,10 +140,17 @@ impl LocalWorkshop {
         }
     }
 
+    fn limits(&self, job: &Job) -> ResourceLimits {
+        ResourceLimits {
+            max_cpu_percent: job.resource_limits.max_cpu_percent.or(self.cpu_limit_percent),
+            ..job.resource_limits
+        }
+    }
+
     /// What the attempt will take. The disk is the one that its output fills.
-    fn reserve(&self, job: &Job, target: &Path) -> Result<Reservation> {
+    fn reserve(&self, job: &Job, limits: &ResourceLimits, target: &Path) -> Result<Reservation> {
         let work_dir = target.parent().filter(|dir| dir.is_dir()).unwrap_or(self.work.root());
-        self.governor.reserve(&Demand { limits: &job.resource_limits, gpu: Requirements::of(job)?.gpu, work_dir })
+        self.governor.reserve(&Demand { limits, gpu: Requirements::of(job)?.gpu, work_dir })
     }
 
     fn target(&self, job: &Job, request: &OutputRequest) -> Result<PathBuf> {
@@ -186,10 +201,11 @@ impl Workshop for LocalWorkshop {
 
     async fn prepare(&self, job: &Job, control: &Control, running: usize) -> Result<Box<dyn Workpiece>> {
         let engine = self.engine(job.engine_used.unwrap_or(EngineName::Ffmpeg))?;
-        let engine = engine.limited(&job.resource_limits, &self.governor).unwrap_or(engine);
+        let limits = self.limits(job);
+        let engine = engine.limited(&limits, &self.governor).unwrap_or(engine);
         let request = own_request(job)?;
         let target = self.target(job, &request)?;
-        let reservation = self.reserve(job, &target)?;
+        let reservation = self.reserve(job, &limits, &target)?;
         let Staged { source, bytes, dir } = self.stage(job, control).await?;
         if matches!(&source, Source::File(input) if *input == target) {
             return Err(Error::new(Code::OutputIsInput, "the output is the input")

@@ -10,12 +10,15 @@ use clap::{ArgAction, Args};
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_transport::http::{ClientConfig, MasterClient};
 
-use super::{duration, given_key};
+use super::{GoverningArgs, SandboxChoice, duration, given_key};
 use crate::agent::{Agent, AgentOptions};
 
 /// Options of an agent.
 #[derive(Args, Clone, Debug)]
 pub struct AgentArgs {
+    /// File with flags, in YAML or JSON; the environment and flags given here win
+    #[arg(long, value_name = "FILE", env = "FFRTMP_CONFIG")]
+    pub config: Option<PathBuf>,
     /// The master; of several on one database all (repeatable, or with commas)
     #[arg(long, default_value = "https://localhost:8080", value_delimiter = ',', env = "MASTER_URL")]
     pub master: Vec<String>,
@@ -23,13 +26,13 @@ pub struct AgentArgs {
     #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
     pub register: bool,
     /// Jobs at once; what suits this machine by default
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, env = "FFRTMP_MAX_CONCURRENT_JOBS", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub max_concurrent_jobs: Option<u32>,
     /// Wait between claims that got no answer
-    #[arg(long, default_value = "3s", value_parser = duration)]
+    #[arg(long, default_value = "3s", env = "FFRTMP_POLL_INTERVAL", value_parser = duration)]
     pub poll_interval: Duration,
     /// How often to send a heartbeat while idle
-    #[arg(long, default_value = "30s", value_parser = duration)]
+    #[arg(long, default_value = "30s", env = "FFRTMP_HEARTBEAT_INTERVAL", value_parser = duration)]
     pub heartbeat_interval: Duration,
     /// Key of the master (or MASTER_API_KEY, FFMPEG_RTMP_API_KEY); a file keeps it out of the process list
     #[arg(long)]
@@ -85,6 +88,9 @@ pub struct AgentArgs {
     /// Run attempts in this process instead of in children of their own
     #[arg(long, default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
     pub in_process: bool,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would take it for the program's own help")]
+    pub governing: GoverningArgs,
     /// error, warn, info, debug or trace
     #[arg(long, default_value = "info", env = "FFRTMP_LOG_LEVEL")]
     pub log_level: String,
@@ -107,9 +113,12 @@ impl AgentArgs {
     /// `invalid_config` naming the flag, `port_in_use`, `tls`, `storage`.
     pub async fn compose(&self) -> Result<Agent> {
         let transport = Arc::new(MasterClient::new(&self.client()?)?);
-        let engines = vec![crate::engines_here(self.in_process)?];
-        let governor = Arc::new(ffrtmp_governor::NiceGovernor::new());
-        Agent::new(transport, engines, governor, self.options()).await
+        let engine = match self.in_process {
+            true => crate::engines_here(true)?,
+            false => crate::isolated_here(self.governing.runner_arguments())?,
+        };
+        let governor = self.governing.governor(self.max_concurrent_jobs)?;
+        Agent::new(transport, vec![engine], governor, self.options()).await
     }
 
     fn client(&self) -> Result<ClientConfig> {
@@ -134,6 +143,7 @@ impl AgentArgs {
         AgentOptions {
             name: self.name.clone(),
             max_concurrent_jobs: self.max_concurrent_jobs,
+            cpu_limit_percent: self.governing.cpu_limit_percent,
             poll_interval: self.poll_interval,
             heartbeat_interval: self.heartbeat_interval,
             generate_input: self.generate_input,
@@ -151,12 +161,16 @@ impl AgentArgs {
     /// # Errors
     /// `invalid_config` naming the flag.
     pub fn check(&self) -> Result<()> {
-        if self.register {
-            Ok(())
-        } else {
-            Err(Error::new(Code::InvalidConfig, "an agent that does not register gets no jobs")
+        if !self.register {
+            return Err(Error::new(Code::InvalidConfig, "an agent that does not register gets no jobs")
                 .field("register")
-                .hint("leave out --register false"))
+                .hint("leave out --register false"));
         }
+        if self.in_process && self.governing.sandbox == SandboxChoice::Require {
+            return Err(Error::new(Code::InvalidConfig, "attempts in this process cannot be confined")
+                .field("sandbox")
+                .hint("leave out --in-process, or --sandbox require"));
+        }
+        Ok(())
     }
 }

@@ -3,12 +3,15 @@
 
 mod agent;
 mod database;
+pub(crate) mod file;
+mod governing;
 mod master;
 mod scheduling;
 mod transfer;
 
 pub use agent::AgentArgs;
 pub use database::{DatabaseArgs, DatabaseKind, Dsn, Durability};
+pub use governing::{CgroupChoice, GoverningArgs, SandboxChoice};
 pub use master::MasterArgs;
 pub use scheduling::{Policy, SchedulingArgs, TenantLimit};
 pub use transfer::{BackupArgs, MigrateArgs};

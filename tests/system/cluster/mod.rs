@@ -59,19 +59,19 @@ pub(crate) struct AgentSetup {
     pub(crate) flags: Vec<String>,
     /// Jobs at once.
     pub(crate) slots: u32,
-    /// Seconds of output per second of an engine without codecs; libav if absent.
-    pub(crate) synthetic_speed: Option<f64>,
+    /// Arguments of its runner, for an engine other than libav.
+    pub(crate) runner: Vec<String>,
 }
 
 impl AgentSetup {
     /// An agent with libav.
     pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, flags: Vec::new(), slots: 1, synthetic_speed: None }
+        Self { name, flags: Vec::new(), slots: 1, runner: Vec::new() }
     }
 
     /// An agent whose attempts take exactly as long as their media divided by `speed`.
     pub(crate) fn paced(name: &'static str, speed: f64) -> Self {
-        Self { synthetic_speed: Some(speed), ..Self::new(name) }
+        Self { runner: vec!["--synthetic".into(), format!("{{\"speed\":{speed}}}")], ..Self::new(name) }
     }
 
     pub(crate) fn flag(mut self, flag: impl Into<String>) -> Self {
@@ -163,8 +163,8 @@ impl Cluster {
     /// The command line of an agent of this cluster.
     pub(crate) fn agent_command(&self, setup: &AgentSetup) -> Command {
         let mut command = command(&binary("ffrtmp-agent"), &self.home());
-        if let Some(speed) = setup.synthetic_speed {
-            command.env("FFRTMP_RUNNER", self.paced_runner(speed));
+        if !setup.runner.is_empty() {
+            command.env("FFRTMP_RUNNER", self.runner_with(setup.name, &setup.runner));
         }
         command.current_dir(self.files());
         command.args(["--master", &self.url(), "--name", setup.name, "--work-dir"]).arg(self.path(setup.name));
@@ -178,15 +178,13 @@ impl Cluster {
         command
     }
 
-    /// A runner with an engine that needs exactly as long as it is told.
-    fn paced_runner(&self, speed: f64) -> PathBuf {
-        let path = self.path(&format!("ffrtmp-runner-{speed}"));
-        if !path.exists() {
-            let runner = binary("ffrtmp-runner");
-            let script = format!("#!/bin/sh\nexec '{}' --synthetic '{{\"speed\":{speed}}}'\n", runner.display());
-            fs::write(&path, script).expect("a script");
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("an executable script");
-        }
+    /// A runner that is always given these arguments.
+    fn runner_with(&self, name: &str, arguments: &[String]) -> PathBuf {
+        let path = self.path(&format!("ffrtmp-runner-{name}"));
+        let quoted: Vec<_> = arguments.iter().map(|argument| format!("'{argument}'")).collect();
+        let script = format!("#!/bin/sh\nexec '{}' {} \"$@\"\n", binary("ffrtmp-runner").display(), quoted.join(" "));
+        fs::write(&path, script).expect("a script");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("an executable script");
         path
     }
 

@@ -118,6 +118,13 @@ pub(crate) fn measured(report: &JobReport, chunks: Option<Chunking>) -> Vec<(&'s
         let how = report.energy_source.map_or("source not told", EnergySource::as_str);
         facts.push(("energy", format!("{:.1} J ({how})", energy.0)));
     }
+    let throttled = report.throttled_seconds.filter(|seconds| *seconds > 0.0);
+    facts
+        .extend(throttled.map(|seconds| ("throttled", format!("for {} by its limit on the processor", span(seconds)))));
+    facts.extend(report.gpu.map(|index| ("gpu", index.to_string())));
+    if !report.sandbox_off.is_empty() {
+        facts.push(("sandbox", one_line(&format!("without {}", report.sandbox_off.join(", ")))));
+    }
     facts.extend(outputs(report, chunks));
     facts.extend(report.hash.as_deref().map(|hash| ("hash", one_line(hash))));
     facts.extend(report.warnings.iter().map(|warning| ("warning", one_line(warning))));

@@ -42,17 +42,17 @@ pub(super) fn findings() -> Vec<Finding> {
 fn video(known: &EngineCapabilities, (codec, what, package): &(VideoCodec, &'static str, &str)) -> Finding {
     let encoders = known.video_encoders.iter().find(|(of, _)| of == codec).map(|(_, encoders)| encoders.join(", "));
     match encoders.filter(|encoders| !encoders.is_empty()) {
-        Some(encoders) => Finding::works(what, format!("{encoders} (test encode passed)")),
+        Some(encoders) => Finding::works(*what, format!("{encoders} (test encode passed)")),
         // H.264 is what files and players can count on; the others are choices.
-        None if *codec == VideoCodec::H264 => Finding::not(what, Standing::Missing, "no encoder works", *package),
-        None => Finding::not(what, Standing::Absent, "no encoder works", *package),
+        None if *codec == VideoCodec::H264 => Finding::not(*what, Standing::Missing, "no encoder works", *package),
+        None => Finding::not(*what, Standing::Absent, "no encoder works", *package),
     }
 }
 
 fn audio(known: &EngineCapabilities, (what, codec, library, package): &(&'static str, &str, &str, &str)) -> Finding {
     match known.audio_encoders.iter().find(|name| name == codec || name == library) {
-        Some(name) => Finding::works(what, format!("{name} (test encode passed)")),
-        None => Finding::not(what, Standing::Absent, "no encoder works", *package),
+        Some(name) => Finding::works(*what, format!("{name} (test encode passed)")),
+        None => Finding::not(*what, Standing::Absent, "no encoder works", *package),
     }
 }
 

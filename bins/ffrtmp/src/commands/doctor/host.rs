@@ -1,7 +1,8 @@
-//! The machine: processors, disk, graphics, energy counters, limits, tools.
+//! The machine: processors, disk, devices, sensors, tools. Limits and the sandbox are in `guards`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use ffrtmp::governor::probe::{Root, energy, pressure, thermal};
 use rustix::fs::{Access, access, statvfs};
 
 use super::{Finding, Standing};
@@ -16,7 +17,8 @@ pub(super) fn findings() -> Vec<Finding> {
     let root = Path::new("/");
     let mut findings =
         vec![processors(), disk("disk here", Path::new(".")), disk("disk for scratch", &std::env::temp_dir())];
-    findings.extend([nvidia(root), rapl(root), cgroup(root), ffprobe()]);
+    let machine = Root::default();
+    findings.extend([nvidia(root), counters(&machine), pressures(&machine), heat(&machine), ffprobe()]);
     findings
 }
 
@@ -64,55 +66,46 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn rapl(root: &Path) -> Finding {
+fn counters(machine: &Root) -> Finding {
     const WHAT: &str = "energy counters";
-    const NOT_YET: &str = "not needed: energy per job is not measured yet";
-    let counter = root.join("sys/class/powercap/intel-rapl:0/energy_uj");
-    match std::fs::read_to_string(&counter) {
-        Ok(text) if is_number(text.trim()) => {
-            Finding::works(WHAT, "RAPL is readable; energy per job is not measured yet")
+    let access = energy::access(machine);
+    match &access {
+        energy::Access::Readable(_) => Finding::works(WHAT, access.to_string()),
+        energy::Access::Denied(_) | energy::Access::Absent => {
+            let detail = format!("{access}; the energy of jobs is modelled from their CPU time");
+            Finding::not(WHAT, Standing::Absent, detail, access.hint())
         }
-        Ok(_) => Finding::not(WHAT, Standing::Absent, "RAPL gives no number", NOT_YET),
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            Finding::not(WHAT, Standing::Absent, "RAPL is there but not readable", NOT_YET)
-        }
-        Err(_) => Finding::not(WHAT, Standing::Absent, "no RAPL on this machine", NOT_YET),
     }
 }
 
-fn cgroup(root: &Path) -> Finding {
-    const WHAT: &str = "cgroups";
-    let Ok(controllers) = std::fs::read_to_string(root.join("sys/fs/cgroup/cgroup.controllers")) else {
+fn pressures(machine: &Root) -> Finding {
+    const WHAT: &str = "pressure";
+    let told: Vec<_> = ["cpu", "memory", "io"]
+        .into_iter()
+        .filter_map(|what| Some(format!("{what} {:.1} %", pressure::read(machine, what)?.some?)))
+        .collect();
+    if told.is_empty() {
         return Finding::not(
             WHAT,
             Standing::Absent,
-            "no cgroup v2",
-            "not needed: attempts are not put into groups yet",
+            "the kernel does not tell; attempts are admitted without it",
+            "start the kernel with psi=1, where it is built with CONFIG_PSI",
         );
-    };
-    let own = own_group(root);
-    let has = |name: &str| controllers.split_whitespace().any(|controller| controller == name);
-    let writable = own.as_ref().is_some_and(|group| access(group, Access::WRITE_OK).is_ok());
-    match writable && has("cpu") && has("memory") {
-        true => Finding::works(WHAT, "cgroup v2 is writable; attempts are not put into groups yet"),
-        false => Finding::not(
+    }
+    Finding::works(WHAT, format!("work waited over 10 s for: {}", told.join(", ")))
+}
+
+fn heat(machine: &Root) -> Finding {
+    const WHAT: &str = "temperature";
+    match thermal::hottest(machine) {
+        Some(degrees) => Finding::works(WHAT, format!("{degrees:.0} °C at the hottest sensor")),
+        None => Finding::not(
             WHAT,
             Standing::Absent,
-            "cgroup v2 without write access",
-            "not needed: attempts are not put into groups yet",
+            "no sensor; attempts are admitted without it",
+            "virtual machines have none; on a real one load `coretemp` or `k10temp`",
         ),
     }
-}
-
-/// The cgroup v2 directory of this process.
-fn own_group(root: &Path) -> Option<PathBuf> {
-    let text = std::fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
-    group_path(&text).map(|group| root.join("sys/fs/cgroup").join(group))
-}
-
-/// The relative path in a line `0::/user.slice/…` of `/proc/PID/cgroup`.
-fn group_path(text: &str) -> Option<&str> {
-    text.lines().find_map(|line| line.strip_prefix("0::/")).map(str::trim)
 }
 
 fn ffprobe() -> Finding {
@@ -134,22 +127,27 @@ mod tests {
     #[test]
     fn the_machine_is_read_below_a_root() {
         let root = tempfile::tempdir().unwrap();
-        for directory in ["dev", "proc/self", "sys/class/powercap/intel-rapl:0", "sys/fs/cgroup/user.slice"] {
+        for directory in ["dev", "proc/pressure", "sys/class/powercap/intel-rapl:0", "sys/class/thermal/thermal_zone0"]
+        {
             std::fs::create_dir_all(root.path().join(directory)).unwrap();
         }
-        assert_eq!(rapl(root.path()).standing, Standing::Absent);
-        assert_eq!(cgroup(root.path()).standing, Standing::Absent);
+        let machine = Root::at(root.path());
+        for look in [counters, pressures, heat] {
+            let finding = look(&machine);
+            assert!(finding.standing == Standing::Absent && finding.cure.is_some(), "{finding:?}");
+        }
         for (file, text) in [
             ("dev/nvidia0", ""),
             ("dev/nvidiactl", ""),
-            ("proc/self/cgroup", "1:name=x:/old\n0::/user.slice\n"),
+            ("sys/class/powercap/intel-rapl:0/name", "package-0\n"),
             ("sys/class/powercap/intel-rapl:0/energy_uj", "123456\n"),
-            ("sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory pids\n"),
+            ("sys/class/powercap/intel-rapl:0/max_energy_range_uj", "262143328850\n"),
+            ("proc/pressure/cpu", "some avg10=1.50 avg60=0.00 avg300=0.00 total=0\n"),
         ] {
             std::fs::write(root.path().join(file), text).unwrap();
         }
         assert_eq!(nvidia(root.path()).detail, "nvidia0");
-        assert_eq!(rapl(root.path()).standing, Standing::Works);
-        assert_eq!(cgroup(root.path()).standing, Standing::Works);
+        assert_eq!(counters(&machine).standing, Standing::Works);
+        assert!(pressures(&machine).detail.contains("cpu 1.5 %"));
     }
 }

@@ -2,7 +2,10 @@
 //! Encoders are proven by a test encode each, not by a device name.
 
 mod codecs;
+mod guards;
 mod host;
+
+use std::borrow::Cow;
 
 use ffrtmp::core::{Code, Error};
 use serde::Serialize;
@@ -31,7 +34,7 @@ enum Standing {
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
 struct Finding {
-    what: &'static str,
+    what: Cow<'static, str>,
     standing: Standing,
     detail: String,
     /// What brings it or mends it.
@@ -40,25 +43,31 @@ struct Finding {
 }
 
 impl Finding {
-    fn works(what: &'static str, detail: impl Into<String>) -> Self {
-        Self { what, standing: Standing::Works, detail: detail.into(), cure: None }
+    fn works(what: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
+        Self { what: what.into(), standing: Standing::Works, detail: detail.into(), cure: None }
     }
 
-    fn not(what: &'static str, standing: Standing, detail: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { what, standing, detail: detail.into(), cure: Some(cure.into()) }
+    fn not(
+        what: impl Into<Cow<'static, str>>,
+        standing: Standing,
+        detail: impl Into<String>,
+        cure: impl Into<String>,
+    ) -> Self {
+        Self { what: what.into(), standing, detail: detail.into(), cure: Some(cure.into()) }
     }
 }
 
 pub(super) fn run(globals: &Globals, console: &Console) -> Done {
     let mut findings = codecs::findings();
     findings.extend(host::findings());
+    findings.extend(guards::findings());
     findings.extend(master(globals));
     show(&findings, console)?;
     match findings.iter().find(|finding| finding.standing == Standing::Missing) {
         None => Ok(()),
         Some(finding) => {
             Err(Error::new(Code::CodecUnavailable, format!("transcoding does not work: {}", finding.detail))
-                .field(finding.what)
+                .field(finding.what.to_string())
                 .hint(finding.cure.clone().unwrap_or_default())
                 .into())
         }
@@ -80,7 +89,7 @@ fn show(findings: &[Finding], console: &Console) -> Done {
         };
         table.add_row(vec![
             console.tinted(word, color),
-            finding.what.into(),
+            finding.what.as_ref().into(),
             crate::console::one_line(&finding.detail).into(),
             finding.cure.as_deref().unwrap_or_default().into(),
         ]);

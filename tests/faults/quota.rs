@@ -1,0 +1,64 @@
+//! Limits on the processor, measured: two attempts side by side, one with a whole core, one with half.
+
+use std::time::{Duration, Instant};
+
+use ffrtmp::core::job::JobState;
+use serde_json::json;
+
+use crate::cluster::{AgentSetup, Cluster, PATIENCE, cpu_ticks, until};
+use crate::stage::{agent, enforces, limited, runners, with};
+use crate::table::{Row, Seen};
+
+pub(crate) const ROWS: &[Row] = &[Row { name: "limits of 100 % and 50 % of a core", harm: measured }];
+
+const TICKS_PER_SECOND: f64 = 100.0;
+const WINDOW: Duration = Duration::from_secs(4);
+/// What a limit may be missed by, of itself.
+const TOLERANCE: f64 = 0.05;
+/// Windows that are looked at: other work on the machine may take the processor away from both.
+const TRIES: usize = 5;
+
+fn measured() -> Seen {
+    let cluster = with(AgentSetup { slots: 2, ..agent("spin") });
+    if let Err(why) = enforces(&cluster, "cpu") {
+        return Seen::Skipped(why);
+    }
+    if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
+        return Seen::Skipped("one core cannot give one and a half".into());
+    }
+    let ids = [100, 50].map(|percent| {
+        let id = cluster.submit(limited(&json!({"max_cpu_percent": percent, "timeout_sec": 60})));
+        cluster.job_when(&id, "running", |job| job.state == JobState::Running);
+        // The first one spins before the second one begins: that tells them apart.
+        let spinning = until("an attempt that spins", PATIENCE, || newest(&cluster));
+        (id, spinning)
+    });
+    let mut seen = Vec::new();
+    for _ in 0..TRIES {
+        let used = window([ids[0].1, ids[1].1]);
+        for (percent, used) in [100.0, 50.0].into_iter().zip(used) {
+            assert!(used <= percent * (1.0 + TOLERANCE), "an attempt with {percent} % of a core used {used:.1} %");
+        }
+        seen.push(used);
+        if used[0] >= 100.0 * (1.0 - TOLERANCE) && used[1] >= 50.0 * (1.0 - TOLERANCE) {
+            ids.iter().for_each(|(id, _)| drop(cluster.call(cluster.client.cancel(id))));
+            return Seen::Held(format!("used {:.1} % and {:.1} %", used[0], used[1]));
+        }
+    }
+    panic!("less than the limits in every window; is the machine busy? {seen:.1?}");
+}
+
+/// The process of the youngest attempt that has begun to spin.
+fn newest(cluster: &Cluster) -> Option<u32> {
+    let youngest = runners(cluster).into_iter().max()?;
+    (cpu_ticks(youngest)? > 20).then_some(youngest)
+}
+
+/// Percent of a core that each of them used over a while.
+fn window(pids: [u32; 2]) -> [f64; 2] {
+    let ticks = || pids.map(|pid| cpu_ticks(pid).expect("the attempt goes on") as f64);
+    let (begun, before) = (Instant::now(), ticks());
+    std::thread::sleep(WINDOW);
+    let (after, seconds) = (ticks(), begun.elapsed().as_secs_f64());
+    [0, 1].map(|which| 100.0 * (after[which] - before[which]) / TICKS_PER_SECOND / seconds)
+}
