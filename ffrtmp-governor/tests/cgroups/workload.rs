@@ -179,10 +179,11 @@ fn read() {
 fn own(ownership: Ownership) {
     let governor = CgroupGovernor::detect(ownership).expect("the test asked");
     let mut sleeper = Command::new("sleep");
-    let victim = sleeper.arg("1000").stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("sleep");
+    let mut victim = sleeper.arg("1000").stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("sleep");
     let _governed = governor.govern(victim.id(), &ProcessLimits::default()).expect("governed");
     tell(victim.id());
     wait();
+    victim.kill().and_then(|()| victim.wait()).expect("a child");
 }
 
 /// Governs and lets go a thousand times.
