@@ -122,8 +122,9 @@ pub struct Room {
     pub memory_bytes: Option<u64>,
     /// Disk in bytes, if the machine tells.
     pub disk_bytes: Option<u64>,
-    /// Encode sessions of graphics processors.
-    pub gpu_sessions: u32,
+    /// Encode sessions of graphics processors; `None` where nobody counts them, and then an attempt
+    /// gets none set aside.
+    pub gpu_sessions: Option<u32>,
     /// Why no further attempt shall begin now, in words: a full disk, pressure, heat.
     pub held_back: Option<String>,
 }

@@ -1,15 +1,15 @@
 //! Budgets on this machine and on machines made of files.
 
+mod judge;
+
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
-use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ffrtmp_core::conformance::governor::{Subject, run};
 use ffrtmp_core::error::Code;
 use ffrtmp_core::governor::{Demand, ProcessLimits, Reservation, ResourceGovernor, Room};
 use ffrtmp_core::job::ResourceLimits;
@@ -21,35 +21,13 @@ use ffrtmp_governor::gpu::{Absence, Card, Fleet, GpuOptions, GpuRule, GpuSource,
 use ffrtmp_governor::probe::Root;
 use ffrtmp_governor::{NiceGovernor, NoGovernor};
 
+use judge::{Busy, judge};
+
 const GIB: u64 = 1 << 30;
-
-/// A process that computes until it is dropped.
-struct Busy(Child);
-
-impl Busy {
-    fn start() -> Self {
-        Self(Command::new("sh").args(["-c", "while :; do :; done"]).spawn().expect("a shell"))
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// As much as this machine has, in whatever state it is.
 fn calm() -> BudgetOptions {
     BudgetOptions { strain: StrainLimits::none(), ..BudgetOptions::default() }
-}
-
-fn judge(governor: &dyn ResourceGovernor) {
-    let work = tempfile::tempdir().expect("a work directory");
-    let busy = Busy::start();
-    let mut dead = Command::new("true").spawn().expect("a process");
-    dead.wait().expect("it ends");
-    run(&Subject { governor, work_dir: work.path().into(), busy_pid: busy.0.id(), dead_pid: dead.id() });
 }
 
 #[test]
@@ -98,7 +76,7 @@ fn sessions_of_graphics_processors_are_a_part_of_it() {
     let governor = Budgeted::new(Arc::new(NiceGovernor::new()), &calm()).with_gpus(pool);
     judge(&governor);
     let work = tempfile::tempdir().expect("a work directory");
-    assert_eq!(governor.room(work.path()).gpu_sessions, 4, "none on the hot card");
+    assert_eq!(governor.room(work.path()).gpu_sessions, Some(4), "none on the hot card");
     assert_eq!(governor.telemetry(work.path()).gpus.len(), 3);
 
     let demand = Demand { limits: &memory_mb(1), gpu: true, work_dir: work.path() };
@@ -228,7 +206,7 @@ fn what_an_attempt_uses_is_a_part_of_what_it_reserved() {
     let machine = Machine::new();
     machine.has("proc/meminfo", "MemTotal: 16777216 kB\nMemAvailable: 4194304 kB\n");
     let busy = Busy::start();
-    let pid = busy.0.id();
+    let pid = busy.pid();
     machine.has(&format!("proc/{pid}/stat"), &format!("{pid} (sh) R 1 1 1 0 -1 0 0 0 0 0 5 5 0 0 30 10 1 0 9 1 1"));
     machine.has(&format!("proc/{pid}/status"), "VmHWM: 1048576 kB\n");
     let governor = machine.budget(&calm());

@@ -223,7 +223,7 @@ impl Vacancy {
         let left = RoomLeft {
             memory_bytes: room.memory_bytes,
             disk_bytes: room.disk_bytes,
-            gpu_sessions: has_gpus.then_some(room.gpu_sessions),
+            gpu_sessions: room.gpu_sessions.filter(|_| has_gpus),
         };
         Self { slots: slots.min(MOST_SLOTS), room: (left != RoomLeft::default()).then_some(left) }
     }
@@ -248,7 +248,9 @@ mod tests {
             assert_eq!(asked.slots, slots, "{free} free, {memory:?}, {disk:?}");
             assert_eq!(asked.room.is_some(), memory.is_some(), "what is not known is not said");
         }
-        let none = Vacancy::of(1, &Room::default(), true).room;
-        assert_eq!(none.and_then(|room| room.gpu_sessions), Some(0));
+        for (counted, has_gpus, said) in [(Some(0), true, Some(0)), (None, true, None), (Some(0), false, None)] {
+            let room = Room { gpu_sessions: counted, ..Room::default() };
+            assert_eq!(Vacancy::of(1, &room, has_gpus).room.and_then(|room| room.gpu_sessions), said);
+        }
     }
 }

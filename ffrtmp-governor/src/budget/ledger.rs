@@ -146,7 +146,7 @@ impl Ledger {
         Room {
             memory_bytes: memory_left(&self.budget, &held, &seen),
             disk_bytes: device.map(|device| disk_left(&self.budget, &held, &seen, device)),
-            gpu_sessions: self.gpus.as_ref().map_or(0, Pool::free_sessions),
+            gpu_sessions: self.gpus.as_ref().map(Pool::free_sessions),
             held_back: machine_refuses(&held, &seen),
         }
     }

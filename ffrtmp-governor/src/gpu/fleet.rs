@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use ffrtmp_core::error::{Code, Error};
 use ffrtmp_core::node::{EncodeBound, Gpu, GpuClass, GpuTelemetry};
 use ffrtmp_core::units::Joules;
 
@@ -31,6 +33,31 @@ pub struct GpuOptions {
     pub sessions: Option<u32>,
     /// The same of single cards, by index.
     pub sessions_of: BTreeMap<u32, u32>,
+}
+
+impl FromStr for GpuOptions {
+    type Err = Error;
+
+    /// Reads `8` for every card, `0=8,1=3` for single ones, or both: `8,1=3`.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let mut options = Self::default();
+        for part in text.split(',') {
+            let wrong = || {
+                Error::new(Code::InvalidField, format!("{part:?} is no number of encode sessions"))
+                    .field("gpu_sessions")
+                    .hint("give a number for every card such as 8, INDEX=NUMBER for single ones, or both with commas")
+            };
+            let number = |text: &str| text.trim().parse::<u32>().map_err(|_| wrong());
+            let again = match part.split_once('=') {
+                None => options.sessions.replace(number(part)?).is_some(),
+                Some((index, sessions)) => options.sessions_of.insert(number(index)?, number(sessions)?).is_some(),
+            };
+            if again {
+                return Err(wrong());
+            }
+        }
+        Ok(options)
+    }
 }
 
 /// The graphics processors of a machine.
@@ -126,8 +153,12 @@ impl Fleet {
     #[must_use]
     pub fn look(&self) -> Look {
         let mut look = Look { at: Instant::now(), cards: self.cards.iter().map(unseen).collect() };
+        // All are asked before the first is waited for.
+        self.sources.iter().for_each(|source| drop(source.watch.look(FRESH, Duration::ZERO)));
+        let patient_until = look.at + PATIENCE;
         for source in &self.sources {
-            let Some(seen) = source.watch.look(FRESH, PATIENCE) else { continue };
+            let left = patient_until.saturating_duration_since(Instant::now());
+            let Some(seen) = source.watch.look(FRESH, left) else { continue };
             look.at = look.at.min(seen.at);
             for (index, card) in source.cards(&seen) {
                 if let Some(place) = look.cards.iter_mut().find(|place| place.index == index) {
@@ -224,5 +255,26 @@ fn silent(source: &'static str) -> Absence {
         source,
         reason: format!("the driver did not answer within {} s", FIRST_PATIENCE.as_secs()),
         hint: "look into the kernel's log (`dmesg`) for a broken card, then start again".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wishes_are_read() {
+        let options = |sessions, of: &[(u32, u32)]| GpuOptions { sessions, sessions_of: of.iter().copied().collect() };
+        for (text, read) in [
+            ("8", options(Some(8), &[])),
+            ("0=8,1=3", options(None, &[(0, 8), (1, 3)])),
+            ("12, 1 = 0", options(Some(12), &[(1, 0)])),
+        ] {
+            assert_eq!(text.parse::<GpuOptions>().ok(), Some(read), "{text}");
+        }
+        for wrong in ["", "-1", "8,9", "1=2,1=3", "a=1", "1=", "=1", "1=2=3", "4294967296"] {
+            let error = wrong.parse::<GpuOptions>().expect_err(wrong);
+            assert_eq!((error.code(), error.field_name()), (Code::InvalidField, Some("gpu_sessions")), "{wrong}");
+        }
     }
 }
