@@ -30,6 +30,7 @@ mod sweep;
 mod tests;
 
 pub(crate) use limits::by_the_agent;
+pub(crate) use owner::Owner;
 pub use owner::Ownership;
 
 use std::fs::OpenOptions;
@@ -49,7 +50,6 @@ use group::Group;
 use guard::Guard;
 use layout::{Controller, Layout};
 use limits::Swap;
-use owner::Owner;
 
 /// Puts processes into control groups.
 ///

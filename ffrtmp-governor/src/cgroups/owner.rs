@@ -17,7 +17,7 @@ pub(crate) struct Owner {
     pub(crate) ownership: Ownership,
     /// Ids of processes mean nothing in another namespace of them.
     namespace: u64,
-    pid: u32,
+    pub(crate) pid: u32,
     /// In ticks since the machine started; tells it from a later one with its id.
     started: u64,
 }

@@ -6,6 +6,8 @@ use rustix::process::geteuid;
 
 use super::family::{self, Family};
 use super::hold::Hold;
+use super::home::{self, Governing};
+use super::priority::Priority;
 use super::process::{self, Grip};
 use super::supervised::{Order, Supervised};
 use crate::probe::Root;
@@ -19,10 +21,47 @@ use crate::probe::Root;
 pub fn attach(pid: u32, order: &Order, governor: &dyn ResourceGovernor) -> Result<Supervised> {
     let root = Root::default();
     check(&root, pid)?;
-    let grip = Grip::take(&root, pid)?;
+    let home = home::of(&root, pid);
+    if let Governing::Living(other) = home::governing(&root, &home) {
+        return Err(Error::new(
+            Code::InvalidField,
+            format!("process {pid} is governed by ffrtmp already: process {other}"),
+        )
+        .field("pid")
+        .hint("stop that one first; SIGTERM lets a process go that it attached to"));
+    }
+    allow(&root, pid)?;
+    take(&root, pid, order, governor, &Taking { home: &home, nice: None })
+}
+
+/// How a process was before an earlier supervisor, which died, changed it.
+pub(super) struct Taking<'a> {
+    /// Its control groups, as `/proc/PID/cgroup` showed them.
+    pub(super) home: &'a str,
+    /// The priority that it was given, and the one before.
+    pub(super) nice: Option<(i32, i32)>,
+}
+
+/// Takes charge of a process that may be touched. One of another user is only observed where this
+/// one has no privileges.
+pub(super) fn take(
+    root: &Root,
+    pid: u32,
+    order: &Order,
+    governor: &dyn ResourceGovernor,
+    taking: &Taking<'_>,
+) -> Result<Supervised> {
+    let grip = Grip::take(root, pid)?;
+    home::bring_back(root, pid, taking.home);
     let family = Family::of(root.clone(), grip.identity);
-    let command = process::arguments(&root, pid);
-    let hold = Hold::take(&root, governor, &family, pid, order)?;
+    if let Some((given, usual)) = taking.nice {
+        Priority::given_earlier(root, given, usual).take_back(&family);
+    }
+    let command = process::arguments(root, pid);
+    let hold = match allow(root, pid) {
+        Ok(()) => Hold::take(root, governor, &family, pid, order)?,
+        Err(error) => Hold::watch(pid, order, &error)?,
+    };
     Ok(Supervised::new(order.clone(), command, grip, family, hold, false))
 }
 
@@ -51,6 +90,11 @@ pub(super) fn check(root: &Root, pid: u32) -> Result<()> {
     if stat.has_ended() {
         return refuse(format!("process {pid} has ended and waits for its parent"), hint);
     }
+    Ok(())
+}
+
+/// Refuses processes of others where this user is not root.
+fn allow(root: &Root, pid: u32) -> Result<()> {
     let user = geteuid();
     match process::owner(root, pid) {
         Some(owner) if !user.is_root() && owner != user.as_raw() => {

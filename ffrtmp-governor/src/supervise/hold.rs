@@ -88,18 +88,31 @@ impl Hold {
         }
     }
 
+    /// Only watches a process, because of this error.
+    pub(super) fn watch(head: u32, order: &Order, why: &Error) -> Result<Self> {
+        check(&order.limits)?;
+        let mut standings = Vec::new();
+        let nobody = NoGovernor::default();
+        within_reach(&nobody, &order.limits, &mut standings);
+        refuse_all(&mut standings, why);
+        standings.extend(order.limits.nice.map(|nice| Standing {
+            limit: Limit::Nice.to_string(),
+            asked: nice.to_string(),
+            in_force: false,
+            detail: why.to_string(),
+        }));
+        let governed = nobody.govern(head, &ProcessLimits::default())?;
+        let earlier = governed.usage();
+        Ok(Self { governed: Some(governed), priority: None, standings, earlier, last: earlier })
+    }
+
     pub(super) fn standings(&self) -> &[Standing] {
         &self.standings
     }
 
-    /// Priority of the head before, if it was changed.
-    pub(super) fn usual_priority(&self) -> Option<i32> {
-        self.priority.as_ref().map(Priority::usual)
-    }
-
-    /// Remembers a priority that an earlier program gave and did not take back.
-    pub(super) fn inherit_priority(&mut self, root: &Root, nice: i32, usual: i32) {
-        self.priority = Some(Priority::given_earlier(root, nice, usual));
+    /// The priority that was given and the one of the head before, if it was changed.
+    pub(super) fn changed_priority(&self) -> Option<(i32, i32)> {
+        self.priority.as_ref().map(Priority::change)
     }
 
     /// What was used since the hold began.

@@ -8,7 +8,7 @@
 //! | `attach` | [`attach()`]: a process that runs already |
 //! | `supervised` | [`Supervised`]: waiting, time limits, signals, the end |
 //! | `watch` | [`watch::Watcher`]: finding processes by rules, over and over |
-//! | `hold`, `priority` | limits on a family of processes, and their way back |
+//! | `hold`, `priority`, `home` | limits on a family of processes, and their way back |
 //! | `governor` | [`governor()`]: what limits such processes on this machine |
 //! | `report` | [`Report`]: what it did and why it ended |
 //! | `wishes` | limits as people write them |
@@ -21,6 +21,7 @@ mod attach;
 mod family;
 mod governor;
 mod hold;
+mod home;
 mod inbox;
 mod launch;
 mod priority;
@@ -29,6 +30,7 @@ mod report;
 mod supervised;
 mod sys;
 mod tally;
+pub mod watch;
 mod wishes;
 
 pub use attach::attach;

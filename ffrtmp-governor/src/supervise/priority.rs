@@ -52,9 +52,9 @@ impl Priority {
         Ok(given)
     }
 
-    /// What was before, by thread, for a state that outlives this program.
-    pub(super) fn usual(&self) -> i32 {
-        self.usual
+    /// What was given, and what the head had before: for a state that outlives this program.
+    pub(super) fn change(&self) -> (i32, i32) {
+        (self.given, self.usual)
     }
 
     /// The same after a restart: the head had this priority before.

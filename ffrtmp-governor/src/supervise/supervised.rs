@@ -133,6 +133,23 @@ impl Supervised {
         self.grip.identity
     }
 
+    /// When supervision began.
+    #[must_use]
+    pub fn started_at(&self) -> Timestamp {
+        self.started_at
+    }
+
+    /// Readable once the workload has ended.
+    #[must_use]
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.grip.as_fd()
+    }
+
+    /// The priority that was given and the one before, if it was changed.
+    pub(super) fn changed_priority(&self) -> Option<(i32, i32)> {
+        self.hold.changed_priority()
+    }
+
     /// The limits that were asked for, and how each stands.
     #[must_use]
     pub fn standings(&self) -> Vec<Standing> {
