@@ -99,9 +99,10 @@ impl Layout {
     }
 
     fn add_unified(&mut self, mounts: &[Mount], membership: &Membership) {
-        let Some(mount) = mounts.iter().find(|mount| mount.version == Version::V2) else { return };
+        let own = membership.unified.as_deref();
+        let Some(mount) = best(mounts.iter().filter(|mount| mount.version == Version::V2), own) else { return };
         let missing = |why: &str| Controller::LIMITING.map(|controller| (controller, why.to_owned()));
-        let mut folder = match usable(mount, membership.unified.as_deref()) {
+        let mut folder = match usable(mount, own) {
             Ok(folder) => folder,
             Err(why) => return self.missing.extend(missing(&why)),
         };
@@ -133,13 +134,13 @@ impl Layout {
             }
             let name = controller.name(Version::V1);
             let has = |mount: &&Mount| mount.version == Version::V1 && mount.controllers.iter().any(|has| has == name);
-            let Some(mount) = mounts.iter().find(has) else {
+            let own = membership.named.iter().find(|(named, _)| named == name).map(|(_, path)| path.as_str());
+            let Some(mount) = best(mounts.iter().filter(has), own) else {
                 if mounts.iter().all(|mount| mount.version == Version::V1) {
                     self.missing.push((controller, format!("no cgroup tree with controller {name} is mounted")));
                 }
                 continue;
             };
-            let own = membership.named.iter().find(|(named, _)| named == name).map(|(_, path)| path.as_str());
             match usable(mount, own) {
                 Ok(folder) => self.add_controller(mount, folder, controller),
                 Err(why) => self.missing.push((controller, why)),
@@ -155,6 +156,11 @@ impl Layout {
             None => self.trees.push(Tree { mount: mount.clone(), folder, controllers: vec![controller] }),
         }
     }
+}
+
+/// Of several mounts of a tree one in which groups can be made, else any.
+fn best<'a>(mounts: impl Iterator<Item = &'a Mount> + Clone, group: Option<&str>) -> Option<&'a Mount> {
+    mounts.clone().find(|mount| usable(mount, group).is_ok()).or_else(|| mounts.clone().next())
 }
 
 /// The folder of this process's group, if groups can be made in it.

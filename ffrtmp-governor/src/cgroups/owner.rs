@@ -1,5 +1,8 @@
 //! Names of groups, which say whose they are: a group whose owner has ended is a leftover.
 
+use std::fs;
+use std::io::ErrorKind;
+
 use crate::probe::{Root, process};
 
 /// Whose processes a governor governs; it decides what becomes of those that outlive their owner.
@@ -55,15 +58,20 @@ impl Owner {
         parts.next().is_none().then_some(owner)
     }
 
-    /// Whether it has certainly ended.
+    /// Whether it has certainly ended. What cannot be read, such as for want of descriptors, lives.
     pub(crate) fn is_gone(&self, root: &Root) -> bool {
-        let same = namespace(root) == Some(self.namespace);
-        same && process::read(root, self.pid).is_none_or(|now| now.started != self.started)
+        if namespace(root) != Some(self.namespace) {
+            return false;
+        }
+        match fs::read_to_string(root.path(&format!("proc/{}/stat", self.pid))) {
+            Ok(stat) => process::parse_stat(&stat).is_some_and(|(_, started)| started != self.started),
+            Err(error) => error.kind() == ErrorKind::NotFound,
+        }
     }
 }
 
 fn namespace(root: &Root) -> Option<u64> {
-    let link = std::fs::read_link(root.path("proc/self/ns/pid")).ok()?;
+    let link = fs::read_link(root.path("proc/self/ns/pid")).ok()?;
     link.to_str()?.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()
 }
 
@@ -80,6 +88,14 @@ mod tests {
         let earlier = Owner { started: me.started - 1, ..me };
         assert!(earlier.is_gone(&root), "the id went to another process");
         assert!(!Owner { namespace: 1, ..earlier }.is_gone(&root), "nothing is known of other namespaces");
+        let folder = tempfile::tempdir().expect("a directory");
+        fs::create_dir_all(folder.path().join("proc/self/ns")).expect("a directory");
+        fs::create_dir_all(folder.path().join(format!("proc/{}/stat", me.pid))).expect("a directory");
+        std::os::unix::fs::symlink(format!("pid:[{}]", me.namespace), folder.path().join("proc/self/ns/pid"))
+            .expect("a link");
+        assert!(!me.is_gone(&Root::at(folder.path())), "what cannot be read lives");
+        fs::remove_dir(folder.path().join(format!("proc/{}/stat", me.pid))).expect("removed");
+        assert!(me.is_gone(&Root::at(folder.path())));
         for strange in [
             "ffrtmp-self",
             "ffrtmp",
