@@ -1,14 +1,16 @@
-//! The isolated child of ffrtmp: runs one attempt, then ends. Agents start it; people do not.
+//! The isolated child of ffrtmp: a fork server with one copy of itself for each attempt. Agents
+//! start it; people do not.
 
 use std::env;
 use std::process::ExitCode;
 
+use ffrtmp_core::engine::Engine;
 use ffrtmp_core::error::{Code, Error, Result};
-use ffrtmp_core::sandbox::Unconfined;
-use ffrtmp_engines::isolated::fault::FaultyEngine;
+use ffrtmp_engines::isolated::fault::{Fault, FaultyEngine};
 use ffrtmp_engines::isolated::serve;
 use ffrtmp_engines::libav::{self, LibavEngine};
 use ffrtmp_engines::synthetic::{Behaviour, SyntheticEngine};
+use ffrtmp_governor::sandbox::{Layers, Policy};
 
 fn main() -> ExitCode {
     run().unwrap_or_else(|error| {
@@ -17,25 +19,110 @@ fn main() -> ExitCode {
     })
 }
 
-/// Without arguments the engine is libav; `--synthetic BEHAVIOUR` and `--fault NAME` are for tests.
 fn run() -> Result<ExitCode> {
-    let args: Vec<String> = env::args().skip(1).collect();
-    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => {
+    let Settings { engine, policy } = Settings::parse(env::args().skip(1))?;
+    let sandbox = Layers::new(policy);
+    match engine {
+        Chosen::Libav => {
             libav::init();
-            serve(LibavEngine::new, &Unconfined)
+            serve(LibavEngine::new, &sandbox)
         }
-        ["--synthetic", behaviour] => {
-            let behaviour: Behaviour = serde_json::from_str(behaviour).map_err(|error| {
-                Error::new(Code::InvalidField, "not a behaviour").field("--synthetic").source(error)
-            })?;
-            serve(|| Ok(SyntheticEngine::new(behaviour)), &Unconfined)
+        Chosen::Synthetic(behaviour) => serve(|| Ok(SyntheticEngine::new(behaviour)), &sandbox),
+        Chosen::Faulty(fault) => serve_faulty(FaultyEngine::new(fault)?, &sandbox),
+    }
+}
+
+/// Made before standard input is taken, to be able to speak out of turn.
+fn serve_faulty(engine: impl Engine, sandbox: &Layers) -> Result<ExitCode> {
+    serve(|| Ok(engine), sandbox)
+}
+
+/// What the arguments say: `--sandbox on|off|require[,LAYER...]` and `--without LAYER`, which name
+/// layers that are left out, and, for tests, `--synthetic BEHAVIOUR` or `--fault NAME` instead of libav.
+#[derive(Debug)]
+struct Settings {
+    engine: Chosen,
+    policy: Policy,
+}
+
+#[derive(Debug)]
+enum Chosen {
+    Libav,
+    Synthetic(Behaviour),
+    Faulty(Fault),
+}
+
+impl Settings {
+    fn parse(mut args: impl Iterator<Item = String>) -> Result<Self> {
+        let mut settings = Self { engine: Chosen::Libav, policy: Policy::default() };
+        while let Some(flag) = args.next() {
+            let value = args.next();
+            settings.take(&flag, value.as_deref()).map_err(|error| error.field(flag))?;
         }
-        ["--fault", name] => {
-            let engine = FaultyEngine::new(name.parse()?)?;
-            serve(|| Ok(engine), &Unconfined)
+        Ok(settings)
+    }
+
+    fn take(&mut self, flag: &str, value: Option<&str>) -> Result<()> {
+        let value = || value.ok_or_else(|| Error::new(Code::InvalidField, "the value is missing"));
+        match flag {
+            "--sandbox" => self.set_sandbox(value()?)?,
+            "--without" => self.policy.without.push(value()?.parse()?),
+            "--synthetic" => self.engine = Chosen::Synthetic(behaviour(value()?)?),
+            "--fault" => self.engine = Chosen::Faulty(value()?.parse()?),
+            _ => {
+                return Err(Error::new(Code::InvalidRequest, "ffrtmp-runner knows no such argument")
+                    .hint("it is started by agents; people use `ffrtmp transcode`"));
+            }
         }
-        _ => Err(Error::new(Code::InvalidRequest, "ffrtmp-runner takes no arguments")
-            .hint("it is started by agents; people use `ffrtmp transcode`")),
+        Ok(())
+    }
+
+    /// A mode, and layers that are left out of it: `on,landlock,seccomp` is all but two.
+    fn set_sandbox(&mut self, words: &str) -> Result<()> {
+        let mut words = words.split(',');
+        self.policy.mode = words.next().unwrap_or_default().parse()?;
+        words.try_for_each(|layer| Ok(self.policy.without.push(layer.parse()?)))
+    }
+}
+
+fn behaviour(text: &str) -> Result<Behaviour> {
+    serde_json::from_str(text).map_err(|error| Error::new(Code::InvalidField, "not a behaviour").source(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use ffrtmp_governor::sandbox::{Layer, Mode};
+
+    use super::*;
+
+    fn parse(words: &str) -> Result<Settings> {
+        Settings::parse(words.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn arguments_choose_engine_and_sandbox() {
+        let settings = parse("--sandbox require --without network --without user --fault hang").unwrap();
+        assert!(matches!(settings.engine, Chosen::Faulty(Fault::Hang)));
+        assert_eq!((settings.policy.mode, settings.policy.without), (Mode::Require, vec![Layer::Network, Layer::User]));
+        let listed = parse("--sandbox on,landlock,seccomp").unwrap();
+        assert_eq!(listed.policy.without, [Layer::Landlock, Layer::Seccomp]);
+        let plain = parse("").unwrap();
+        assert!(matches!((plain.engine, plain.policy.mode), (Chosen::Libav, Mode::On)));
+    }
+
+    #[test]
+    fn a_wrong_argument_is_named() {
+        for words in [
+            "--sandbox maybe",
+            "--sandbox on,glue",
+            "--sandbox",
+            "--without glue",
+            "--fault none",
+            "--help",
+            "movie.mp4",
+        ] {
+            let error = parse(words).unwrap_err();
+            assert_eq!(error.field_name(), words.split(' ').next(), "{error}");
+        }
     }
 }

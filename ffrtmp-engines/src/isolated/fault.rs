@@ -97,7 +97,11 @@ impl FaultyEngine {
     }
 
     fn go_wrong(&self, task: &Task, observer: &dyn Observer) -> Result<JobReport> {
-        let failed = |error| Error::new(Code::Storage, "cannot even go wrong").source(error);
+        let failed = |error: io::Error| {
+            let is_bounded = error.kind() == io::ErrorKind::FileTooLarge;
+            let code = if is_bounded { Code::DiskQuotaExceeded } else { Code::Storage };
+            Error::new(code, "cannot even go wrong").source(error)
+        };
         match self.fault {
             Fault::Crash => std::process::abort(),
             Fault::Segfault => sys::segfault(),

@@ -21,6 +21,8 @@ use super::sys::{Encoder, Packet, TimeBase};
 /// What the first pass leaves to the second.
 pub(super) struct Passes {
     directory: PathBuf,
+    /// Whether the directory is this value's to remove.
+    own: bool,
     /// What the encoders said, by rendition; `None` until the first pass is over.
     texts: Option<Vec<String>>,
 }
@@ -31,16 +33,19 @@ impl Passes {
         plan.renditions().iter().any(is_twice)
     }
 
-    /// A place for measurements beside the output; removed when dropped.
+    /// A place for measurements beside the output; removed when dropped, unless it was there: then it
+    /// is that of whoever confined this process.
     ///
     /// # Errors
     /// Those of making a directory.
     pub(super) fn beside(output: &Path) -> Result<Self> {
-        let mut name = output.file_name().unwrap_or_default().to_os_string();
-        name.push(".passes");
-        let directory = output.with_file_name(name);
+        let made = scratch_beside(output);
+        if let Some(directory) = made {
+            return Ok(Self { directory, own: false, texts: None });
+        }
+        let directory = scratch_path(output);
         DirBuilder::new().mode(0o700).create(&directory).map_err(file_failed)?;
-        Ok(Self { directory, texts: None })
+        Ok(Self { directory, own: true, texts: None })
     }
 
     /// Takes what the encoders of the first pass measured, by rendition.
@@ -70,10 +75,25 @@ impl Passes {
 
 impl Drop for Passes {
     fn drop(&mut self) {
+        if !self.own {
+            return;
+        }
         if let Err(error) = fs::remove_dir_all(&self.directory) {
             tracing::warn!(path = %self.directory.display(), %error, "the measurements of a first pass could not be removed");
         }
     }
+}
+
+/// The directory beside an output for what an attempt puts aside, where whoever confined this process
+/// has made it: nothing else beside the output can be written then.
+pub(super) fn scratch_beside(output: &Path) -> Option<PathBuf> {
+    Some(scratch_path(output)).filter(|path| fs::symlink_metadata(path).is_ok_and(|it| it.is_dir()))
+}
+
+fn scratch_path(output: &Path) -> PathBuf {
+    let mut name = output.file_name().unwrap_or_default().to_os_string();
+    name.push(".passes");
+    output.with_file_name(name)
 }
 
 const fn is_twice(rendition: &VideoEncode) -> bool {

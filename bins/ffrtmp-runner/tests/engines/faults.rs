@@ -76,19 +76,32 @@ fn memory_without_end_is_stopped_at_the_limit() {
 
 #[test]
 fn a_disk_without_end_is_stopped_at_the_limit() {
-    let engine = isolated(&["--fault", "fill"]);
-    let folder = tempfile::tempdir().expect("a scratch directory");
-    let mut task = generated(folder.path(), "out.mp4", "144p10-h264", 1.0);
-    task.bounds.max_output_bytes = Some(8 << 20);
-    let error = engine.run(&task, &Control::default(), &Unobserved).expect_err("it fills the disk");
-    assert_eq!(error.code(), Code::DiskQuotaExceeded, "{error}");
-    assert_eq!(fs::read_dir(folder.path()).expect("scratch").count(), 0, "something was left");
+    // The sandbox bounds each file, the agent all of them.
+    for sandbox in ["on", "off"] {
+        let engine = isolated(&["--fault", "fill", "--sandbox", sandbox]);
+        let folder = tempfile::tempdir().expect("a scratch directory");
+        let mut task = generated(folder.path(), "out.mp4", "144p10-h264", 1.0);
+        task.bounds.max_output_bytes = Some(8 << 20);
+        let error = engine.run(&task, &Control::default(), &Unobserved).expect_err("it fills the disk");
+        assert_eq!(error.code(), Code::DiskQuotaExceeded, "sandbox {sandbox}: {error}");
+        assert_eq!(fs::read_dir(folder.path()).expect("scratch").count(), 0, "something was left");
+    }
+}
+
+#[test]
+fn a_sandboxed_child_forks_nothing() {
+    let (told, hear) = mpsc::channel();
+    let (run, control, _folder) = begin(isolated(&["--fault", "swarm", "--without", "rlimits"]), Teller(told));
+    let words = hear.iter().find(|words: &String| words.starts_with("forked ")).expect("it tells");
+    control.cancel();
+    assert_eq!(words, "forked 0");
+    assert_eq!(run.join().expect("no panic").expect_err("canceled").code(), Code::Canceled);
 }
 
 /// They left the group and hear no SIGTERM, so neither a signal to the group nor its end ends them.
 #[test]
 fn what_a_child_leaves_behind_ends_with_it() {
-    let engine = isolated(&["--fault", "orphan"]);
+    let engine = isolated(&["--fault", "orphan", "--sandbox", "off"]);
     let error = fails_with(&engine);
     assert_eq!(error.code(), Code::AttemptCrashed, "{error}");
     assert!(error.to_string().contains("status 0"), "{error}");
@@ -98,7 +111,7 @@ fn what_a_child_leaves_behind_ends_with_it() {
 #[test]
 fn a_swarm_ends_with_a_cancel() {
     let (told, hear) = mpsc::channel();
-    let (run, control, _folder) = begin(isolated(&["--fault", "swarm"]), Teller(told));
+    let (run, control, _folder) = begin(isolated(&["--fault", "swarm", "--sandbox", "off"]), Teller(told));
     let words = hear.iter().find(|words: &String| words.starts_with("forked ")).expect("it tells");
     assert!(mine_with("swarm").len() > 2, "{words}, but nothing was forked");
     control.cancel();

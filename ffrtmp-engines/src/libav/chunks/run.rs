@@ -21,6 +21,7 @@ use super::window::Window;
 use super::{Fit, decide, scan};
 use crate::libav::capabilities::Encoders;
 use crate::libav::limit::Limit;
+use crate::libav::passes::scratch_beside;
 use crate::libav::probe;
 use crate::libav::reaper::Reaper;
 use crate::libav::session::Tools;
@@ -77,7 +78,8 @@ impl Division {
         let divided = divide(plan, path, &limit.bounds, &limit.control)?;
         Ok(divided.and_then(|plan| {
             let (count, reason) = workers(plan.chunks.len())?;
-            let directory = output.parent().unwrap_or(Path::new(".")).to_path_buf();
+            let directory =
+                scratch_beside(output).unwrap_or_else(|| output.parent().unwrap_or(Path::new(".")).to_path_buf());
             Ok(Self { plan, path: path.to_path_buf(), makers: Makers::Workers { count, reason, directory } })
         }))
     }
