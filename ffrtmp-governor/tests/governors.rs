@@ -1,38 +1,15 @@
 //! Both governors under the suite of the trait, on this machine and on machines made of files.
 
+mod judge;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command};
 
-use ffrtmp_core::conformance::governor::{Subject, run};
 use ffrtmp_core::governor::{Admission, Demand, ProcessLimits, ResourceGovernor};
 use ffrtmp_core::job::ResourceLimits;
 use ffrtmp_governor::probe::{self, Root};
 use ffrtmp_governor::{HostFacts, NiceGovernor, NoGovernor};
-
-/// A process that computes until it is dropped.
-struct Busy(Child);
-
-impl Busy {
-    fn start() -> Self {
-        Self(Command::new("sh").args(["-c", "while :; do :; done"]).spawn().expect("a shell"))
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn judge(governor: &dyn ResourceGovernor) {
-    let work = tempfile::tempdir().expect("a work directory");
-    let busy = Busy::start();
-    let mut dead = Command::new("true").spawn().expect("a process");
-    dead.wait().expect("it ends");
-    run(&Subject { governor, work_dir: work.path().into(), busy_pid: busy.0.id(), dead_pid: dead.id() });
-}
+use judge::{Busy, judge};
 
 #[test]
 fn nice_conforms() {
@@ -48,9 +25,9 @@ fn none_conforms() {
 fn nice_makes_nicer_and_tells_of_this_machine() {
     let governor = NiceGovernor::default();
     let busy = Busy::start();
-    let _governed = governor.govern(busy.0.id(), &ProcessLimits::default()).expect("governed");
-    let pid = rustix::process::Pid::from_child(&busy.0);
-    assert!(rustix::process::getpriority_process(Some(pid)).expect("a priority") >= 10);
+    let _governed = governor.govern(busy.pid(), &ProcessLimits::default()).expect("governed");
+    let pid = rustix::process::Pid::from_raw(busy.pid().cast_signed());
+    assert!(rustix::process::getpriority_process(pid).expect("a priority") >= 10);
 
     let first = governor.telemetry(Path::new("/"));
     assert!(first.memory_total_bytes > 0 && first.disk_total_bytes > 0, "{first:?}");

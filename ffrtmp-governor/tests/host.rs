@@ -1,31 +1,17 @@
 //! The governor that fits this machine, whatever that is.
 
-use std::process::{Child, Command, Stdio};
+mod judge;
+
 use std::time::{Duration, Instant};
 
-use ffrtmp_core::conformance::governor::{Subject, run};
 use ffrtmp_core::error::Code;
 use ffrtmp_core::governor::{Demand, Limit, ProcessLimits, ResourceGovernor};
 use ffrtmp_core::job::ResourceLimits;
+use ffrtmp_governor::NiceGovernor;
 use ffrtmp_governor::budget::{BudgetOptions, StrainLimits};
 use ffrtmp_governor::cgroups::{CgroupGovernor, Ownership};
 use ffrtmp_governor::host::{CgroupUse, HostOptions, detect};
-
-/// A process that computes until it is dropped.
-struct Busy(Child);
-
-impl Busy {
-    fn start() -> Self {
-        Self(Command::new("sh").args(["-c", "while :; do :; done"]).spawn().expect("a shell"))
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use judge::{Busy, judge};
 
 fn options(cgroups: CgroupUse) -> HostOptions {
     let budget = BudgetOptions { strain: StrainLimits::none(), ..BudgetOptions::default() };
@@ -36,16 +22,7 @@ fn options(cgroups: CgroupUse) -> HostOptions {
 fn what_is_composed_conforms() {
     for cgroups in [CgroupUse::Off, CgroupUse::Auto] {
         let governor = detect(&options(cgroups)).expect("nothing is required");
-        let work = tempfile::tempdir().expect("a work directory");
-        let busy = Busy::start();
-        let mut dead = Command::new("true").spawn().expect("a process");
-        dead.wait().expect("it ends");
-        run(&Subject {
-            governor: &*governor,
-            work_dir: work.path().into(),
-            busy_pid: busy.0.id(),
-            dead_pid: dead.id(),
-        });
+        judge(&*governor);
     }
 }
 
@@ -74,7 +51,7 @@ fn control_groups_are_used_where_they_can_be() {
 fn every_attempt_has_its_energy_and_its_source() {
     let governor = detect(&options(CgroupUse::Auto)).expect("nothing is required");
     let busy = Busy::start();
-    let guard = governor.govern(busy.0.id(), &ProcessLimits::default()).expect("governed");
+    let guard = governor.govern(busy.pid(), &ProcessLimits::default()).expect("governed");
     let until = Instant::now() + Duration::from_secs(20);
     loop {
         let (joules, source) = guard.usage().energy.expect("measured or modelled");
@@ -93,14 +70,13 @@ fn cost_of_an_attempt() {
     let work = tempfile::tempdir().expect("a work directory");
     let limits = ResourceLimits { max_memory_mb: Some(1), max_disk_mb: Some(1), ..ResourceLimits::default() };
     let demand = Demand { limits: &limits, gpu: false, work_dir: work.path() };
-    let sleeper = || Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().map(Busy).expect("a process");
-    let (child, bare) = (sleeper(), ffrtmp_governor::NiceGovernor::new());
+    let (child, bare) = (Busy::start(), NiceGovernor::new());
     let composed = detect(&options(CgroupUse::Off)).expect("nothing is required");
     let round = |governor: &dyn ResourceGovernor, reserve: bool| {
         let begun = Instant::now();
         for _ in 0..2000 {
             let _held = reserve.then(|| governor.reserve(&demand).expect("room"));
-            let guard = governor.govern(child.0.id(), &ProcessLimits::default()).expect("governed");
+            let guard = governor.govern(child.pid(), &ProcessLimits::default()).expect("governed");
             guard.usage();
         }
         begun.elapsed() / 2000

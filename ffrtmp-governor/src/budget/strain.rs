@@ -95,7 +95,7 @@ struct State {
 }
 
 /// How the machine is.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Signs {
     pub(crate) cpu_some: Option<f64>,
     pub(crate) memory_full: Option<f64>,

@@ -186,13 +186,13 @@ fn reasons_are_words_and_weigh_differently() {
     let strain = |signs: Signs| Gates::default().judge(&StrainLimits::default(), &signs);
     let busy =
         Signs { cpu_some: Some(97.0), memory_full: Some(23.4), io_full: Some(41.0), heat: None, throttled: Some(50.0) };
-    let reasons = strain(busy.clone());
+    let reasons = strain(busy);
     assert_eq!(reasons.all.as_deref(), Some("memory pressure 23 % over 10 s (limit 10 %)"));
     assert_eq!(reasons.further.as_deref(), Some("disk pressure 41 % over 10 s (limit 40 %)"));
     assert_eq!(reasons.overcommit.as_deref(), Some("processor pressure 97 % over 10 s (limit 90 %)"));
-    let slowed = strain(Signs { io_full: None, memory_full: None, ..busy.clone() });
+    let slowed = strain(Signs { io_full: None, memory_full: None, ..busy });
     assert_eq!(slowed.further.as_deref(), Some("heat slowed the processor 50 % of the time (limit 10 %)"));
-    let hot = strain(Signs { heat: Some(Sensor { celsius: 96.4, critical: 100.0 }), ..busy.clone() });
+    let hot = strain(Signs { heat: Some(Sensor { celsius: 96.4, critical: 100.0 }), ..busy });
     assert_eq!(hot.all.as_deref(), Some("a sensor shows 96 degrees, 100 are critical (limit 5 below)"));
     assert_eq!(Gates::default().judge(&StrainLimits::none(), &busy), Reasons::default());
 }
