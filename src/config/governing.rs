@@ -8,6 +8,7 @@ use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::governor::ResourceGovernor;
 use ffrtmp_governor::budget::BudgetOptions;
 use ffrtmp_governor::energy::EnergyOptions;
+use ffrtmp_governor::gpu::GpuOptions;
 use ffrtmp_governor::host::{self, CgroupUse, HostOptions};
 
 const MIB: u64 = 1 << 20;
@@ -30,6 +31,10 @@ pub struct GoverningArgs {
     /// Megabytes of disk for all jobs together; what is free by default
     #[arg(long, env = "FFRTMP_DISK_BUDGET_MB", value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
     pub disk_budget_mb: Option<u64>,
+    /// Encode sessions of every graphics card, such as 12, or of single ones, such as 0=12,1=3; by
+    /// what is known of the card and its driver by default
+    #[arg(long, env = "FFRTMP_GPU_SESSIONS")]
+    pub gpu_sessions: Option<GpuOptions>,
     /// Power of a busy core in watts, where no meter can be read
     #[arg(long, env = "FFRTMP_WATTS_PER_CORE", value_parser = watts)]
     pub watts_per_core: Option<f64>,
@@ -100,6 +105,7 @@ impl GoverningArgs {
                 watts_per_core: self.watts_per_core.unwrap_or(defaults.watts_per_core),
                 ..defaults
             },
+            gpus: self.gpu_sessions.clone().unwrap_or_default(),
             max_concurrent_jobs,
             ..HostOptions::default()
         };
