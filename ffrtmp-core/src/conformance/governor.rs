@@ -156,6 +156,7 @@ fn telemetry_never_fails(subject: &Subject<'_>) {
 fn use_of_a_process_is_told(subject: &Subject<'_>) {
     let limits = ProcessLimits::default();
     let governed = subject.governor.govern(subject.busy_pid, &limits).expect("a living process can be governed");
+    governed.limit(&limits).expect("to change nothing is no error");
     let before = governed.usage();
     let until = Instant::now() + Duration::from_secs(20);
     loop {

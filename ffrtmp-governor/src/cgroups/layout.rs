@@ -143,7 +143,8 @@ impl Layout {
             };
             match usable(mount, own) {
                 Ok(folder) => self.add_controller(mount, folder, controller),
-                Err(why) => self.missing.push((controller, why)),
+                // Says more than that version 2, which has none beside version 1, lacks it.
+                Err(why) => self.lose([(controller, why)]),
             }
         }
     }
