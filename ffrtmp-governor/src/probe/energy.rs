@@ -17,16 +17,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ffrtmp_core::units::Joules;
 
 use super::Root;
 
-/// Power that no zone has: a counter that fell and seems to have turned over at this rate was
-/// started anew.
-const MOST_WATTS: f64 = 5_000.0;
+/// Power that no node has: counters that seem to have turned over at this rate were started anew.
+const MOST_WATTS: f64 = 20_000.0;
 
 /// Counters of every zone in microjoules, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,7 +55,7 @@ impl Energy {
     #[must_use]
     pub fn watts_since(&self, before: &Self, elapsed: Duration) -> Option<f64> {
         let watts = (!elapsed.is_zero()).then(|| self.since(before).map(|used| used.0 / elapsed.as_secs_f64()));
-        watts.flatten().filter(|watts| *watts <= MOST_WATTS * self.0.len() as f64)
+        watts.flatten().filter(|watts| *watts <= MOST_WATTS)
     }
 
     /// The zones.
@@ -102,83 +100,6 @@ impl Counter {
     /// A counter that fell turned over, if its range is known.
     fn since(self, before: &Self) -> Option<u64> {
         self.now.checked_sub(before.now).or_else(|| (self.range?.checked_sub(before.now)?).checked_add(self.now))
-    }
-}
-
-/// Energy of a node since its meter was made. It never falls.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EnergyReading {
-    /// When.
-    pub at: Instant,
-    /// The node, by the zones that count.
-    pub total: Joules,
-    /// Every zone, also those that do not count.
-    pub zones: BTreeMap<Zone, Joules>,
-}
-
-/// Adds up what the counters of a node show. A zone that appears counts from then on, one that
-/// disappears keeps what it had, and one that was started anew goes on from there.
-///
-/// Counters turn over after some minutes under load (262 kJ at 200 W: 22 minutes), so it must be
-/// read more often than that: once a minute does.
-#[derive(Debug)]
-pub struct EnergyMeter {
-    root: Root,
-    state: Mutex<Metered>,
-}
-
-#[derive(Debug, Default)]
-struct Metered {
-    last: Option<(Instant, Energy)>,
-    total: f64,
-    zones: BTreeMap<Zone, f64>,
-}
-
-impl EnergyMeter {
-    /// A meter of the node below a root, from now on.
-    #[must_use]
-    pub fn new(root: Root) -> Self {
-        let meter = Self { root, state: Mutex::default() };
-        drop(meter.read());
-        meter
-    }
-
-    /// What was used so far; `None` as long as no zone that counts can be read.
-    #[must_use]
-    pub fn read(&self) -> Option<EnergyReading> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.add(Instant::now(), read(&self.root).unwrap_or_default());
-        state.reading()
-    }
-}
-
-impl Metered {
-    fn add(&mut self, at: Instant, now: Energy) {
-        let Some((then, before)) = self.last.take() else {
-            self.zones = now.0.keys().map(|zone| (zone.clone(), 0.0)).collect();
-            self.last = Some((at, now));
-            return;
-        };
-        let most = at.duration_since(then).as_secs_f64() * MOST_WATTS;
-        // What cannot be read for once is remembered and counted when it can be again.
-        let mut known = before.clone();
-        known.0.extend(now.0);
-        for (zone, counter) in &known.0 {
-            let micros = before.0.get(zone).and_then(|before| counter.since(before));
-            let used = micros.map(|micros| micros as f64 / 1e6).filter(|joules| *joules <= most).unwrap_or(0.0);
-            *self.zones.entry(zone.clone()).or_default() += used;
-            if known.counts(zone) {
-                self.total += used;
-            }
-        }
-        self.last = Some((at, known));
-    }
-
-    fn reading(&self) -> Option<EnergyReading> {
-        let (at, last) = self.last.as_ref()?;
-        let zones = self.zones.iter().map(|(zone, joules)| (zone.clone(), Joules(*joules))).collect();
-        let counts = last.zones().any(|zone| last.counts(zone));
-        counts.then_some(EnergyReading { at: *at, total: Joules(self.total), zones })
     }
 }
 
@@ -311,38 +232,6 @@ fn amd_counters(root: &Root) -> BTreeMap<Zone, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn look(zones: &[(&str, u64)]) -> Energy {
-        let counter = |now| Counter { now, range: Some(10_000_000) };
-        Energy(zones.iter().map(|(zone, now)| (Zone((*zone).into()), counter(*now))).collect())
-    }
-
-    #[test]
-    fn a_meter_never_falls_and_forgets_nothing() {
-        let mut metered = Metered::default();
-        let start = Instant::now();
-        let package = "package-0";
-        for (second, zones, total) in [
-            (0, look(&[(package, 4_000_000)]), Some(0.0)),
-            (1, look(&[(package, 9_000_000)]), Some(5.0)),
-            (2, look(&[(package, 1_000_000)]), Some(7.0)),
-            // A zone that appears counts from then on.
-            (3, look(&[(package, 2_000_000), ("package-1", 8_000_000)]), Some(8.0)),
-            (4, look(&[(package, 2_000_000), ("package-1", 9_000_000)]), Some(9.0)),
-            // One that cannot be read for once is counted later.
-            (5, look(&[(package, 2_500_000)]), Some(9.5)),
-            (6, look(&[(package, 2_500_000), ("package-1", 9_500_000)]), Some(10.0)),
-            (7, look(&[]), Some(10.0)),
-        ] {
-            metered.add(start + Duration::from_secs(second), zones);
-            let reading = metered.reading().map(|reading| reading.total.0);
-            assert_eq!(reading, total, "second {second}");
-        }
-        // A turn within a microsecond is no turn: the counter was started anew.
-        metered.add(start + Duration::from_micros(7_000_001), look(&[(package, 100)]));
-        assert_eq!(metered.reading().map(|reading| reading.total.0), Some(10.0));
-        assert_eq!(Metered::default().reading(), None);
-    }
 
     #[test]
     fn without_a_range_a_fall_is_no_turn() {

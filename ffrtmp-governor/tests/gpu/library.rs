@@ -196,7 +196,7 @@ fn a_driver_that_hangs_holds_nobody_up() {
         }
     };
     assert!(refused.contains("gpu 0: its driver has not answered for"), "{refused}");
-    assert!(slowest < Duration::from_secs(2), "somebody waited {slowest:?}");
+    assert!(slowest < Duration::from_secs(5), "somebody waited {slowest:?}");
     drop(lease);
     driver.tell("hang", "0");
     until(&fleet, |cards| cards.iter().all(|card| card.lost.is_none()));

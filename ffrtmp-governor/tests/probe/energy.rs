@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ffrtmp_governor::probe::energy::{self, Access, EnergyMeter};
+use ffrtmp_governor::probe::energy::{self, Access};
 
 use super::Machine;
 
@@ -54,22 +54,16 @@ fn no_part_is_counted_twice() {
         let at_rest: Vec<_> = machine_zones.iter().map(|(folder, name, _)| (*folder, *name, 0)).collect();
         zones(&machine, &at_rest);
         let before = energy::read(&machine.root()).expect("counters");
-        let meter = EnergyMeter::new(machine.root());
-        let began = Instant::now();
         let used: Vec<_> =
             machine_zones.iter().map(|(folder, name, joules)| (*folder, *name, joules * JOULE)).collect();
         zones(&machine, &used);
         let now = energy::read(&machine.root()).expect("counters");
         assert_eq!(now.since(&before).map(|used| used.0), Some(joules), "{machine_name}");
-        // So much cannot be used in less: the meter would take it for a counter that began anew.
-        while began.elapsed() < Duration::from_millis(110) {
-            std::thread::yield_now();
-        }
-        let reading = meter.read().expect("a reading");
-        assert!((reading.total.0 - joules).abs() < 1e-6, "{machine_name}: {reading:?}");
-        let package = reading.zones.iter().find(|(zone, _)| zone.as_str().starts_with("package-0"));
-        assert_eq!(package.is_some(), machine_name != "only the board", "{reading:?}");
-        assert!(reading.zones.values().map(|joules| joules.0).sum::<f64>() >= joules);
+        let shown: Vec<_> = now.zones().map(|zone| zone.as_str()).collect();
+        assert!(now.zones().any(|zone| now.counts(zone)), "{machine_name}: {shown:?}");
+        let elapsed = Duration::from_secs(2);
+        assert_eq!(now.watts_since(&before, elapsed), Some(joules / 2.0), "{machine_name}");
+        assert_eq!(now.watts_since(&before, Duration::from_millis(1)), None, "no machine uses so much");
     }
 }
 
@@ -98,7 +92,6 @@ fn amd_energy_stands_in_where_powercap_is_missing() {
 fn what_may_not_be_read_is_said_with_the_cure() {
     let machine = Machine::of(&[]);
     assert_eq!(energy::access(&machine.root()), Access::Absent);
-    assert!(EnergyMeter::new(machine.root()).read().is_none());
     zones(&machine, &[("intel-rapl:0", "package-0", 1)]);
     let Access::Readable(readable) = energy::access(&machine.root()) else { panic!("it can be read") };
     assert_eq!(readable.len(), 1);
