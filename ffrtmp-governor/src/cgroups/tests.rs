@@ -1,13 +1,18 @@
-//! Machines made of files: which controllers each has, where, and why it lacks the others.
+//! Machines made of files: which controllers each has, where, and why it lacks the others. And the
+//! freezer of version 1, which the governor uses where version 2 is not mounted beside it.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::{Child, Command};
 
 use ffrtmp_core::node::Safeguard;
 
+use super::group::Group;
 use super::layout::{Controller, LEAF, Layout};
 use super::limits::{Swap, safeguards};
-use super::owner::Ownership;
+use super::mounts::Version;
+use super::owner::{Owner, Ownership};
 use super::{delegation, why_none};
 use crate::probe::Root;
 
@@ -216,4 +221,42 @@ fn a_machine_without() {
     assert_eq!(why_none(&layout).matches("is mounted").count(), 4, "{}", why_none(&layout));
     assert_eq!(Layout::read(&Root::at(Path::new("/nonexistent"))), layout);
     assert!(told(&layout).iter().filter(|told| told.contains(" off: only watched: ")).count() == 4);
+}
+
+/// A child that is ended, and its group with it, whatever the test does.
+struct Held(Child, Group);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // It may be stopped or have ended.
+        let _ = self.1.freeze(false);
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+        self.1.remove();
+    }
+}
+
+#[test]
+fn version_1_alone_stops_and_kills_by_its_freezer() {
+    let root = Root::default();
+    let mut layout = Layout::read(&root);
+    layout.trees.retain(|tree| tree.mount.version == Version::V1);
+    if layout.tree(Controller::Freezer).is_none() {
+        return eprintln!("skipped, no freezer: {}", layout.why_not(Controller::Freezer));
+    }
+    let owner = Owner::this_process(&root, Ownership::Attempts).expect("/proc");
+    let group = Group::create(&layout, &owner.group(super::serial())).expect("a group");
+    // A shell with a child, which it replaces for ever.
+    let child = Command::new("sh").args(["-c", "while :; do sleep 0.01; done"]).spawn().expect("a shell");
+    let mut held = Held(child, group);
+    let state = |held: &Held| held.1.seat(Controller::Freezer).and_then(|seat| seat.text("freezer.state"));
+    assert!(held.1.add(held.0.id()).expect("moved"));
+    assert!(held.1.freeze(true).expect("stopped"));
+    assert_eq!(state(&held).as_deref(), Some("FROZEN\n"));
+    assert!(held.1.freeze(false).expect("goes on"));
+    assert_eq!(state(&held).as_deref(), Some("THAWED\n"));
+    held.1.kill().expect("killed");
+    assert_eq!(held.0.wait().expect("a child").signal(), Some(9));
+    assert!(held.1.pids().is_empty() && held.1.remove());
+    assert!(held.1.seats.iter().all(|seat| !seat.folder.exists()));
 }
