@@ -92,6 +92,7 @@ pub(super) fn ask(
         peak: 0,
         lines: 0,
         started: Instant::now(),
+        looked: Instant::now(),
     };
     let ending = attempt.follow();
     attempt.close(ending)
@@ -113,6 +114,8 @@ struct Attempt<'a> {
     peak: u64,
     lines: u32,
     started: Instant,
+    /// When its bounds were last looked at.
+    looked: Instant,
 }
 
 #[derive(Clone, Copy)]
@@ -249,9 +252,10 @@ impl Attempt<'_> {
     }
 
     fn watch_bounds(&mut self) {
-        if self.doom.is_some() {
+        if self.doom.is_some() || self.looked.elapsed() < TICK {
             return;
         }
+        self.looked = Instant::now();
         let resident = self.child.resident();
         self.peak = self.peak.max(resident.map_or(0, |resident| resident.peak));
         let is_too_large = resident.zip(self.memory).is_some_and(|(resident, limit)| resident.now > limit);
@@ -321,9 +325,6 @@ impl Attempt<'_> {
 
     /// Sees the child off and says what became of the request.
     fn close(mut self, ending: Ending) -> Result<Answered> {
-        if let Some(resident) = self.child.resident() {
-            self.peak = self.peak.max(resident.peak);
-        }
         let patience = match &ending {
             // Nobody waits for what a canceled one tidies up.
             Ending::Failed(_) if self.canceled.is_some() => Duration::ZERO,
