@@ -3,6 +3,7 @@
 
 #![allow(clippy::print_stdout, reason = "measured times are for whoever reads the test's output")]
 
+mod canaries;
 mod confined;
 mod conformance;
 mod endurance;
