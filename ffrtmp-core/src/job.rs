@@ -595,7 +595,7 @@ pub struct Job {
     /// Priority.
     pub priority: Priority,
     /// Encoding wishes.
-    pub parameters: Parameters,
+    pub parameters: Box<Parameters>,
     /// Limits, with defaults filled in.
     pub resource_limits: ResourceLimits,
     /// Retries allowed.
@@ -641,7 +641,7 @@ pub struct Job {
     #[serde(default)]
     pub waiting_reason: Option<String>,
     /// What was measured, once it completed.
-    pub result: Option<JobReport>,
+    pub result: Option<Box<JobReport>>,
     /// Service-level verdict, once it ended.
     pub sla: Option<SlaVerdict>,
     /// Every attempt so far, oldest first; the last 50 of a very long story.

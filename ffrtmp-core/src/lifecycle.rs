@@ -257,7 +257,7 @@ impl Job {
         self.check_lease(lease)?;
         self.start(lease, None, now)?;
         match outcome {
-            Outcome::Completed(report) => self.complete(*report, now),
+            Outcome::Completed(report) => self.complete(report, now),
             Outcome::Failed(error) => self.attempt_failed(error, now),
             Outcome::Released(reason) => self.release(&reason, now),
         }
@@ -281,7 +281,7 @@ impl Job {
         self.attempts.last().map_or(Some(error), |attempt| attempt.error.as_ref())
     }
 
-    fn complete(&mut self, report: JobReport, now: Timestamp) -> Result<bool> {
+    fn complete(&mut self, report: Box<JobReport>, now: Timestamp) -> Result<bool> {
         if self.state == JobState::Paused {
             self.become_state(JobState::Running, "the attempt ended before it froze".into(), now)?;
         }

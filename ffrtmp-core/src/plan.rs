@@ -248,7 +248,7 @@ impl OutputRequest {
     /// Those of the scenario grammar, for a job that another version stored.
     pub fn for_job(job: &Job) -> Result<Self> {
         let scenario = if job.scenario.is_empty() { Scenario::default() } else { job.scenario.parse()? };
-        Ok(Self::for_output(scenario, job.parameters.clone(), job.output.as_deref()))
+        Ok(Self::for_output(scenario, Parameters::clone(&job.parameters), job.output.as_deref()))
     }
 
     /// Wishes for an output of this name, whose extension says the container. One that stands for

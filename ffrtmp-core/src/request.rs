@@ -101,7 +101,7 @@ pub fn prepare(request: JobRequest, id: JobId, default_max_retries: u32, now: Ti
         engine_reason: Some(chosen.reason),
         queue,
         priority: request.priority.unwrap_or(Priority::Medium),
-        parameters: request.parameters,
+        parameters: Box::new(request.parameters),
         resource_limits,
         max_retries,
         depends_on: request.depends_on,

@@ -17,6 +17,7 @@ use ffrtmp_core::id::{Fence, JobId, NodeId, TenantId};
 use ffrtmp_core::job::{
     Classification, EngineChoice, EngineName, Job, JobReport, JobState, Parameters, Priority, Queue, ResourceLimits,
 };
+use ffrtmp_core::lifecycle::JobCommand;
 use ffrtmp_core::{Code, Error, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -139,7 +140,7 @@ impl Record {
     /// # Errors
     /// `invalid_field` for a value that JSON cannot hold.
     pub(crate) fn end(&self) -> Result<End> {
-        let report = self.job.result.as_ref().map(report).transpose()?;
+        let report = self.job.result.as_deref().map(report).transpose()?;
         self.end_with(report.as_deref())
     }
 
@@ -175,7 +176,14 @@ impl Record {
         job.last_activity_at = hot.last_activity_at;
         job.lease_expires_at = hot.lease_expires_at;
         job.retry_at = hot.retry_at;
+        story::tell_start(job);
         Ok(record)
+    }
+
+    /// Whether everything that a sign of life changed of an active job is in columns, so that the
+    /// story that is stored stands. `was` is the state before.
+    pub(crate) fn story_stands(&self, was: JobState) -> bool {
+        self.job.state == was || story::is_just_started(&self.job)
     }
 
     /// A job that has ended, from its parts.
@@ -188,8 +196,14 @@ impl Record {
         record.job.node_id = end.node;
         serde_json::from_str::<Story<'_>>(&end.story)?.tell(&mut record.job);
         record.job.completed_at = end.completed_at;
+        story::tell_start(&mut record.job);
         Ok(record)
     }
+}
+
+/// Whether a command says no more than that an attempt begins or goes on.
+pub(crate) fn is_sign(command: &JobCommand) -> bool {
+    matches!(command, JobCommand::Start { engine: None, .. } | JobCommand::Progress { .. } | JobCommand::Renew { .. })
 }
 
 /// The text of a report, proven to be readable where it will stand: one unreadable row would stand
@@ -245,7 +259,7 @@ struct Asked<'a> {
     queue: Queue,
     priority: Priority,
     #[serde(default, skip_serializing_if = "is_default")]
-    parameters: Cow<'a, Parameters>,
+    parameters: Cow<'a, Box<Parameters>>,
     #[serde(default, skip_serializing_if = "is_default")]
     resource_limits: Cow<'a, ResourceLimits>,
     max_retries: u32,

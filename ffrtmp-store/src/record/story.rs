@@ -10,6 +10,7 @@ use ffrtmp_core::id::{Fence, NodeId};
 use ffrtmp_core::job::{
     Attempt, AttemptOutcome, EngineName, FailureReason, Job, JobReport, JobState, SlaVerdict, StateTransition,
 };
+use ffrtmp_core::lifecycle::MAX_TRANSITIONS;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::ser::{SerializeTuple, Serializer};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,9 @@ const REASONS: &[&str] = &[
     "resumed by a person",
     "retried by a person",
 ];
+
+/// What the start of an attempt says.
+const STARTED: &str = REASONS[1];
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -128,9 +132,11 @@ impl<'a> Story<'a> {
             failure_reason: *failure_reason,
             sla: sla.as_ref().map(Cow::Borrowed),
             completed_at: *completed_at,
-            attempts: attempts.iter().map(|attempt| Try::of(attempt, &record.job)).collect(),
-            transitions: steps(state_transitions),
-            result: result.as_ref().map(Cow::Borrowed),
+            attempts: tries(attempts, &record.job),
+            transitions: steps(
+                &state_transitions[..state_transitions.len() - usize::from(is_just_started(&record.job))],
+            ),
+            result: result.as_deref().map(Cow::Borrowed),
             ..Self::default()
         }
     }
@@ -176,8 +182,43 @@ impl<'a> Story<'a> {
         job.completed_at = self.completed_at;
         job.attempts = self.attempts.into_iter().filter_map(|attempt| attempt.attempt(job)).collect();
         job.state_transitions = transitions(self.transitions);
-        job.result = self.result.map(Cow::into_owned);
+        job.result = self.result.map(|report| Box::new(report.into_owned()));
     }
+}
+
+/// Whether the last change of the job is the start of its attempt. The columns tell that, so the
+/// story is still the one of the claim, and a start writes none.
+pub(super) fn is_just_started(job: &Job) -> bool {
+    let said = |last: &StateTransition| {
+        (last.from, last.to) == (JobState::Assigned, JobState::Running)
+            && Some(last.at) == job.started_at
+            && last.reason == STARTED
+    };
+    job.state == JobState::Running
+        && job.state_transitions.last().is_some_and(said)
+        && job.attempts.last().is_some_and(|attempt| attempt.started_at == job.started_at)
+}
+
+/// Tells the start of an attempt again, where the columns have it and the story does not.
+pub(super) fn tell_start(job: &mut Job) {
+    let untold = job.state_transitions.last().is_some_and(|last| last.to == JobState::Assigned);
+    let (JobState::Running, Some(at), true) = (job.state, job.started_at, untold) else { return };
+    if job.state_transitions.len() >= MAX_TRANSITIONS {
+        job.state_transitions.remove(1);
+    }
+    let (from, to) = (JobState::Assigned, JobState::Running);
+    job.state_transitions.push(StateTransition { from, to, at, reason: STARTED.to_owned() });
+    if let Some(attempt) = job.attempts.last_mut() {
+        attempt.started_at = Some(at);
+    }
+}
+
+fn tries<'a>(attempts: &'a [Attempt], job: &Job) -> Vec<Try<'a>> {
+    let mut tries: Vec<_> = attempts.iter().map(|attempt| Try::of(attempt, job)).collect();
+    if let Some(last) = tries.last_mut().filter(|_| is_just_started(job)) {
+        last.started_at = None;
+    }
+    tries
 }
 
 /// An attempt. The node of the job's last attempt stands in the job.

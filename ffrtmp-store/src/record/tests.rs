@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ffrtmp_core::error::JobError;
 use ffrtmp_core::job::{AttemptOutcome, JobReport, JobRequest, OutputFile, SlaVerdict};
-use ffrtmp_core::lifecycle::{JobCommand, Lease, Outcome};
+use ffrtmp_core::lifecycle::{JobCommand, Lease, MAX_TRANSITIONS, Outcome};
 use ffrtmp_core::request;
 use serde_json::{Value, json};
 
@@ -57,8 +57,9 @@ fn full() -> Job {
     job.sla = Some(SlaVerdict { counted: true, compliant: false, reason: "late".into() });
     let file = OutputFile { path: "a".into(), size_bytes: 1, hash: "h".into() };
     let other = [("x".to_owned(), json!({"deep": [null, 1.5, ":null,"]}))].into();
-    job.result =
-        Some(JobReport { fps: 1.0 / 3.0, hash: Some("null".into()), files: vec![file], other, ..JobReport::default() });
+    let report =
+        JobReport { fps: 1.0 / 3.0, hash: Some("null".into()), files: vec![file], other, ..JobReport::default() };
+    job.result = Some(Box::new(report));
     job
 }
 
@@ -138,6 +139,32 @@ fn every_story_comes_back() {
     assert!(ends > 1000, "{ends}");
 }
 
+/// The story of a claim and the columns of the start tell as much as the job knows, also where older
+/// transitions make room for new ones.
+#[test]
+fn a_start_writes_no_story() {
+    let mut job = prepared(JobRequest { scenario: "720p30-h264".into(), ..JobRequest::default() });
+    for round in 0..MAX_TRANSITIONS as u64 {
+        let lease = job.assign(NodeId::from_u128(1), "worker-01", Duration::from_secs(9), at(4 * round)).unwrap();
+        let claimed = Record::new(job.clone()).hot().unwrap().story;
+        for command in [
+            JobCommand::Start { lease, engine: None },
+            JobCommand::Progress { lease, percent: Some(7.0), renew_for: Duration::from_secs(9) },
+        ] {
+            let was = job.state;
+            assert!(is_sign(&command));
+            job.apply(command, at(4 * round + 1)).unwrap();
+            let record = Record::new(job.clone());
+            assert!(record.story_stands(was));
+            let hot = Hot { story: claimed.clone(), ..record.hot().unwrap() };
+            let read = Record::from_hot(job.id, job.sequence_number, &record.fixed().unwrap(), hot).unwrap();
+            assert_eq!(read, record, "{round}");
+        }
+        let outcome = Outcome::Released("bye".into());
+        job.apply(JobCommand::Finish { lease, outcome }, at(4 * round + 2)).unwrap();
+    }
+}
+
 #[test]
 fn an_ended_job_is_small() {
     let mut job = prepared(JobRequest { scenario: "720p30-h264".into(), ..JobRequest::default() });
@@ -159,7 +186,7 @@ fn what_json_cannot_hold_is_refused() {
         JobReport { other: [("deep".to_owned(), deep)].into(), ..JobReport::default() },
     ] {
         let mut job = full();
-        job.result = Some(report);
+        job.result = Some(Box::new(report));
         assert_eq!(Record::new(job).end().unwrap_err().code(), Code::InvalidField);
     }
 }

@@ -283,7 +283,7 @@ impl Cluster {
     pub(crate) fn completed(&self, id: &str) -> (Job, JobReport) {
         let job = self.ended(id);
         assert_eq!(job.state, JobState::Completed, "{} {:?}", job.scenario, job.error);
-        let report = job.result.clone().expect("a completed job has a report");
+        let report = job.result.as_deref().cloned().expect("a completed job has a report");
         (job, report)
     }
 

@@ -8,7 +8,7 @@ use crate::error::{Code, Error, JobError, Result};
 use crate::fsm;
 use crate::id::{Fence, JobId, NodeId, TenantId};
 use crate::job::{
-    Classification, EngineChoice, EngineName, Job, JobReport, JobState, Parameters, Priority, Queue, ResourceLimits,
+    Classification, EngineChoice, EngineName, Job, JobReport, JobState, Priority, Queue, ResourceLimits,
 };
 use crate::lifecycle::{JobCommand, Lease, Outcome};
 use crate::media::VideoCodec;
@@ -102,7 +102,7 @@ fn plain() -> Job {
         classification: Classification::Production,
         queue: Queue::Default,
         priority: Priority::Medium,
-        parameters: Parameters::default(),
+        parameters: Box::default(),
         resource_limits: ResourceLimits::default(),
         max_retries: 3,
         depends_on: Vec::new(),

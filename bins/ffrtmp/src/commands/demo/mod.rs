@@ -227,7 +227,7 @@ fn show(input: &Path, views: &[JobView], off: &[Vec<String>], outputs: &Outputs,
         let check = if off.is_empty() { "ok".to_owned() } else { off.join("; ") };
         let color = if off.is_empty() { comfy_table::Color::Green } else { comfy_table::Color::Red };
         let mut row = vec![view.job.scenario.as_str().into()];
-        row.extend(measures(view.job.result.as_ref()).into_iter().map(comfy_table::Cell::new));
+        row.extend(measures(view.job.result.as_deref()).into_iter().map(comfy_table::Cell::new));
         row.push(console.tinted(check, color));
         row.push(view.job.output.as_deref().unwrap_or("-").into());
         table.add_row(row);
