@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::id::JobId;
-use ffrtmp_core::job::Job;
+use ffrtmp_core::job::{Job, JobState};
 use ffrtmp_core::lifecycle::JobCommand;
 use ffrtmp_core::store::Rank;
 use ffrtmp_core::{Error, Result as CoreResult};
@@ -18,11 +18,12 @@ use super::fault::Fault;
 use super::lanes::LaneId;
 use super::rows::{COLUMNS, EndRows, Held, HotRows, read, uuid};
 use super::session::Session;
+use super::signs::SignRows;
 use super::tally::{Difference, Stand};
 use super::wake::Woken;
 use super::{Shared, point};
 use crate::job_not_found;
-use crate::record::{End, Hot, Phase};
+use crate::record::{End, Hot, Phase, is_sign};
 
 /// Commands of many callers at once.
 pub(super) struct Changes(pub(super) Arc<Shared>);
@@ -84,7 +85,7 @@ impl Changes {
         // Masters that change the same jobs lock them in the same order.
         jobs.sort_unstable_by_key(|working| working.held.record.job.sequence_number);
         let (mut hot, mut revived, mut ends) = (HotRows::default(), HotRows::default(), EndRows::default());
-        let (mut counted, mut woken) = (Difference::default(), Woken::default());
+        let (mut signs, mut counted, mut woken) = (SignRows::default(), Difference::default(), Woken::default());
         for working in &mut jobs {
             let Some(part) = working.part.take() else { continue };
             let Working { held, was, stood, .. } = working;
@@ -95,17 +96,22 @@ impl Changes {
             }
             match (part, *was) {
                 (Part::End(end), _) => ends.push(held, end),
+                (Part::Sign, _) => signs.push(held),
                 (Part::Hot(part), Phase::Ended) => revived.push(held, part),
                 (Part::Hot(part), _) => hot.push(held, part),
             }
             held.version += 1;
         }
         let stored = jobs.into_iter().map(|working| (working.held.record.job.id, Arc::new(working.held))).collect();
-        if hot.is_empty() && revived.is_empty() && ends.is_empty() {
+        if signs.is_empty() && hot.is_empty() && revived.is_empty() && ends.is_empty() {
             return Ok(stored);
         }
         point("postgres.apply.decided")?;
         let mut change = session.begin().await?;
+        if !signs.is_empty() {
+            let number = signs.update(change.connection(), counted.take()).await?;
+            change.note(number);
+        }
         if !hot.is_empty() {
             let number = hot.update(change.connection(), counted.take()).await?;
             change.note(number);
@@ -141,6 +147,8 @@ struct Working {
 }
 
 enum Part {
+    /// What is in columns; the story stands.
+    Sign,
     Hot(Hot),
     End(End),
 }
@@ -230,10 +238,13 @@ enum Applied {
 
 impl Working {
     fn apply(&mut self, command: &JobCommand, now: Timestamp) -> Applied {
+        let (was, before) = (self.held.record.job.state, self.part.as_ref());
+        // The story that is stored must be the one from before this command.
+        let sign = is_sign(command) && before.is_none_or(|part| matches!(part, Part::Sign));
         if !self.proven {
             // A copy that refuses is thrown away, so it may be changed in place.
             return match self.held.record.job.apply(command.clone(), now) {
-                Ok(true) => match part(&self.held) {
+                Ok(true) => match part(&self.held, sign.then_some(was)) {
                     Ok(part) => {
                         self.part = Some(part);
                         Applied::Done
@@ -245,7 +256,7 @@ impl Working {
         }
         let mut held = self.held.clone();
         let changed = held.record.job.apply(command.clone(), now);
-        match changed.and_then(|changed| changed.then(|| part(&held)).transpose()) {
+        match changed.and_then(|changed| changed.then(|| part(&held, sign.then_some(was))).transpose()) {
             Ok(None) => Applied::Done,
             Ok(Some(part)) => {
                 (self.held, self.part) = (held, Some(part));
@@ -256,9 +267,10 @@ impl Working {
     }
 }
 
-/// The part of a changed job that is written.
-fn part(held: &Held) -> CoreResult<Part> {
+/// The part of a changed job that is written; `sign` is the state before one.
+fn part(held: &Held, sign: Option<JobState>) -> CoreResult<Part> {
     Ok(match held.phase() {
+        Phase::Leased if sign.is_some_and(|was| held.record.story_stands(was)) => Part::Sign,
         Phase::Ended => Part::End(held.record.end()?),
         _ => Part::Hot(held.record.hot()?),
     })

@@ -17,8 +17,9 @@ use uuid::Uuid;
 use super::desk::Work;
 use super::fault::Fault;
 use super::lanes::{Key, LaneId, Open};
-use super::rows::{Held, HotRows, job_id};
+use super::rows::{Held, job_id};
 use super::session::Session;
+use super::signs::ClaimRows;
 use super::tally::{Difference, Stand};
 use super::{Shared, point};
 use crate::record::{Hot, Record};
@@ -75,7 +76,8 @@ impl Work for Claims {
         point("postgres.claim.selected")?;
         let heads: Vec<Head> = locked.iter().map(|locked| locked.head).collect();
         let shares = share(questions, &open, &standing, &heads);
-        let (mut rows, mut counted) = (HotRows::default(), Difference::default());
+        let (mut rows, mut counted) = (ClaimRows::default(), Difference::default());
+        questions.iter().for_each(|Question { order, now }| rows.asker(order.node, *now, *now + order.lease));
         let mut given: Vec<Vec<Arc<Held>>> = questions.iter().map(|_| Vec::new()).collect();
         for (locked, share) in locked.iter().zip(&shares) {
             let Some(asker) = *share else { continue };
@@ -93,7 +95,7 @@ impl Work for Claims {
             counted.went(Stand::of(lane, &held.record.job));
             held.record.job.assign(order.node, &order.node_name, order.lease, *now)?;
             counted.came(Stand::of(lane, &held.record.job));
-            rows.push(&held, held.record.hot()?);
+            rows.push(&held, asker, held.record.hot()?);
             held.version += 1;
             given[asker].push(Arc::new(held));
         }

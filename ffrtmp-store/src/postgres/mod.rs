@@ -3,7 +3,7 @@
 //! `open` makes sure the database is ours and current; `desk` is the group commit, at which
 //! `claim`, `apply` and `submit` do their work; `lanes` is what claims remember of the queue,
 //! `active` what is remembered of jobs under way; `rows` are the statements that write jobs,
-//! `query` and `nodes` the others; `wake` tells masters of each other's jobs and time, `lead`
+//! `signs` those that come most often, `query` and `nodes` the others; `wake` tells masters of each other's jobs and time, `lead`
 //! decides which of them leads; `portable` moves everything; `tally` counts; `upkeep` goes round now and then; `session` is a
 //! connection that comes back; `fault` turns what the server says into errors.
 //!
@@ -24,6 +24,7 @@ mod portable;
 mod query;
 mod rows;
 mod session;
+mod signs;
 mod submit;
 mod tally;
 mod upkeep;

@@ -156,9 +156,13 @@ const HOT: &str = "unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]
 const TALLY: &str = "counted AS (INSERT INTO ffrtmp.tally (jobs, lane, priority, engine, state)
     SELECT * FROM unnest($18::bigint[], $19::integer[], $20::smallint[], $21::smallint[], $22::smallint[]))";
 
+/// What a statement answers whose rows are `done`: how many, and the number of the transaction.
+pub(super) const DONE: &str = "SELECT count(*), txid_current() FROM done";
+
 macro_rules! bind_all {
     ($query:expr, $($value:expr),* $(,)?) => { $query$(.bind($value))* };
 }
+pub(super) use bind_all;
 
 impl HotRows {
     /// Adds the job as it shall be; `version` is the one that it has now.
@@ -197,8 +201,8 @@ impl HotRows {
             retry_count = u.retry_count, phase = u.phase, state = u.state, story = u.story";
         static SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
             format!(
-                "WITH {TALLY} {SET} FROM {HOT}
-                 WHERE live.sequence = u.sequence AND live.version = u.version RETURNING txid_current()"
+                "WITH {TALLY}, done AS ({SET} FROM {HOT}
+                 WHERE live.sequence = u.sequence AND live.version = u.version RETURNING 1) {DONE}"
             )
         });
         self.write(&SQL, connection, deltas).await
@@ -219,17 +223,17 @@ impl HotRows {
                 "WITH {TALLY}, asked AS (INSERT INTO ffrtmp.jobs (sequence, lane, created_at, id, scenario, key_digest,
                     priority, classification, key, request_digest, fixed)
                     SELECT * FROM unnest($1::bigint[], $12::integer[], $23::bigint[], $24::uuid[], $25::uuid[],
-                        $26::uuid[], $27::smallint[], $28::smallint[], $29::bytea[], $30::bytea[], $31::text[]))
-                 INSERT INTO ffrtmp.live (sequence, rank, version, fence, queued_at, started_at, last_activity_at,
+                        $26::uuid[], $27::smallint[], $28::smallint[], $29::bytea[], $30::bytea[], $31::text[])),
+                 done AS (INSERT INTO ffrtmp.live (sequence, rank, version, fence, queued_at, started_at, last_activity_at,
                     lease_expires_at, retry_at, progress, node, lane, attempt, retry_count, phase, state, story)
                  SELECT u.sequence, u.rank, u.version + 1, u.fence, u.queued_at, u.started_at, u.last_activity_at,
                     u.lease_expires_at, u.retry_at, u.progress, u.node, u.lane, u.attempt, u.retry_count, u.phase,
                     u.state, u.story
-                 FROM {HOT} RETURNING txid_current()"
+                 FROM {HOT} RETURNING 1) {DONE}"
             )
         });
         let query = bind_all!(
-            self.bind(sqlx::query_scalar::<_, i64>(SQL.as_str()), deltas),
+            self.bind(sqlx::query_as(SQL.as_str()), deltas),
             fixed.created_at,
             fixed.id,
             fixed.scenario,
@@ -240,7 +244,7 @@ impl HotRows {
             fixed.request_digest,
             fixed.fixed,
         );
-        Ok(query.fetch_all(connection).await?.first().copied())
+        Ok(Some(query.fetch_one(connection).await?.1))
     }
 
     /// Makes rows for jobs that have none: those that a person retries.
@@ -254,10 +258,10 @@ impl HotRows {
                     WHERE ended.sequence = u.sequence AND ended.version = u.version
                     RETURNING u.sequence, u.rank, u.version + 1, u.fence, u.queued_at, u.started_at, u.last_activity_at,
                         u.lease_expires_at, u.retry_at, u.progress, u.node, u.lane, u.attempt, u.retry_count, u.phase,
-                        u.state, u.story)
-                 INSERT INTO ffrtmp.live (sequence, rank, version, fence, queued_at, started_at, last_activity_at,
+                        u.state, u.story),
+                 done AS (INSERT INTO ffrtmp.live (sequence, rank, version, fence, queued_at, started_at, last_activity_at,
                     lease_expires_at, retry_at, progress, node, lane, attempt, retry_count, phase, state, story)
-                 SELECT * FROM back RETURNING txid_current()"
+                 SELECT * FROM back RETURNING 1) {DONE}"
             )
         });
         self.write(&SQL, connection, deltas).await
@@ -270,8 +274,7 @@ impl HotRows {
         deltas: Deltas,
     ) -> Result<Option<i64>, Fault> {
         let expected = self.sequence.len();
-        let numbers = self.bind(sqlx::query_scalar(sql), deltas).fetch_all(connection).await?;
-        if numbers.len() == expected { Ok(numbers.first().copied()) } else { Err(Fault::Outrun) }
+        all_of(expected, self.bind(sqlx::query_as(sql), deltas).fetch_one(connection).await?)
     }
 
     fn bind(self, query: Numbers, deltas: Deltas) -> Numbers {
@@ -303,8 +306,13 @@ impl HotRows {
     }
 }
 
-/// A statement that answers with the number of its transaction, once per row.
-type Numbers = sqlx::query::QueryScalar<'static, sqlx::Postgres, i64, sqlx::postgres::PgArguments>;
+/// A statement that answers with [`DONE`].
+pub(super) type Numbers = sqlx::query::QueryAs<'static, sqlx::Postgres, (i64, i64), sqlx::postgres::PgArguments>;
+
+/// The number of the transaction, if as many rows were written as should be.
+pub(super) fn all_of(expected: usize, (done, number): (i64, i64)) -> Result<Option<i64>, Fault> {
+    if usize::try_from(done) == Ok(expected) { Ok(Some(number)) } else { Err(Fault::Outrun) }
+}
 
 /// Fixed parts to be written, column by column; number and lane stand in the hot rows.
 #[derive(Debug, Default)]
@@ -372,16 +380,17 @@ impl EndRows {
     pub(super) async fn end(self, connection: &mut PgConnection, deltas: Deltas) -> Result<Option<i64>, Fault> {
         let expected = self.sequence.len();
         let query = bind_all!(
-            sqlx::query_scalar::<_, i64>(
+            sqlx::query_as(
                 "WITH counted AS (INSERT INTO ffrtmp.tally (jobs, lane, priority, engine, state)
                     SELECT * FROM unnest($8::bigint[], $9::integer[], $10::smallint[], $11::smallint[], $12::smallint[])),
                  gone AS (DELETE FROM ffrtmp.live
                     USING unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::uuid[], $6::smallint[], $7::text[])
                         AS u(sequence, completed_at, rank, version, node, state, story)
                     WHERE live.sequence = u.sequence AND live.version = u.version
-                    RETURNING u.sequence, u.completed_at, u.rank, u.version + 1, u.node, u.state, u.story)
-                 INSERT INTO ffrtmp.ended (sequence, completed_at, rank, version, node, state, story)
-                 SELECT * FROM gone RETURNING txid_current()",
+                    RETURNING u.sequence, u.completed_at, u.rank, u.version + 1, u.node, u.state, u.story),
+                 done AS (INSERT INTO ffrtmp.ended (sequence, completed_at, rank, version, node, state, story)
+                    SELECT * FROM gone RETURNING 1)
+                 SELECT count(*), txid_current() FROM done",
             ),
             self.sequence,
             self.completed_at,
@@ -396,7 +405,6 @@ impl EndRows {
             deltas.engine,
             deltas.state,
         );
-        let numbers = query.fetch_all(connection).await?;
-        if numbers.len() == expected { Ok(numbers.first().copied()) } else { Err(Fault::Outrun) }
+        all_of(expected, query.fetch_one(connection).await?)
     }
 }

@@ -297,14 +297,14 @@ fn apply_active(
     report: Option<&str>,
     now: Timestamp,
 ) -> Result<Job, Fault> {
-    let is_sign = matches!(command, JobCommand::Progress { .. } | JobCommand::Renew { .. });
+    let is_sign = record::is_sign(&command);
     let Some(stored) = database.active_mut(id) else { return Err(job_not_found(id).into()) };
-    let before = stored.place;
+    let (before, was) = (stored.place, stored.job().state);
     if !stored.record.job.apply(command, now)? {
         return Ok(stored.job().clone());
     }
     stored.moved();
-    if is_sign && stored.place.cell == before.cell {
+    if is_sign && stored.record.story_stands(was) {
         let (place, job) = (stored.place, stored.job().clone());
         rows::touch(&database.connection, &job)?;
         database.moved(Some(before), Some(place));

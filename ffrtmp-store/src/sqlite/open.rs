@@ -24,8 +24,9 @@ const READERS: usize = 4;
 /// moved once.
 const CHECKPOINT: u32 = 8192;
 const LOG_SIZE: u32 = 64 << 20;
-/// Kibibytes of the writer's page cache.
-const CACHE: i64 = 64 << 10;
+/// Kibibytes of the writer's page cache. SQLite walks over the whole of it after every transaction
+/// that split a page, and what is not in it is mapped memory anyway.
+const CACHE: i64 = 8 << 10;
 /// Bytes of the file that are read without a copy.
 const MAPPED: i64 = 1 << 30;
 /// A file up to this size is read whole at every start.

@@ -370,10 +370,13 @@ fn put_end(connection: &Connection, stored: &Stored, end: &End) -> Result<(), Fa
 pub(super) fn touch(connection: &Connection, job: &Job) -> Result<(), Fault> {
     let changed = connection
         .prepare_cached(
-            "UPDATE active SET progress = ?2, last_activity_at = ?3, lease_expires_at = ?4 WHERE sequence = ?1",
+            "UPDATE active SET facet = ?2, started_at = ?3, progress = ?4, last_activity_at = ?5, lease_expires_at = ?6
+             WHERE sequence = ?1",
         )?
         .execute(params![
             job.sequence_number,
+            Facet::from(job).0,
+            micros(job.started_at),
             job.progress,
             micros(job.last_activity_at),
             micros(job.lease_expires_at),
