@@ -48,19 +48,23 @@ fn quotas_hold_within_five_percent() {
     let governed = [(&one, 100), (&half, 50)]
         .map(|(process, percent)| governor.govern(process.pid(), &limits(percent)).expect("governed"));
     let governed = [governed[0].as_ref(), governed[1].as_ref()];
-    let within = |measured: f64, limit: f64| (measured - limit).abs() <= limit * 0.05;
+    let limits = [100.0, 50.0];
+    let begin = Instant::now();
     let mut tries = Vec::new();
     for _ in 0..30 {
         let measured = percent(&governed, Duration::from_secs(2));
-        assert!(measured[0] <= 105.0 && measured[1] <= 52.5, "more than the limit: {measured:?}");
-        tries.push(measured);
-        if within(tries[tries.len() - 1][0], 100.0) && within(tries[tries.len() - 1][1], 50.0) {
-            eprintln!("limits 100 % and 50 %, measured {:.1?}", tries[tries.len() - 1]);
+        // What a machine that stood still gave too much in one window is taken back in the next.
+        let all = governed.map(|governed| governed.usage().cpu.as_secs_f64() / begin.elapsed().as_secs_f64() * 100.0);
+        let within = |index: usize| (measured[index] - limits[index]).abs() <= limits[index] * 0.05;
+        let held = |index: usize| all[index] <= limits[index] * 1.05;
+        if (0..2).all(|index| within(index) && held(index)) {
+            eprintln!("limits 100 % and 50 %, measured {measured:.1?}");
             assert!(governed[1].usage().throttled > Duration::ZERO, "{:?}", governed[1].usage());
             return;
         }
+        tries.push((measured, all));
     }
-    panic!("not within 5 % of 100 and 50: {tries:?}");
+    panic!("not within 5 % of 100 and 50, then the mean of all so far: {tries:?}");
 }
 
 #[test]
