@@ -27,6 +27,7 @@ pub mod logging;
 pub mod master;
 #[cfg(feature = "cli")]
 pub mod program;
+pub mod supervise;
 mod transcode;
 
 pub use agent::{Agent, AgentOptions};

@@ -7,7 +7,9 @@ pub(crate) mod file;
 mod governing;
 mod master;
 mod scheduling;
+mod section;
 mod transfer;
+mod watch;
 
 pub use agent::AgentArgs;
 pub use database::{DatabaseArgs, DatabaseKind, Dsn, Durability};
@@ -15,6 +17,7 @@ pub use governing::{CgroupChoice, GoverningArgs, SandboxChoice};
 pub use master::MasterArgs;
 pub use scheduling::{Policy, SchedulingArgs, TenantLimit};
 pub use transfer::{BackupArgs, MigrateArgs};
+pub use watch::WatchArgs;
 
 use std::path::Path;
 use std::time::Duration;

@@ -25,6 +25,7 @@ fn every_example_does_what_it_says() {
             &["in.mp4", "ladder.mp4", "240p:crf30,144p"],
             &["240p: ladder.mp4 426x240, 20 frames", "144p: ladder_144p.mp4 256x144, 20 frames"],
         ),
+        ("supervise", &["true"], &["is supervised", "ended well"]),
         (
             "thumbnails",
             &["in.mp4", "stills.mp4"],

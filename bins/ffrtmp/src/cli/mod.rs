@@ -78,6 +78,8 @@ pub(crate) enum Command {
     Run(Box<supervise::Run>),
     /// Put a running process and its children under limits
     Attach(Box<supervise::Attach>),
+    /// Find processes by name and put them under limits, until it is stopped
+    Watch(Box<ffrtmp::config::WatchArgs>),
     /// Show the streams, format and duration of a file
     Probe(local::Probe),
     /// Work out a configuration for this machine

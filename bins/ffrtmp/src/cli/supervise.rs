@@ -102,7 +102,7 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) quiet: bool,
     /// The program and its arguments; nothing goes through a shell
-    #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(value_name = "CMD", required = true, last = true)]
     pub(crate) command: Vec<OsString>,
 }
 
@@ -121,7 +121,7 @@ stderr when it has ended, as one line of JSON with --json. Killing ffrtmp leaves
 #[command(after_long_help = ATTACH_EXIT_CODES)]
 pub(crate) struct Attach {
     /// The process; its children are governed with it
-    #[arg(long, value_name = "PID", value_parser = positive::<u32>)]
+    #[arg(long, value_name = "PID", value_parser = positive::<u32>, allow_negative_numbers = true)]
     pub(crate) pid: u32,
     #[command(flatten)]
     pub(crate) govern: Govern,

@@ -14,6 +14,7 @@ mod run;
 mod scenarios;
 mod signals;
 mod transcode;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -57,6 +58,7 @@ fn dispatch(cli: Cli) -> Done<ExitCode> {
         // These have exit codes of their own.
         Command::Run(command) => return Ok(run::run(&command, json || command.govern.json)),
         Command::Attach(command) => return Ok(attach::run(&command, &console, json || command.govern.json)),
+        Command::Watch(command) => watch::run(&command, &console),
         Command::Jobs(command) => jobs::run(*command, &cli.globals, &console),
         Command::Nodes(command) => nodes::run(command, &cli.globals, &console),
         Command::Transcode(command) => transcode::run(&command, &console),

@@ -90,6 +90,11 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// Other rules were given that cannot be; the old ones stay.
+    Refused {
+        /// Why.
+        reason: String,
+    },
     /// More processes fit than are governed at once; the rest are left alone for now.
     TooMany {
         /// How many are governed.
@@ -485,6 +490,7 @@ impl Display for Event {
             Self::ObserveOnly { reason } => {
                 write!(f, "limits cannot be enforced here, processes are only observed: {reason}")
             }
+            Self::Refused { reason } => write!(f, "the rules stay as they were: {reason}"),
             Self::StateLost { reason } => write!(f, "the state is not kept: {reason}"),
             Self::TooMany { governed } => {
                 write!(f, "{governed} processes are governed, which is the most; others are left alone")
