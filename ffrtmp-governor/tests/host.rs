@@ -72,17 +72,21 @@ fn cost_of_an_attempt() {
     let demand = Demand { limits: &limits, gpu: false, work_dir: work.path() };
     let (child, bare) = (Busy::start(), NiceGovernor::new());
     let composed = detect(&options(CgroupUse::Off)).expect("nothing is required");
-    let round = |governor: &dyn ResourceGovernor, reserve: bool| {
-        let begun = Instant::now();
-        for _ in 0..2000 {
-            let _held = reserve.then(|| governor.reserve(&demand).expect("room"));
-            let guard = governor.govern(child.pid(), &ProcessLimits::default()).expect("governed");
-            guard.usage();
-        }
-        begun.elapsed() / 2000
+    let cpu = || {
+        let told = std::fs::read_to_string("/proc/thread-self/schedstat").expect("time of this thread");
+        Duration::from_nanos(told.split(' ').next().and_then(|nanos| nanos.parse().ok()).expect("nanoseconds"))
+    };
+    let cost = |act: &dyn Fn()| {
+        let before = cpu();
+        (0..2000).for_each(|_| act());
+        (cpu() - before) / 2000
+    };
+    let attempt = |governor: &dyn ResourceGovernor| {
+        governor.govern(child.pid(), &ProcessLimits::default()).expect("governed").usage();
     };
     for _ in 0..3 {
-        let (inside, guard, all) = (round(&bare, false), round(&*composed, false), round(&*composed, true));
-        eprintln!("guard {inside:?}; composed {guard:?}; with a reservation {all:?}");
+        let (inside, guard) = (cost(&|| attempt(&bare)), cost(&|| attempt(&*composed)));
+        let reservation = cost(&|| drop(composed.reserve(&demand).expect("room")));
+        eprintln!("processor time: guard {inside:?}, composed {guard:?}, reservation {reservation:?}");
     }
 }

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::governor::{Admission, Demand, Governed, Reservation, Room};
@@ -27,6 +28,8 @@ const REFUSE_BELOW_PERCENT: f64 = 5.0;
 /// Free disk below this share is warned of.
 const WARN_BELOW_PERCENT: f64 = 10.0;
 const MIB: u64 = 1 << 20;
+/// How long memory that was available is taken to be so.
+const FRESH: Duration = Duration::from_millis(100);
 
 /// Gives out a budget. What a reservation holds comes back when it is dropped, wherever that is.
 pub struct Ledger {
@@ -36,6 +39,8 @@ pub struct Ledger {
     gpus: Option<Pool>,
     held: Arc<Mutex<Held>>,
     guards: Guards,
+    /// Memory that was available at the last look.
+    available: Mutex<Option<(Instant, Option<u64>)>>,
 }
 
 /// What is reserved at the moment.
@@ -78,7 +83,15 @@ impl Ledger {
     #[must_use]
     pub fn new(root: Root, budget: Budget) -> Self {
         let strain = Strain::new(&root, budget.strain.clone());
-        Self { root, budget, strain, gpus: None, held: Arc::default(), guards: Guards::default() }
+        Self {
+            root,
+            budget,
+            strain,
+            gpus: None,
+            held: Arc::default(),
+            guards: Guards::default(),
+            available: Mutex::default(),
+        }
     }
 
     /// The same with sessions of graphics processors. Without, attempts that want one are admitted
@@ -165,10 +178,23 @@ impl Ledger {
     fn look(&self, work_dir: &Path) -> Result<Seen> {
         Ok(Seen {
             disk: probe::disk::read(work_dir)?,
-            memory_available: probe::memory::read(&self.root).map(|memory| memory.available),
+            memory_available: self.memory_available(),
             memory_used: self.guards.memory(),
             strain: self.strain.reasons(&self.root),
         })
+    }
+
+    /// What the kernel tells of memory is dear to ask for, and what attempts have set aside since is
+    /// known without it.
+    fn memory_available(&self) -> Option<u64> {
+        let mut available = self.available.lock().unwrap_or_else(PoisonError::into_inner);
+        match *available {
+            Some((when, bytes)) if when.elapsed() < FRESH => bytes,
+            _ => {
+                let bytes = probe::memory::read(&self.root).map(|memory| memory.available);
+                available.insert((Instant::now(), bytes)).1
+            }
+        }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
