@@ -238,10 +238,11 @@ async fn report(shared: &Shared, job: &Job, attempt: &Attempt, outcome: Result<J
     let (status, metrics, error) = match outcome {
         Ok(report) => (ResultStatus::Completed, Some(report), None),
         Err(error) => {
+            let crowded = error.code() == Code::NoRoom && shared.attempts().len() > 1;
             if error.code() == Code::NoRoom {
                 shared.does_not_fit(&error);
             }
-            failure(attempt, &error)
+            failure(attempt, &error, crowded)
         }
     };
     if let Some(error) = &error {
@@ -300,7 +301,9 @@ fn last_words(status: ResultStatus, error: &JobError) -> (&'static str, String) 
     (if is_stop { "info" } else { "error" }, format!("{message} ({code}){cure}"))
 }
 
-fn failure(attempt: &Attempt, error: &Error) -> (ResultStatus, Option<JobReport>, Option<JobError>) {
+/// What to say of an attempt without an output. One that others left no room goes back unharmed; one
+/// that does not fit although it is alone is tried again later, and not for ever.
+fn failure(attempt: &Attempt, error: &Error, crowded: bool) -> (ResultStatus, Option<JobReport>, Option<JobError>) {
     let is_stop = matches!(error.code(), Code::Canceled);
     let error = match () {
         () if attempt.timed_out.load(Ordering::Acquire) => {
@@ -313,8 +316,7 @@ fn failure(attempt: &Attempt, error: &Error) -> (ResultStatus, Option<JobReport>
             let stopping = Error::new(Code::Killed, "the agent stops");
             return (ResultStatus::Released, None, Some((&stopping).into()));
         }
-        // It is no fault of the job: it goes back unharmed.
-        () if error.code() == Code::NoRoom => return (ResultStatus::Released, None, Some(error.into())),
+        () if crowded => return (ResultStatus::Released, None, Some(error.into())),
         () => return (ResultStatus::Failed, None, Some(error.into())),
     };
     (ResultStatus::Failed, None, Some((&error).into()))

@@ -18,6 +18,10 @@ const MAX_REDIRECTS: usize = 5;
 const MAX_RESUMES: u32 = 5;
 const CONNECT: Duration = Duration::from_secs(10);
 const STALL: Duration = Duration::from_secs(30);
+/// Free disk below this share ends a download.
+const MIN_FREE_PERCENT: f64 = 5.0;
+/// Bytes after which the disk is looked at again.
+const LOOK_EVERY: u64 = 64 << 20;
 
 /// Fetches `uri` to `target`; `max_bytes` caps the size.
 ///
@@ -35,8 +39,18 @@ pub(super) async fn fetch(
         Error::new(Code::InvalidField, format!("{uri:?} is not a URL")).field("input").source(error)
     })?;
     let client = client(places)?;
-    let mut download =
-        Download { client, url, places, control, max_bytes, file: create(target).await?, have: 0, validator: None };
+    let mut download = Download {
+        client,
+        url,
+        places,
+        control,
+        max_bytes,
+        file: create(target).await?,
+        have: 0,
+        folder: target.parent().unwrap_or(target),
+        unchecked: 0,
+        validator: None,
+    };
     download.run().await?;
     download.file.sync_all().await.map_err(disk)?;
     Ok(download.have)
@@ -50,6 +64,9 @@ struct Download<'a> {
     max_bytes: u64,
     file: tokio::fs::File,
     have: u64,
+    folder: &'a Path,
+    /// Bytes written since the disk was looked at.
+    unchecked: u64,
     /// ETag or date that proves that a resumed download is still the same file.
     validator: Option<String>,
 }
@@ -84,11 +101,28 @@ impl Download<'_> {
                 return Err(self.too_large());
             }
             self.file.write_all(&chunk).await.map_err(disk)?;
+            self.leave_room(chunk.len())?;
         }
         match total {
             Some(total) if self.have < total => Err(broken("the connection ended early")),
             _ => Ok(()),
         }
+    }
+
+    /// Stops before the disk is full for everybody; looks every so many bytes.
+    fn leave_room(&mut self, written: usize) -> Result<()> {
+        self.unchecked += written as u64;
+        if self.unchecked < LOOK_EVERY {
+            return Ok(());
+        }
+        self.unchecked = 0;
+        let free = ffrtmp_governor::probe::disk::read(self.folder)?.free_percent();
+        if free >= MIN_FREE_PERCENT {
+            return Ok(());
+        }
+        Err(Error::new(Code::DiskFull, format!("the download leaves {free:.1} % of the disk free"))
+            .field("input")
+            .hint(format!("free some space: at least {MIN_FREE_PERCENT} % must stay free")))
     }
 
     async fn chunk(&self, response: &mut Response) -> Result<Option<bytes::Bytes>> {
