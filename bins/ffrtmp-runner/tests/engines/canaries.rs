@@ -39,8 +39,14 @@ const OUTPUTS: &[(&str, &str)] = &[
     ("streams.ts", r#"{"codec": "h264"}"#),
     ("quicktime.mov", r#"{"codec": "h264"}"#),
     ("list.m3u8", r#"{"codec": "h264", "segment_duration": 1}"#),
-    ("ladder.m3u8", r#"{"codec": "h264", "ladder": ["144p:200k", "108p:100k"], "segment_type": "fmp4"}"#),
-    ("ladder.mpd", r#"{"codec": "h264", "ladder": ["144p:200k", "108p:100k"]}"#),
+    (
+        "ladder.m3u8",
+        r#"{"codec": "h264", "ladder": [{"resolution": "176x144", "bitrate": "300k"}, {"resolution": "88x72", "bitrate": "80k"}], "segment_type": "fmp4"}"#,
+    ),
+    (
+        "ladder.mpd",
+        r#"{"codec": "h264", "ladder": [{"resolution": "176x144", "bitrate": "300k"}, {"resolution": "88x72", "bitrate": "80k"}]}"#,
+    ),
     ("chunks.mp4", r#"{"codec": "h264", "chunks": "on", "duration": 4}"#),
     ("stills.mp4", r#"{"codec": "h264", "stills": {"poster": 1, "thumbnails": 2}}"#),
 ];
@@ -58,10 +64,15 @@ fn no_byte_of_an_output_changes() {
             engine.run(&task, &Control::default(), &Unobserved).map(|_| files(folder.path()))
         };
         match (made(&bare), made(&confined)) {
-            (Ok(first), Ok(confined)) => {
-                let second = made(&bare).expect("it was made before");
-                let equal = compare(name, &first, &second, &confined);
-                println!("{name}: {equal} of {} files have the same bytes", first.len());
+            (Ok(first), Ok(second)) => {
+                assert_eq!(first.keys().collect::<Vec<_>>(), second.keys().collect::<Vec<_>>(), "{name}");
+                let mut runs = (vec![first], vec![second]);
+                while !is_same(&runs) {
+                    assert!(runs.0.len() < ROUNDS, "{name} is another in the sandbox");
+                    runs.0.push(made(&bare).expect("it was made before"));
+                    runs.1.push(made(&confined).expect("it was made before"));
+                }
+                println!("{name}: the same {} files after {} runs", runs.0[0].len(), runs.0.len());
                 same += 1;
             }
             (Err(bare), Err(confined)) => {
@@ -81,18 +92,22 @@ fn no_byte_of_an_output_changes() {
     assert!(same > OUTPUTS.len() / 2, "too few encoders to tell");
 }
 
-/// How many files are the same to the byte. Those in which a muxer puts random numbers are so
-/// without a sandbox as well; they have the same size.
-fn compare(name: &str, first: &Files, second: &Files, confined: &Files) -> usize {
-    assert_eq!(first.keys().collect::<Vec<_>>(), confined.keys().collect::<Vec<_>>(), "{name}");
-    let steady = first.iter().filter(|(path, bytes)| second.get(*path) == Some(*bytes));
-    let steady: Vec<_> = steady.map(|(path, _)| path).collect();
-    for (path, bytes) in first {
-        let found = &confined[path];
-        assert_eq!(found.len(), bytes.len(), "{name}: {} has another size", path.display());
-        assert!(!steady.contains(&path) || found == bytes, "{name}: {} differs", path.display());
-    }
-    steady.len()
+/// How often both are tried: rate control with several threads does not always decide alike.
+const ROUNDS: usize = 5;
+
+/// Whether each file was made once in the sandbox as it was made once without.
+fn is_same((bare, confined): &(Vec<Files>, Vec<Files>)) -> bool {
+    let both = || bare.iter().flat_map(|bare| confined.iter().map(move |confined| (bare, confined)));
+    bare[0].keys().all(|path| both().any(|(bare, confined)| is_alike(path, &bare[path], &confined[path])))
+}
+
+/// Whether two files are the same, but for the random numbers by which Matroska tells files and
+/// tracks apart.
+fn is_alike(path: &Path, one: &[u8], other: &[u8]) -> bool {
+    const RANDOM: usize = 64;
+    let is_matroska = path.extension().is_some_and(|kind| kind == "mkv" || kind == "webm");
+    let differing = one.iter().zip(other).filter(|(one, other)| one != other).count();
+    one.len() == other.len() && differing <= if is_matroska { RANDOM } else { 0 }
 }
 
 /// A clip that was found, or made for the test.
