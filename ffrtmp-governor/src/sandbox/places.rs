@@ -30,6 +30,7 @@ pub(super) struct Places {
 /// Libraries that are loaded while an attempt runs, such as those that convert character sets, and
 /// what allocators and codecs ask about the machine.
 const SYSTEM: &[&str] = &[
+    "/dev/urandom",
     "/etc/ld.so.cache",
     "/lib",
     "/lib64",
@@ -42,7 +43,6 @@ const SYSTEM: &[&str] = &[
     "/usr/lib64",
     "/usr/local/lib",
 ];
-const RANDOM: &[&str] = &["/dev/random", "/dev/urandom", "/dev/zero"];
 
 /// Names and certificates of other hosts.
 const NETWORK: &[&str] = &[
@@ -85,7 +85,7 @@ impl Places {
             let known: &mut Right = all.entry(path).or_insert(right);
             *known = right.max(*known);
         };
-        SYSTEM.iter().chain(RANDOM).for_each(|path| add(Path::new(path), Right::Read));
+        SYSTEM.iter().for_each(|path| add(Path::new(path), Right::Read));
         add(Path::new("/dev/null"), Right::Device);
         add(&own_process(), Right::Read);
         also_read.iter().for_each(|path| add(path, Right::Read));
