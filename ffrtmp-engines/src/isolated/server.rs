@@ -23,8 +23,9 @@ use super::wire::{Broken, FromServer, ToServer, VERSION};
 
 /// Time for a server to load its libraries and greet.
 const GREETING: Duration = Duration::from_secs(10);
-/// Time for a server to fork a child.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time for a server to fork a child. Giving up on it ends every attempt that it has, so a machine that
+/// is only busy is given long.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of a line of its words that are kept.
 const MAX_LINE: usize = 2048;
 
@@ -213,6 +214,8 @@ fn spawn(recipe: &Recipe) -> io::Result<(std::process::Child, Link)> {
         .current_dir("/")
         .env_clear()
         .envs(std::env::vars_os().filter(|(name, _)| may_see(name)))
+        // So that an index means the card that the driver's own library means by it.
+        .env("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
         .stdin(theirs.into_descriptor())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());

@@ -223,6 +223,7 @@ impl Opening<'_> {
             let file = self.tools.passes.map(|passes| passes.file(self.index)).unwrap_or_default();
             let pass = self.tools.passes.map_or(Pass::Single, |passes| passes.of(self.plan, &file));
             let mut settings = encoders::settings(name, self.plan, rate, threads, pass, &hdr)?;
+            settings.extend(encoders::device(name, self.tools.limit.bounds.gpu));
             settings.extend(self.tools.fullness.and_then(|share| chunks::fullness(self.plan, share)));
             let second = self.tools.passes.filter(|_| matches!(pass, Pass::Second(_)));
             let text = second.and_then(|passes| passes.text(self.index));

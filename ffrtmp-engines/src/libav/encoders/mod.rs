@@ -124,6 +124,13 @@ pub(super) fn settings(
     Ok(settings.into_pairs())
 }
 
+/// The setting that makes an encoder use this graphics processor. The others find theirs by the
+/// device that their frames come from.
+pub(super) fn device(encoder: &str, gpu: Option<u32>) -> Option<(String, String)> {
+    let gpu = gpu.filter(|_| Family::of(encoder) == Family::Nvenc)?;
+    Some(("gpu".to_owned(), gpu.to_string()))
+}
+
 /// Settings in the making.
 struct Settings<'a> {
     encoder: &'a str,

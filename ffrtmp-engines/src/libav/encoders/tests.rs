@@ -325,3 +325,16 @@ fn the_screen_of_the_source_reaches_the_encoder() {
         assert!(list.contains(expected), "{encoder}: {list}");
     }
 }
+
+#[test]
+fn only_an_encoder_that_asks_is_told_its_graphics_processor() {
+    for (encoder, gpu, setting) in [
+        ("h264_nvenc", Some(1), Some(("gpu", "1"))),
+        ("av1_nvenc", None, None),
+        ("h264_vaapi", Some(1), None),
+        ("libx264", Some(1), None),
+    ] {
+        let wanted = setting.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(device(encoder, gpu), wanted, "{encoder} {gpu:?}");
+    }
+}
