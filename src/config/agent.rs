@@ -10,7 +10,7 @@ use clap::{ArgAction, Args};
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_transport::http::{ClientConfig, MasterClient};
 
-use super::{GoverningArgs, SandboxChoice, duration, given_key};
+use super::{AutoAttachArgs, GoverningArgs, SandboxChoice, duration, given_key};
 use crate::agent::{Agent, AgentOptions};
 
 /// Options of an agent.
@@ -91,6 +91,9 @@ pub struct AgentArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would take it for the program's own help")]
     pub governing: GoverningArgs,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would take it for the program's own help")]
+    pub auto_attach: AutoAttachArgs,
     /// error, warn, info, debug or trace
     #[arg(long, default_value = "info", env = "FFRTMP_LOG_LEVEL")]
     pub log_level: String,

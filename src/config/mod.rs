@@ -2,6 +2,7 @@
 //! derive from them; [`MasterArgs::compose`] and [`AgentArgs::compose`] turn them into a node.
 
 mod agent;
+mod auto_attach;
 mod database;
 pub(crate) mod file;
 mod governing;
@@ -12,6 +13,7 @@ mod transfer;
 mod watch;
 
 pub use agent::AgentArgs;
+pub use auto_attach::AutoAttachArgs;
 pub use database::{DatabaseArgs, DatabaseKind, Dsn, Durability};
 pub use governing::{CgroupChoice, GoverningArgs, SandboxChoice};
 pub use master::MasterArgs;

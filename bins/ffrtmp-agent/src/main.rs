@@ -4,8 +4,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use ffrtmp::Result;
 use ffrtmp::config::AgentArgs;
+use ffrtmp::{Code, Error, Result};
 
 /// The ffrtmp agent: registers with a master, claims jobs, governs and runs them.
 #[derive(Parser)]
@@ -32,10 +32,17 @@ async fn agent(args: &AgentArgs) -> Result<()> {
     let stop = ffrtmp::program::signals()?;
     let agent = args.compose().await?;
     tracing::info!(node = %agent.node_id(), master = args.master.join(","), work_dir = %agent.work_dir().display(), "ffrtmp-agent {} starts", env!("CARGO_PKG_VERSION"));
+    let watch = args.auto_attach.start(stop.graceful.clone())?;
     let force = agent.force();
     tokio::spawn(async move {
         stop.forced.cancelled().await;
         force.cancel();
     });
-    agent.run(stop.graceful).await
+    let worked = agent.run(stop.graceful.clone()).await;
+    stop.graceful.cancel();
+    if let Some(watch) = watch {
+        let ended = watch.await.map_err(|error| Error::new(Code::Internal, "the watch broke off").source(error));
+        ended??;
+    }
+    worked
 }
