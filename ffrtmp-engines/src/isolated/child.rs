@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, PipeReader, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
@@ -128,6 +129,12 @@ impl Child {
             }
         }
         Ok(())
+    }
+
+    /// Has the server mind what its work may leave behind; whether the server is there to do so.
+    pub(super) fn mind(&self, remains: &Path) -> bool {
+        let order = ToServer::Mind { remains: remains.into() };
+        self.tether.as_ref().is_some_and(|tether| tether.send(&order, &[], Duration::ZERO).is_ok())
     }
 
     /// Signals its whole group. The only refusal that there can be is that nobody is left in it.

@@ -129,7 +129,7 @@ impl Server {
             Ok(Received::Message(ToServer::Fork { nice, remains }, descriptors)) => {
                 self.fork(nice, remains.as_ref().map(PathBuf::from), descriptors)
             }
-            Ok(Received::Nothing | Received::Message(ToServer::LetGo, _)) => Asked::Nothing,
+            Ok(Received::Nothing | Received::Message(..)) => Asked::Nothing,
             Ok(Received::Gone) => Asked::End,
             Err(error) => {
                 eprintln!("the agent does not speak this protocol: {error}");
@@ -210,6 +210,10 @@ impl Ward {
         let Some(tether) = &self.tether else { return };
         match tether.receive() {
             Ok(Received::Nothing) => return,
+            Ok(Received::Message(ToServer::Mind { remains }, _)) => {
+                self.remains = Some((&remains).into());
+                return;
+            }
             Ok(Received::Message(ToServer::LetGo, _)) => self.remains = None,
             Ok(_) | Err(_) => {}
         }

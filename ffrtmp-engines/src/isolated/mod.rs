@@ -10,6 +10,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `server.rs`, `child.rs` | the agent's side of the fork server, and of one child |
+//! | `reserve.rs` | a child that is governed before it has work |
 //! | `attempt.rs`, `disk.rs` | watch one request from the agent's side |
 //! | `verdict.rs`, `printed.rs` | say how it ended without an answer, and what it printed |
 //! | `fork.rs`, `serve.rs` | the runner's side: the fork server, and what a child does |
@@ -28,6 +29,7 @@ mod fork;
 mod link;
 mod printed;
 mod reach;
+mod reserve;
 mod serve;
 mod server;
 mod sys;
@@ -36,7 +38,7 @@ mod wire;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -53,6 +55,7 @@ use ffrtmp_core::policy::limits::DEFAULT_NICE;
 use attempt::{Answered, Conditions};
 use disk::DiskWatch;
 use reach::Place;
+use reserve::Reserve;
 pub use serve::serve;
 use server::{Recipe, Servers};
 use wire::{Answer, Request, Work};
@@ -91,7 +94,9 @@ pub struct IsolatedEngine {
 
 struct Shared {
     name: EngineName,
-    servers: Servers,
+    servers: Arc<Servers>,
+    /// `None` for a program that runs one task.
+    reserve: Option<Arc<Reserve>>,
     capabilities: OnceLock<EngineCapabilities>,
 }
 
@@ -106,19 +111,23 @@ impl IsolatedEngine {
     /// The same for a runner that carries another engine than libav.
     #[must_use]
     pub fn named(program: PathBuf, args: Vec<OsString>, name: EngineName) -> Self {
+        Self::with(program, args, name, Some(Arc::default()))
+    }
+
+    /// The same for a program that runs one task and ends: it keeps no child in reserve.
+    #[must_use]
+    pub fn cold(program: PathBuf, args: Vec<OsString>) -> Self {
+        Self::with(program, args, EngineName::Ffmpeg, None)
+    }
+
+    fn with(program: PathBuf, args: Vec<OsString>, name: EngineName, reserve: Option<Arc<Reserve>>) -> Self {
         let program = std::path::absolute(&program).unwrap_or(program);
-        let servers = Servers::new(Recipe { program, args, nice: DEFAULT_NICE });
+        let servers = Arc::new(Servers::new(Recipe { program, args, nice: DEFAULT_NICE }));
         Self {
-            shared: Arc::new(Shared { name, servers, capabilities: OnceLock::new() }),
+            shared: Arc::new(Shared { name, servers, reserve, capabilities: OnceLock::new() }),
             limits: ResourceLimits::default(),
             governor: None,
         }
-    }
-
-    /// The same for a program that runs one task and ends.
-    #[must_use]
-    pub fn cold(program: PathBuf, args: Vec<OsString>) -> Self {
-        Self::new(program, args)
     }
 
     /// The same engine under the limits of one job. Memory is watched here; a child above it is
@@ -174,15 +183,26 @@ impl IsolatedEngine {
     fn attempt(&self, task: &Task, control: &Control, observer: &dyn Observer) -> Result<JobReport> {
         control.checkpoint()?;
         let place = Place::make(task);
-        let child = self.shared.servers.child(Some(&task.output))?;
         let limits = ProcessLimits { gpu: task.bounds.gpu, ..ProcessLimits::from(&self.limits) };
-        let governed = self.governor.as_ref().map(|governor| governor.govern(child.pid(), &limits)).transpose()?;
+        let (child, governed) = self.child(&limits, &task.output)?;
         let conditions = Conditions { disk: Some(DiskWatch::over(task)), governed, ..Conditions::default() };
         let memory = self.limits.max_memory_mb.and_then(|mb| mb.checked_mul(1 << 20));
         let request = Request { work: Work::Run(task.into()), memory };
         let report = self.report(task, attempt::ask(child, request, conditions, control, observer)?)?;
         place.keep();
         Ok(report)
+    }
+
+    /// A child under the limits, and one in reserve for the next attempt.
+    fn child(&self, limits: &ProcessLimits, remains: &Path) -> Result<reserve::Ready> {
+        let (servers, governor) = (&self.shared.servers, self.governor.as_ref());
+        let none = Reserve::default();
+        let reserve = self.shared.reserve.as_deref().unwrap_or(&none);
+        let ready = reserve.take(servers, governor, limits, remains)?;
+        if let (Some(reserve), Some(governor)) = (&self.shared.reserve, governor) {
+            reserve.refill(servers, governor);
+        }
+        Ok(ready)
     }
 
     /// The child's report with what only others can measure.

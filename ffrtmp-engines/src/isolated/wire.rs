@@ -41,6 +41,11 @@ pub(super) enum ToServer {
         /// directory of measurements beside it.
         remains: Option<WirePath>,
     },
+    /// On the tether: the child has work, and this is what may remain of it.
+    Mind {
+        /// As in a fork.
+        remains: WirePath,
+    },
     /// On the tether: the agent needs the child no more and has removed what it left. An agent that is
     /// gone says nothing.
     LetGo,

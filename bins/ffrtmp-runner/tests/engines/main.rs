@@ -10,6 +10,7 @@ mod endurance;
 mod faults;
 mod overhead;
 mod processes;
+mod reserve;
 mod survival;
 
 use std::ffi::OsString;
