@@ -7,8 +7,7 @@ use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 
-use libc::c_long;
-use seccompiler::sock_filter;
+use libc::{c_long, sock_filter};
 
 /// What a Landlock ruleset handles; longer kernels' fields come last.
 #[repr(C)]
@@ -86,9 +85,8 @@ pub(super) fn landlock_restrict(ruleset: &OwnedFd) -> io::Result<()> {
 /// Puts the calling thread, and what it starts, under a filter of system calls for ever.
 pub(super) fn install_filter(program: &[sock_filter]) -> io::Result<()> {
     let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut().cast() };
-    // SAFETY: the program is valid for reads during the call, which copies it; both crates give its
-    // instructions the layout of the kernel.
+    let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
+    // SAFETY: the program is valid for reads during the call, which copies it.
     let done =
         unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0_u32, ptr::from_ref(&program)) };
     check(done).map(drop)
