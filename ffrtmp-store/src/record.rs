@@ -2,11 +2,12 @@
 //! (a narrow row, rewritten with every change, gone when the job ends), and how it ended.
 //!
 //! What changes often and what is searched are columns; the rest is compact JSON, without what is
-//! absent. Its form is in `record::story`. No SQL and no rule of how a job changes is here.
+//! absent. Its form is in `record::story` and `record::report`. No SQL and no rule of how a job changes is here.
 //!
 //! A new field of [`Job`] is a compile error here, and a failing test if it is left out.
 
 mod code;
+mod report;
 mod story;
 
 use std::borrow::Cow;
@@ -23,6 +24,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use code::Coded;
+pub(crate) use report::report;
 use story::Story;
 
 /// A stored job with what it needs to be written again.
@@ -152,7 +154,7 @@ impl Record {
         let job = &self.job;
         let mut story = encode(&Story::whole(self), "job")?;
         if let Some(report) = report {
-            story::append(&mut story, "r", report);
+            story::append(&mut story, "m", report);
         }
         Ok(End { state: job.state, node: job.node_id, completed_at: job.completed_at, story })
     }
@@ -204,20 +206,6 @@ impl Record {
 /// Whether a command says no more than that an attempt begins or goes on.
 pub(crate) fn is_sign(command: &JobCommand) -> bool {
     matches!(command, JobCommand::Start { engine: None, .. } | JobCommand::Progress { .. } | JobCommand::Renew { .. })
-}
-
-/// The text of a report, proven to be readable where it will stand: one unreadable row would stand
-/// in the way of every list.
-///
-/// # Errors
-/// `invalid_field` for a value that JSON cannot hold, such as a number that is not finite.
-pub(crate) fn report(report: &JobReport) -> Result<String> {
-    let text = encode(report, "metrics")?;
-    if !report.other.is_empty() || !story::is_finite(report) {
-        serde_json::from_str::<(JobReport,)>(&format!("[{text}]")).map_err(|error| unstorable("metrics", error))?;
-    }
-    // What foreign agents measure is theirs: a null in it means something.
-    Ok(if report.other.is_empty() { story::without_nulls(&text) } else { text })
 }
 
 fn encode(value: &impl Serialize, field: &'static str) -> Result<String> {

@@ -15,6 +15,7 @@ use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::ser::{SerializeTuple, Serializer};
 use serde::{Deserialize, Serialize};
 
+use super::report::Measured;
 use super::{Coded, Record};
 
 /// Reasons of transitions as numbers. They are stored: only ever add to the end.
@@ -74,8 +75,11 @@ pub(super) struct Story<'a> {
     attempts: Vec<Try<'a>>,
     #[serde(rename = "st", skip_serializing_if = "Vec::is_empty")]
     transitions: Vec<Step<'a>>,
-    #[serde(rename = "r", skip_serializing_if = "Option::is_none")]
-    result: Option<Cow<'a, JobReport>>,
+    #[serde(rename = "m", skip_serializing_if = "Option::is_none")]
+    result: Option<Measured<'a>>,
+    /// As earlier versions wrote it.
+    #[serde(rename = "r", skip_serializing)]
+    long_result: Option<Box<JobReport>>,
 }
 
 impl<'a> Story<'a> {
@@ -136,7 +140,7 @@ impl<'a> Story<'a> {
             transitions: steps(
                 &state_transitions[..state_transitions.len() - usize::from(is_just_started(&record.job))],
             ),
-            result: result.as_deref().map(Cow::Borrowed),
+            result: result.as_deref().map(Measured::of),
             ..Self::default()
         }
     }
@@ -182,7 +186,7 @@ impl<'a> Story<'a> {
         job.completed_at = self.completed_at;
         job.attempts = self.attempts.into_iter().filter_map(|attempt| attempt.attempt(job)).collect();
         job.state_transitions = transitions(self.transitions);
-        job.result = self.result.map(|report| Box::new(report.into_owned()));
+        job.result = self.result.map(|measured| Box::new(measured.report())).or(self.long_result);
     }
 }
 
@@ -400,7 +404,7 @@ pub(super) mod micros {
     }
 }
 
-fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+pub(super) fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
@@ -409,78 +413,4 @@ pub(super) fn append(object: &mut String, key: &str, value: &str) {
     object.pop();
     let comma = if object.len() > 1 { "," } else { "" };
     object.extend([comma, "\"", key, "\":", value, "}"]);
-}
-
-/// Whether every number of the report itself has a JSON form.
-pub(super) fn is_finite(report: &JobReport) -> bool {
-    // Exhaustive, so that a new measure is not forgotten.
-    let JobReport {
-        output_uri: _,
-        size_bytes: _,
-        duration_seconds,
-        frames: _,
-        fps,
-        speed,
-        wall_seconds,
-        cpu_seconds,
-        peak_memory_bytes: _,
-        input_bytes: _,
-        output_bytes: _,
-        energy_joules,
-        energy_source: _,
-        throttled_seconds,
-        gpu: _,
-        sandbox_off: _,
-        hash: _,
-        video_encoder: _,
-        video_codec: _,
-        resolution: _,
-        bit_rate: _,
-        warnings: _,
-        files: _,
-        renditions: _,
-        chunking: _,
-        other: _,
-    } = report;
-    let numbers = [
-        *duration_seconds,
-        *fps,
-        *speed,
-        *wall_seconds,
-        *cpu_seconds,
-        energy_joules.map_or(0.0, |joules| joules.0),
-        throttled_seconds.unwrap_or_default(),
-    ];
-    numbers.iter().all(|number| number.is_finite())
-}
-
-/// The same JSON without the members of objects that are null.
-pub(super) fn without_nulls(json: &str) -> String {
-    let bytes = json.as_bytes();
-    let mut kept: Vec<u8> = Vec::with_capacity(bytes.len());
-    let (mut at, mut member, mut quoted) = (0, 0, false);
-    while let Some(&byte) = bytes.get(at) {
-        if !quoted && byte == b':' && bytes[at + 1..].starts_with(b"null") {
-            kept.truncate(member);
-            at += 5;
-            if bytes.get(at) == Some(&b',') {
-                at += 1;
-            } else if kept.last() == Some(&b',') {
-                kept.pop();
-            }
-            continue;
-        }
-        kept.push(byte);
-        match byte {
-            b'\\' if quoted => {
-                at += 1;
-                kept.extend(bytes.get(at));
-            }
-            b'"' => quoted = !quoted,
-            b'{' | b',' if !quoted => member = kept.len(),
-            _ => {}
-        }
-        at += 1;
-    }
-    String::from_utf8(kept).unwrap_or_else(|_| json.to_owned())
 }

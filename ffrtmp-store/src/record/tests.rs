@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use ffrtmp_core::error::JobError;
-use ffrtmp_core::job::{AttemptOutcome, JobReport, JobRequest, OutputFile, SlaVerdict};
+use ffrtmp_core::job::{
+    AttemptOutcome, ChunkReport, EnergySource, JobReport, JobRequest, OutputFile, RenditionReport, SlaVerdict,
+};
 use ffrtmp_core::lifecycle::{JobCommand, Lease, MAX_TRANSITIONS, Outcome};
 use ffrtmp_core::request;
+use ffrtmp_core::units::Joules;
 use serde_json::{Value, json};
 
 use super::*;
@@ -55,12 +58,50 @@ fn full() -> Job {
     job.completed_at = Some(at(7));
     job.failure_reason = Some(error().code.failure_reason());
     job.sla = Some(SlaVerdict { counted: true, compliant: false, reason: "late".into() });
-    let file = OutputFile { path: "a".into(), size_bytes: 1, hash: "h".into() };
-    let other = [("x".to_owned(), json!({"deep": [null, 1.5, ":null,"]}))].into();
-    let report =
-        JobReport { fps: 1.0 / 3.0, hash: Some("null".into()), files: vec![file], other, ..JobReport::default() };
-    job.result = Some(Box::new(report));
+    job.result = Some(Box::new(measured()));
     job
+}
+
+/// A report in which no measure has its default or the value of another.
+fn measured() -> JobReport {
+    let rendition = RenditionReport { name: "n".into(), resolution: "1x1".into(), ..RenditionReport::default() };
+    JobReport {
+        output_uri: Some("file:///\"ü".into()),
+        size_bytes: u64::MAX,
+        duration_seconds: 10.01,
+        frames: 300,
+        fps: 1.0 / 3.0,
+        speed: 1e300,
+        wall_seconds: 5e-324,
+        cpu_seconds: 0.1 + 0.2,
+        peak_memory_bytes: 6,
+        input_bytes: 7,
+        output_bytes: 8,
+        energy_joules: Some(Joules(0.0)),
+        energy_source: Some(EnergySource::RaplNvml),
+        throttled_seconds: Some(9.5),
+        gpu: Some(0),
+        sandbox_off: vec!["layer".into()],
+        hash: Some("null".into()),
+        video_encoder: Some("libx264".into()),
+        video_codec: Some("h264".into()),
+        resolution: Some("2x2".into()),
+        bit_rate: 10,
+        warnings: vec![String::new(), "w".into()],
+        files: vec![OutputFile { path: "a".into(), size_bytes: 1, hash: "h".into() }],
+        renditions: vec![rendition],
+        chunking: Some(ChunkReport { chunks: 2, workers: 3, reason: "r".into() }),
+        other: [("x".to_owned(), json!({"deep": [null, 1.5, ":null,"]})), ("u".to_owned(), Value::Null)].into(),
+    }
+}
+
+#[test]
+fn a_report_in_the_names_of_an_earlier_version_is_read() {
+    let record = Record::new(full());
+    let mut end = record.end_with(None).unwrap();
+    story::append(&mut end.story, "r", &serde_json::to_string(&measured()).unwrap());
+    let fixed = record.fixed().unwrap();
+    assert_eq!(Record::from_end(record.job.id, record.job.sequence_number, &fixed, &end).unwrap(), record);
 }
 
 fn through_hot(record: &Record) -> Record {
