@@ -16,10 +16,15 @@ fn attach(process: u32, args: &[&str]) -> Guarded {
 
 /// What it printed after it has ended.
 fn report(attached: &mut Guarded) -> Value {
-    use std::io::Read as _;
-    let mut out = String::new();
-    attached.0.stdout.take().expect("a pipe").read_to_string(&mut out).expect("text");
+    let out = written(attached.0.stdout.take());
     serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}"))
+}
+
+/// What a program that has ended wrote.
+fn written(stream: Option<impl std::io::Read>) -> String {
+    let mut text = String::new();
+    stream.expect("a pipe").read_to_string(&mut text).expect("text");
+    text
 }
 
 #[test]
@@ -40,8 +45,10 @@ fn a_process_and_its_children_are_governed_and_given_back() {
             let inside = |process| groups_of(process).contains("ffrtmp-foreign-");
             (inside(process.pid()) && inside(child.0)).then_some(())
         });
-        let second = attach(process.pid(), &[]).0.wait_with_output_of();
-        assert!(text(&second.stderr).contains("governed by ffrtmp already"), "{}", text(&second.stderr));
+        let mut second = attach(process.pid(), &[]);
+        assert_eq!(second.code(), 2, "two govern one process");
+        let refused = written(second.0.stderr.take());
+        assert!(refused.contains("governed by ffrtmp already"), "{refused}");
     }
     attached.signal(Signal::TERM);
     assert_eq!(attached.code(), 0);
@@ -51,21 +58,6 @@ fn a_process_and_its_children_are_governed_and_given_back() {
     assert_eq!((groups_of(process.pid()), groups_of(child.0)), (groups.clone(), groups));
     if is_root() {
         assert_eq!((nice_of(process.pid()), nice_of(child.0)), (nice, nice));
-    }
-}
-
-trait WithOutput {
-    fn wait_with_output_of(&mut self) -> std::process::Output;
-}
-
-impl WithOutput for std::process::Child {
-    /// What it wrote, once it has ended, without giving it away.
-    fn wait_with_output_of(&mut self) -> std::process::Output {
-        use std::io::Read as _;
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        self.stdout.take().expect("a pipe").read_to_end(&mut stdout).expect("it writes");
-        self.stderr.take().expect("a pipe").read_to_end(&mut stderr).expect("it writes");
-        std::process::Output { status: self.wait().expect("it ends"), stdout, stderr }
     }
 }
 
