@@ -45,7 +45,7 @@ impl Attack {
         self.of_root.filter(|_| who == Who::Root).unwrap_or(self.holders)
     }
 
-    const fn as_root(mut self, holders: &'static [Layer]) -> Self {
+    const fn where_root(mut self, holders: &'static [Layer]) -> Self {
         self.of_root = Some(holders);
         self
     }
@@ -195,6 +195,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
             // SAFETY: the child makes async-signal-safe calls only.
             match unsafe { libc::fork() } {
                 -1 => return Err(io::Error::last_os_error()),
+                // SAFETY: as above.
                 0 => unsafe {
                     libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
                     libc::alarm(10);
@@ -206,13 +207,13 @@ pub(crate) const ATTACKS: &[Attack] = &[
         }
         Ok(())
     })
-    .as_root(&[Seccomp]),
+    .where_root(&[Seccomp]),
     other("start a hundred thousand threads", &[Rlimits], |_| {
         let started: io::Result<Vec<_>> =
             (0..2000).map(|_| std::thread::Builder::new().stack_size(64 << 10).spawn(std::thread::park)).collect();
         started.map(drop)
     })
-    .as_root(&[]),
+    .where_root(&[]),
     other("take 8 GB of memory", &[Rlimits], |_| {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: a new mapping wherever the kernel likes, never touched.
