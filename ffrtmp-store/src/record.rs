@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::id::{Fence, JobId, NodeId, TenantId};
 use ffrtmp_core::job::{
-    Classification, EngineChoice, EngineName, Job, JobReport, JobState, Parameters, Priority, Queue, ResourceLimits,
+    Classification, EngineChoice, EngineName, Job, JobState, Parameters, Priority, Queue, ResourceLimits,
 };
 use ffrtmp_core::lifecycle::JobCommand;
 use ffrtmp_core::{Code, Error, Result};
