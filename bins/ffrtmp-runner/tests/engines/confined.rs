@@ -33,7 +33,7 @@ fn two_passes_chunks_and_packages_have_their_places() {
     source.request.parameters.preset = Some("ultrafast".into());
     run(&source);
     let mut chunked = Task::new(
-        Source::File(source.output.clone()),
+        Source::File(source.output),
         folder.path().join("chunked.mkv"),
         "720p30-h264".parse().expect("a scenario"),
     );
