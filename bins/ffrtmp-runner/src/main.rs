@@ -81,8 +81,9 @@ impl Settings {
     fn set_sandbox(&mut self, words: &str) -> Result<()> {
         let mut words = words.split(',');
         self.policy.mode = words.next().unwrap_or_default().parse()?;
-        let without = words.map(str::parse).collect::<Result<Vec<_>>>()?;
-        self.policy.without.extend(without);
+        for layer in words {
+            self.policy.without.push(layer.parse()?);
+        }
         Ok(())
     }
 }
