@@ -2,6 +2,8 @@
 //!
 //! Run it: `cargo run --example supervise -- COMMAND [ARGUMENT…]`
 
+#![expect(clippy::print_stdout, reason = "it is what the example shows")]
+
 use std::time::Duration;
 
 use ffrtmp::core::governor::ProcessLimits;

@@ -134,7 +134,7 @@ pub fn recommend(environment: Environment, facts: &HostFacts, abilities: &Abilit
     let (sandbox, why_sandbox) = sandbox(environment, &abilities.sandbox);
     let mut reasons = BTreeMap::from([
         ("max_concurrent_jobs", why_jobs),
-        ("cpu_limit_percent", format!("an equal share of {threads} hardware threads for each of {jobs} jobs")),
+        ("cpu_limit_percent", why_share(threads, jobs)),
         ("poll_interval", "the master wakes a waiting agent; this is the wait after an answer that was none".into()),
         ("heartbeat_interval", why_heartbeat(environment).into()),
         ("cgroups", why_cgroups),
@@ -195,7 +195,14 @@ fn short_memory(memory_mb: u64, jobs: u32) -> String {
     if each < DEFAULT_MEMORY_MB {
         format!("; memory is short: {each} MB for a job do for 720p, not for more")
     } else {
-        format!("; {each} MB for each of {jobs} jobs")
+        format!("; {each} MB for each job")
+    }
+}
+
+fn why_share(threads: u32, jobs: u32) -> String {
+    match jobs {
+        1 => format!("all {threads} hardware threads for the only job"),
+        several => format!("an equal share of {threads} hardware threads for each of {several} jobs"),
     }
 }
 

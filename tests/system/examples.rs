@@ -14,7 +14,7 @@ fn every_example_does_what_it_says() {
     let (input, output) = (dir.path().join("in.mp4"), dir.path().join("out.webm"));
     media::make_clip(&input, "320x180", 0.8);
 
-    let cases: [(&str, &[&str], &[&str]); 8] = [
+    let cases: [(&str, &[&str], &[&str]); 9] = [
         ("chunked", &["in.mp4", "chunked.mp4", "30"], &["chunked.mp4: 20 frames from 1 chunks"]),
         ("custom_engine", &[], &["completed: 720p30-h264 was asked for"]),
         ("custom_scheduler", &[], &["claimed in this order: 2 s, 30 s, 300 s"]),

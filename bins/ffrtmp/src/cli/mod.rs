@@ -148,5 +148,6 @@ pub(crate) fn means_run(arguments: &[OsString]) -> bool {
 pub(crate) fn wants_json(arguments: &[OsString]) -> bool {
     let follows = |pair: &[OsString]| pair[0] == "--output" && pair[1] == "json";
     let arguments: Vec<_> = arguments.iter().take_while(|argument| *argument != "--").cloned().collect();
-    arguments.iter().any(|argument| argument == "--output=json" || argument == "--json") || arguments.windows(2).any(follows)
+    arguments.iter().any(|argument| argument == "--output=json" || argument == "--json")
+        || arguments.windows(2).any(follows)
 }

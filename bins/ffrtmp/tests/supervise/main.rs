@@ -4,6 +4,8 @@
 //! What needs privileges says so and is left out without them. Everything that is started is ended
 //! again, also when a test fails.
 
+#![allow(clippy::print_stdout, reason = "what is left out is said to whoever reads the test's output")]
+
 mod attach;
 mod place;
 mod run;

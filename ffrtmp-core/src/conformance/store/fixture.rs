@@ -7,9 +7,7 @@ use crate::clock::Timestamp;
 use crate::error::{Code, Error, JobError, Result};
 use crate::fsm;
 use crate::id::{Fence, JobId, NodeId, TenantId};
-use crate::job::{
-    Classification, EngineChoice, EngineName, Job, JobReport, JobState, Priority, Queue, ResourceLimits,
-};
+use crate::job::{Classification, EngineChoice, EngineName, Job, JobReport, JobState, Priority, Queue, ResourceLimits};
 use crate::lifecycle::{JobCommand, Lease, Outcome};
 use crate::media::VideoCodec;
 use crate::node::{About, Capabilities, Offer, Requirements};
