@@ -17,8 +17,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ffrtmp-cli", &["ffrtmp"]),
     ("ffrtmp-master", &["ffrtmp"]),
     ("ffrtmp-agent", &["ffrtmp"]),
-    // Every attempt starts one, so it carries an engine and nothing else.
-    ("ffrtmp-runner", &["ffrtmp-core", "ffrtmp-engines"]),
+    // Every attempt is forked from one, so it carries an engine, its sandbox and nothing else.
+    ("ffrtmp-runner", &["ffrtmp-core", "ffrtmp-engines", "ffrtmp-governor"]),
 ];
 
 /// Words that say nothing about what a module holds.

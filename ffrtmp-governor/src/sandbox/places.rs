@@ -143,10 +143,10 @@ mod tests {
 
     #[test]
     fn the_larger_right_wins() {
-        let same = vec![PathBuf::from("/work/dir/.")];
+        let same = vec![PathBuf::from("/media/dir/.")];
         let reach = Reach { read: same.clone(), write: same, network: true, ..Reach::default() };
         let places = Places::of(&reach, &[]);
-        assert_eq!(places.all.get(Path::new("/work/dir")), Some(&Right::Write));
+        assert_eq!(places.all.get(Path::new("/media/dir")), Some(&Right::Write));
         assert!(places.all.contains_key(Path::new("/etc/hosts")), "live work asks for names");
     }
 }

@@ -1,3 +1,5 @@
+//! The choice between graphics processors, by table and by property.
+
 use proptest::prelude::*;
 
 use super::*;
