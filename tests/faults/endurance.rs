@@ -62,8 +62,9 @@ fn at_rest(cluster: &mut Cluster) -> Holdings {
     let mut last = None;
     until("an agent at rest", Duration::from_secs(30), || {
         let now = holdings(cluster, agent);
-        let settled =
-            now.groups == 0 && last.as_ref().is_some_and(|last: &Holdings| last.descriptors == now.descriptors);
+        let settled = last
+            .as_ref()
+            .is_some_and(|last: &Holdings| last.descriptors == now.descriptors && last.groups == now.groups);
         std::thread::sleep(Duration::from_millis(500));
         if settled {
             Some(now)

@@ -185,7 +185,11 @@ impl Server {
         while self.wards.iter_mut().any(Ward::is_alive) && asked.elapsed() < GRACE {
             self.await_signal();
         }
-        self.wards.iter_mut().for_each(|ward| ward.tether = None);
+        for ward in &mut self.wards {
+            // The agent's last word may have come after the last look.
+            ward.hear();
+            ward.tether = None;
+        }
         // From here on those that are alive are killed.
         let killed = Instant::now();
         while killed.elapsed() < LAST_DEATH {
@@ -208,14 +212,16 @@ impl Ward {
     /// to remove.
     fn hear(&mut self) {
         let Some(tether) = &self.tether else { return };
-        match tether.receive() {
-            Ok(Received::Nothing) => return,
-            Ok(Received::Message(ToServer::Mind { remains }, _)) => {
-                self.remains = Some((&remains).into());
-                return;
+        loop {
+            match tether.receive() {
+                Ok(Received::Nothing) => return,
+                Ok(Received::Message(ToServer::Mind { remains }, _)) => self.remains = Some((&remains).into()),
+                Ok(Received::Message(ToServer::LetGo, _)) => {
+                    self.remains = None;
+                    break;
+                }
+                Ok(_) | Err(_) => break,
             }
-            Ok(Received::Message(ToServer::LetGo, _)) => self.remains = None,
-            Ok(_) | Err(_) => {}
         }
         self.tether = None;
         self.kill();

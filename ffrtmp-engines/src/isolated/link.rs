@@ -102,11 +102,14 @@ impl Link {
         let mut bytes = [0; MAX_PACKET];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut beside = RecvAncillaryBuffer::new(&mut space);
+        let mut was_reset = false;
         let count = loop {
             match recvmsg(&self.0, &mut [IoSliceMut::new(&mut bytes)], &mut beside, RecvFlags::CMSG_CLOEXEC) {
                 Ok(received) => break received.bytes,
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => return Ok(Received::Nothing),
+                // The other end left something unread. What it said before comes after this error.
+                Err(rustix::io::Errno::CONNRESET) if !was_reset => was_reset = true,
                 Err(rustix::io::Errno::CONNRESET | rustix::io::Errno::PIPE) => return Ok(Received::Gone),
                 Err(error) => return Err(io::Error::from(error).into()),
             }
@@ -178,6 +181,16 @@ mod tests {
         assert_eq!(&byte, b"x");
         assert!(matches!(other.receive::<String>().unwrap(), Received::Message(text, _) if text == "second"));
         drop(one);
+        assert!(matches!(other.receive::<String>().unwrap(), Received::Gone));
+    }
+
+    #[test]
+    fn the_last_word_of_one_who_left_something_unread_is_heard() {
+        let (one, other) = Link::pair().unwrap();
+        other.send(&"unread", &[], Duration::ZERO).unwrap();
+        one.send(&"last word", &[], Duration::ZERO).unwrap();
+        drop(one);
+        assert!(matches!(other.receive::<String>().unwrap(), Received::Message(text, _) if text == "last word"));
         assert!(matches!(other.receive::<String>().unwrap(), Received::Gone));
     }
 

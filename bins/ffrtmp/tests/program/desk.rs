@@ -102,5 +102,6 @@ pub(crate) fn clip(output: &Path, scenario: &str, seconds: f64) {
         bounds: MediaBounds::default(),
     };
     let engine = IsolatedEngine::cold(runner().to_owned(), Vec::new());
-    engine.run(&task, &Control::default(), &Unobserved).unwrap();
+    let report = engine.run(&task, &Control::default(), &Unobserved).unwrap();
+    assert!(output.exists(), "{report:?}");
 }
