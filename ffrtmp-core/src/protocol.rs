@@ -1,6 +1,7 @@
 //! What agents and the master say to each other, independent of the wire.
 
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::de::{self, DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::clock::Timestamp;
 use crate::error::JobError;
@@ -47,7 +48,7 @@ pub struct ClaimRequest {
     pub request_id: Option<String>,
     /// What the node has left to give out; jobs that need more are not for it now. Absent in the words
     /// of an older agent: then what its machine has counts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object")]
     pub room: Option<RoomLeft>,
 }
 
@@ -65,6 +66,12 @@ pub struct RoomLeft {
     /// Encode sessions of graphics processors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu_sessions: Option<u32>,
+}
+
+/// An object or null. By itself a structure whose fields may all be left out takes a list as well.
+fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let members = Option::<serde_json::Map<String, serde_json::Value>>::deserialize(deserializer)?;
+    members.map(|members| serde_json::from_value(members.into()).map_err(de::Error::custom)).transpose()
 }
 
 fn one() -> u32 {
@@ -124,6 +131,7 @@ fn info() -> String {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Heartbeat {
     /// How the machine is.
+    #[serde(deserialize_with = "object")]
     pub telemetry: Option<Telemetry>,
     /// Every attempt under way; each one's lease is renewed.
     pub attempts: Vec<AttemptStatus>,

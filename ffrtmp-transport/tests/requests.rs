@@ -297,6 +297,14 @@ const BAD: &[Bad] = &[
     ("POST", "/nodes/00000000-0000-4000-8000-000000000001/drain", "", 404, "node_not_found", Some("node_id")),
     // Agents.
     ("GET", "/jobs/next", "", 400, "invalid_field", Some("node_id")),
+    (
+        "POST",
+        "/jobs/claim",
+        r#"{"node_id": "00000000-0000-4000-8000-000000000001", "room": [null, null]}"#,
+        400,
+        "invalid_field",
+        Some("room"),
+    ),
     ("POST", "/jobs/claim", "{}", 400, "invalid_field", Some("node_id")),
     ("POST", "/jobs/claim", r#"{"node_id": 5}"#, 400, "invalid_field", Some("node_id")),
     ("POST", "/nodes/00000000-0000-4000-8000-000000000001/heartbeat", "[]", 400, "invalid_request", None),
