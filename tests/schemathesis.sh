@@ -51,7 +51,7 @@ done
 
 cd "$work"
 # shellcheck disable=SC2086 # several arguments are meant
-"$venv/bin/schemathesis" run "$url/openapi.json" \
+"$venv/bin/schemathesis" --config-file "$root/tests/schemathesis.toml" run "$url/openapi.json" \
     --header "Authorization: Bearer $key" \
     --max-examples "$examples" --generation-deterministic --request-timeout 90 --no-color \
     ${SCHEMATHESIS_ARGS:-}
