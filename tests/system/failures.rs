@@ -28,7 +28,7 @@ fn a_killed_agent_runs_its_job_again_and_leaves_nothing() {
         "scenario": "480p30-h264", "output": "out/again.mp4", "parameters": {"duration": 20, "preset": "medium"},
     }));
     cluster.job_under_way(&id);
-    let child = at_work(&cluster.home()).expect("a child at work");
+    let child = until("a child is at work", PATIENCE, || at_work(&cluster.home()));
     let node = cluster.worker(0).node.clone();
     cluster.worker(0).program.kill();
     until("the child of a killed agent is gone", ORPHANED, || is_gone(child.pid).then_some(()));
@@ -57,7 +57,7 @@ fn a_killed_runner_is_retried_and_a_crashed_one_is_not() {
     ] {
         let id = cluster.submit(json!({"scenario": "360p30-h264", "parameters": {"duration": 6}}));
         cluster.job_under_way(&id);
-        let child = at_work(&cluster.home()).expect("a child at work");
+        let child = until("a child is at work", PATIENCE, || at_work(&cluster.home()));
         send(child.pid, signal);
         let failed = cluster.job_when(&id, "failed once", |job| job.error.is_some() || job.state.is_final());
         assert_eq!(failed.error.as_ref().map(|error| error.code), Some(code), "{failed:#?}");

@@ -18,7 +18,7 @@ fn a_canceled_job_stops_within_two_seconds() {
         "scenario": "720p30-h264", "output": "out/never.mp4", "parameters": {"duration": 600, "preset": "slow"},
     }));
     cluster.job_under_way(&id);
-    let child = at_work(&cluster.home()).expect("a child at work");
+    let child = until("a child is at work", PATIENCE, || at_work(&cluster.home()));
     let job = cluster.call(cluster.client.cancel(&id)).expect("canceled").job;
     assert_eq!(job.state, JobState::Canceled);
     let asked = Instant::now();
@@ -41,7 +41,7 @@ fn a_paused_job_stands_still_and_goes_on() {
         "scenario": "480p30-h264", "output": "out/paused.mp4", "parameters": {"duration": 20, "preset": "medium"},
     }));
     cluster.job_under_way(&id);
-    let child = at_work(&cluster.home()).expect("a child at work");
+    let child = until("a child is at work", PATIENCE, || at_work(&cluster.home()));
     cluster.call(cluster.client.pause(&id)).expect("paused");
     until("the child uses no processor", Duration::from_secs(5), || {
         let before = cpu_ticks(child.pid)?;
