@@ -5,9 +5,7 @@ mod judge;
 use std::time::{Duration, Instant};
 
 use ffrtmp_core::error::Code;
-use ffrtmp_core::governor::{Demand, Limit, ProcessLimits, ResourceGovernor};
-use ffrtmp_core::job::ResourceLimits;
-use ffrtmp_governor::NiceGovernor;
+use ffrtmp_core::governor::{Limit, ProcessLimits, ResourceGovernor};
 use ffrtmp_governor::budget::{BudgetOptions, StrainLimits};
 use ffrtmp_governor::cgroups::{CgroupGovernor, Ownership};
 use ffrtmp_governor::host::{CgroupUse, HostOptions, detect};
@@ -60,33 +58,5 @@ fn every_attempt_has_its_energy_and_its_source() {
         }
         assert!(Instant::now() < until, "a busy process uses no energy");
         std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Prints what the decorators cost: `cargo test --release -p ffrtmp-governor --test host -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn cost_of_an_attempt() {
-    let work = tempfile::tempdir().expect("a work directory");
-    let limits = ResourceLimits { max_memory_mb: Some(1), max_disk_mb: Some(1), ..ResourceLimits::default() };
-    let demand = Demand { limits: &limits, gpu: false, work_dir: work.path() };
-    let (child, bare) = (Busy::start(), NiceGovernor::new());
-    let composed = detect(&options(CgroupUse::Off)).expect("nothing is required");
-    let cpu = || {
-        let told = std::fs::read_to_string("/proc/thread-self/schedstat").expect("time of this thread");
-        Duration::from_nanos(told.split(' ').next().and_then(|nanos| nanos.parse().ok()).expect("nanoseconds"))
-    };
-    let cost = |act: &dyn Fn()| {
-        let before = cpu();
-        (0..2000).for_each(|_| act());
-        (cpu() - before) / 2000
-    };
-    let attempt = |governor: &dyn ResourceGovernor| {
-        governor.govern(child.pid(), &ProcessLimits::default()).expect("governed").usage();
-    };
-    for _ in 0..3 {
-        let (inside, guard) = (cost(&|| attempt(&bare)), cost(&|| attempt(&*composed)));
-        let reservation = cost(&|| drop(composed.reserve(&demand).expect("room")));
-        eprintln!("processor time: guard {inside:?}, composed {guard:?}, reservation {reservation:?}");
     }
 }
