@@ -18,11 +18,10 @@ use ffrtmp_core::node::Safeguard;
 use ffrtmp_core::policy::limits::{DEFAULT_DISK_MB, DEFAULT_MEMORY_MB};
 use serde::{Serialize, Serializer};
 
+use crate::budget::system_reserve;
 use crate::facts::HostFacts;
 
 const MIB: u64 = 1 << 20;
-/// Most memory that is left to the system, in megabytes.
-const MOST_RESERVE_MB: u64 = 4096;
 /// Most jobs on a laptop.
 const LAPTOP_JOBS: u32 = 3;
 
@@ -261,8 +260,8 @@ fn jobs_by_threads(threads: u32) -> u32 {
 
 /// Memory that jobs may share; `None` if the machine does not tell what it has.
 fn memory_for_jobs_mb(facts: &HostFacts) -> Option<u64> {
-    let total = facts.ram_total_bytes / MIB;
-    (total > 0).then(|| total - (total / 4).min(MOST_RESERVE_MB))
+    let total = facts.ram_total_bytes;
+    (total > 0).then(|| (total - system_reserve(total)) / MIB)
 }
 
 #[cfg(test)]
