@@ -53,6 +53,9 @@ pub struct MediaBounds {
     pub max_probe: Duration,
     /// Bytes that the output may take; `None` is unbounded.
     pub max_output_bytes: Option<u64>,
+    /// Percent of the output's file system that must stay free; 0 lets it fill up.
+    #[serde(default)]
+    pub min_free_disk_percent: u8,
     /// Threads that codecs may use; 0 lets them choose.
     pub threads: usize,
     /// Graphics processor for encoders that use one, by its index; `None` lets them choose.
@@ -61,7 +64,8 @@ pub struct MediaBounds {
 }
 
 impl Default for MediaBounds {
-    /// 8192×8192 pixels, 100 streams, 48 hours, 10 s of probing, any output size, any threads.
+    /// 8192×8192 pixels, 100 streams, 48 hours, 10 s of probing, any output size up to a full disk,
+    /// any threads.
     fn default() -> Self {
         Self {
             max_pixels: 8192 * 8192,
@@ -69,6 +73,7 @@ impl Default for MediaBounds {
             max_duration: Duration::from_secs(48 * 3600),
             max_probe: Duration::from_secs(10),
             max_output_bytes: None,
+            min_free_disk_percent: 0,
             threads: 0,
             gpu: None,
         }

@@ -18,12 +18,18 @@ const MAX_REDIRECTS: usize = 5;
 const MAX_RESUMES: u32 = 5;
 const CONNECT: Duration = Duration::from_secs(10);
 const STALL: Duration = Duration::from_secs(30);
-/// Free disk below this share ends a download.
-const MIN_FREE_PERCENT: f64 = 5.0;
 /// Bytes after which the disk is looked at again.
 const LOOK_EVERY: u64 = 64 << 20;
 
-/// Fetches `uri` to `target`; `max_bytes` caps the size.
+/// What a download may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) max_bytes: u64,
+    /// Free disk below this share ends it.
+    pub(super) min_free_percent: u8,
+}
+
+/// Fetches `uri` to `target`.
 ///
 /// # Errors
 /// `host_not_allowed`, `input_not_found` (404, 410), `input_unreadable` (other refusals),
@@ -31,7 +37,7 @@ const LOOK_EVERY: u64 = 64 << 20;
 pub(super) async fn fetch(
     uri: &str,
     target: &Path,
-    max_bytes: u64,
+    room: Room,
     places: &Arc<Places>,
     control: &Control,
 ) -> Result<u64> {
@@ -44,7 +50,7 @@ pub(super) async fn fetch(
         url,
         places,
         control,
-        max_bytes,
+        room,
         file: create(target).await?,
         have: 0,
         folder: target.parent().unwrap_or(target),
@@ -61,7 +67,7 @@ struct Download<'a> {
     url: Url,
     places: &'a Places,
     control: &'a Control,
-    max_bytes: u64,
+    room: Room,
     file: tokio::fs::File,
     have: u64,
     folder: &'a Path,
@@ -90,14 +96,14 @@ impl Download<'_> {
     async fn one_connection(&mut self) -> Result<()> {
         let mut response = self.open().await?;
         let total = self.position(&response).await?;
-        if total.is_some_and(|total| total > self.max_bytes) {
+        if total.is_some_and(|total| total > self.room.max_bytes) {
             return Err(self.too_large());
         }
         self.validator =
             [ETAG, LAST_MODIFIED].iter().find_map(|name| Some(response.headers().get(name)?.to_str().ok()?.to_owned()));
         while let Some(chunk) = self.chunk(&mut response).await? {
             self.have += chunk.len() as u64;
-            if self.have > self.max_bytes {
+            if self.have > self.room.max_bytes {
                 return Err(self.too_large());
             }
             self.file.write_all(&chunk).await.map_err(disk)?;
@@ -117,12 +123,13 @@ impl Download<'_> {
         }
         self.unchecked = 0;
         let free = ffrtmp_governor::probe::disk::read(self.folder)?.free_percent();
-        if free >= MIN_FREE_PERCENT {
+        let least = self.room.min_free_percent;
+        if free >= f64::from(least) {
             return Ok(());
         }
         Err(Error::new(Code::DiskFull, format!("the download leaves {free:.1} % of the disk free"))
             .field("input")
-            .hint(format!("free some space: at least {MIN_FREE_PERCENT} % must stay free")))
+            .hint(format!("free some space: at least {least} % must stay free")))
     }
 
     async fn chunk(&self, response: &mut Response) -> Result<Option<bytes::Bytes>> {
@@ -186,7 +193,7 @@ impl Download<'_> {
     fn too_large(&self) -> Error {
         Error::new(
             Code::DiskQuotaExceeded,
-            format!("the input is larger than the job's disk limit of {} bytes", self.max_bytes),
+            format!("the input is larger than the job's disk limit of {} bytes", self.room.max_bytes),
         )
         .field("input")
     }

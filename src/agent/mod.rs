@@ -28,6 +28,7 @@ use ffrtmp_core::error::{Code, Disposition, Error, Result};
 use ffrtmp_core::governor::ResourceGovernor;
 use ffrtmp_core::id::{Fence, JobId, NodeId};
 use ffrtmp_core::node::Registration;
+use ffrtmp_core::policy::limits::DEFAULT_MIN_FREE_DISK_PERCENT;
 use ffrtmp_core::transport::Transport;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -51,6 +52,9 @@ pub struct AgentOptions {
     pub max_concurrent_jobs: Option<u32>,
     /// Percent of one core for a job that states no limit; every core by default.
     pub cpu_limit_percent: Option<u32>,
+    /// Percent of a disk that downloads and outputs leave free; 5 by default. Whether a job may begin
+    /// is the governor's decision.
+    pub min_free_disk_percent: u8,
     /// How long to wait before asking again after an answer that was no answer.
     pub poll_interval: Duration,
     /// How often to send a heartbeat while idle, unless the master wants them more often; every
@@ -78,6 +82,7 @@ impl Default for AgentOptions {
             name: None,
             max_concurrent_jobs: None,
             cpu_limit_percent: None,
+            min_free_disk_percent: DEFAULT_MIN_FREE_DISK_PERCENT,
             poll_interval: Duration::from_secs(3),
             heartbeat_interval: Duration::from_secs(30),
             generate_input: true,

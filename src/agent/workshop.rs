@@ -85,6 +85,7 @@ pub(super) struct LocalWorkshop {
     places: Arc<Places>,
     generate_input: bool,
     cpu_limit_percent: Option<u32>,
+    min_free_disk_percent: u8,
 }
 
 impl LocalWorkshop {
@@ -110,6 +111,7 @@ impl LocalWorkshop {
             places,
             generate_input: options.generate_input,
             cpu_limit_percent: options.cpu_limit_percent,
+            min_free_disk_percent: options.min_free_disk_percent,
         })
     }
 
@@ -133,11 +135,15 @@ impl LocalWorkshop {
             Scheme::Http => {
                 let dir = self.work.attempt(job.id, job.fence)?;
                 let path = dir.path().join("input");
-                let bytes = download::fetch(input, &path, disk_limit(job), &self.places, control).await?;
+                let bytes = download::fetch(input, &path, self.room(job), &self.places, control).await?;
                 Ok(Staged { source: Source::File(path), bytes, dir: Some(dir) })
             }
             streaming => Err(no_engine_for(streaming, "input", "give a file path, http:// or https://")),
         }
+    }
+
+    fn room(&self, job: &Job) -> download::Room {
+        download::Room { max_bytes: disk_limit(job), min_free_percent: self.min_free_disk_percent }
     }
 
     fn limits(&self, job: &Job) -> ResourceLimits {
@@ -220,6 +226,7 @@ impl Workshop for LocalWorkshop {
         let note = self.work.note(&staged.hidden())?;
         let bounds = MediaBounds {
             max_output_bytes: Some(disk_limit(job).saturating_sub(bytes)),
+            min_free_disk_percent: self.min_free_disk_percent,
             threads: threads(*CORES, running),
             gpu: reservation.gpu(),
             ..MediaBounds::default()

@@ -147,6 +147,7 @@ impl AgentArgs {
             name: self.name.clone(),
             max_concurrent_jobs: self.max_concurrent_jobs,
             cpu_limit_percent: self.governing.cpu_limit_percent,
+            min_free_disk_percent: self.governing.min_free_disk_percent,
             poll_interval: self.poll_interval,
             heartbeat_interval: self.heartbeat_interval,
             generate_input: self.generate_input,

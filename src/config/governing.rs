@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::governor::ResourceGovernor;
+use ffrtmp_core::policy::limits::DEFAULT_MIN_FREE_DISK_PERCENT;
 use ffrtmp_governor::budget::BudgetOptions;
 use ffrtmp_governor::energy::EnergyOptions;
 use ffrtmp_governor::gpu::GpuOptions;
@@ -31,6 +32,11 @@ pub struct GoverningArgs {
     /// Megabytes of disk for all jobs together; what is free by default
     #[arg(long, env = "FFRTMP_DISK_BUDGET_MB", value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
     pub disk_budget_mb: Option<u64>,
+    /// Percent of each disk that stays free: with less, no job begins or goes on; below twice as much,
+    /// with a warning
+    #[arg(long, default_value_t = DEFAULT_MIN_FREE_DISK_PERCENT, env = "FFRTMP_MIN_FREE_DISK_PERCENT",
+          value_parser = clap::value_parser!(u8).range(0..=50))]
+    pub min_free_disk_percent: u8,
     /// Encode sessions of every graphics card, such as 12, or of single ones, such as 0=12,1=3; by
     /// what is known of the card and its driver by default
     #[arg(long, env = "FFRTMP_GPU_SESSIONS")]
@@ -99,6 +105,7 @@ impl GoverningArgs {
             budget: BudgetOptions {
                 memory_bytes: mib(self.memory_budget_mb),
                 disk_bytes: mib(self.disk_budget_mb),
+                min_free_disk_percent: self.min_free_disk_percent,
                 ..BudgetOptions::default()
             },
             energy: EnergyOptions {

@@ -7,6 +7,8 @@ use crate::units::{FrameRate, Resolution};
 pub const DEFAULT_MEMORY_MB: u64 = 2048;
 /// Default disk of an attempt in megabytes.
 pub const DEFAULT_DISK_MB: u64 = 5000;
+/// Percent of a disk that a node keeps free, unless its operator says else.
+pub const DEFAULT_MIN_FREE_DISK_PERCENT: u8 = 5;
 /// Default wall time of an attempt in seconds.
 pub const DEFAULT_TIMEOUT_SEC: u64 = 3600;
 /// Default scheduling priority of an attempt.

@@ -13,8 +13,6 @@ use super::reach;
 const EVERY: Duration = Duration::from_secs(1);
 /// A look at many files is repeated so seldom that looking takes this part of the time.
 const SHARE: u32 = 200;
-/// An attempt ends when less than this part of the file system is free, in percent.
-const MIN_FREE_PERCENT: u64 = 5;
 
 /// The places of an attempt.
 #[derive(Debug)]
@@ -23,6 +21,7 @@ pub(super) struct DiskWatch {
     /// Bytes that lay there before.
     before: u64,
     most: Option<u64>,
+    min_free_percent: u8,
     due: Instant,
 }
 
@@ -31,7 +30,8 @@ impl DiskWatch {
     pub(super) fn over(task: &Task) -> Self {
         let places = reach::writes(task);
         let before = places.iter().map(|place| bytes_in(place)).sum();
-        Self { places, before, most: task.bounds.max_output_bytes, due: Instant::now() + EVERY }
+        let (most, min_free_percent) = (task.bounds.max_output_bytes, task.bounds.min_free_disk_percent);
+        Self { places, before, most, min_free_percent, due: Instant::now() + EVERY }
     }
 
     /// Bytes that it may write.
@@ -60,10 +60,11 @@ impl DiskWatch {
         let place = self.places.first()?;
         // A file system that does not tell is not judged.
         let facts = rustix::fs::statvfs(place).ok()?;
-        is_short(facts.f_bavail, facts.f_blocks).then(|| {
+        is_short(facts.f_bavail, facts.f_blocks, self.min_free_percent).then(|| {
             let free = facts.f_bavail.saturating_mul(facts.f_frsize) >> 20;
             let directory = place.parent().unwrap_or(place).display();
-            Error::new(Code::DiskFull, format!("{free} MB are free in {directory}, less than {MIN_FREE_PERCENT} %"))
+            let percent = self.min_free_percent;
+            Error::new(Code::DiskFull, format!("{free} MB are free in {directory}, less than {percent} %"))
         })
     }
 }
@@ -74,8 +75,8 @@ pub(super) fn over_quota(used: Option<u64>, most: u64) -> Error {
     Error::new(Code::DiskQuotaExceeded, format!("the attempt wrote {used}; its limit is {} MB", most >> 20))
 }
 
-fn is_short(free: u64, all: u64) -> bool {
-    all > 0 && u128::from(free) * 100 < u128::from(all) * u128::from(MIN_FREE_PERCENT)
+fn is_short(free: u64, all: u64, min_percent: u8) -> bool {
+    u128::from(free) * 100 < u128::from(all) * u128::from(min_percent)
 }
 
 /// Bytes of a file, or of all files in a directory and below. What goes away meanwhile is nothing.
@@ -95,9 +96,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn little_room_is_less_than_a_twentieth() {
-        for (free, all, short) in [(5, 100, false), (4, 100, true), (0, 0, false), (u64::MAX / 30, u64::MAX, true)] {
-            assert_eq!(is_short(free, all), short, "{free} of {all}");
+    fn little_room_is_less_than_the_share_to_keep() {
+        for (free, all, percent, short) in [
+            (5, 100, 5, false),
+            (4, 100, 5, true),
+            (4, 100, 4, false),
+            (0, 100, 0, false),
+            (0, 0, 5, false),
+            (u64::MAX / 30, u64::MAX, 5, true),
+        ] {
+            assert_eq!(is_short(free, all, percent), short, "{free} of {all}, {percent} %");
         }
     }
 
@@ -108,7 +116,7 @@ mod tests {
         file("old", 500);
         let before = bytes_in(folder.path());
         let places = vec![folder.path().to_owned()];
-        let mut watch = DiskWatch { places, before, most: Some(1000), due: Instant::now() };
+        let mut watch = DiskWatch { places, before, most: Some(1000), min_free_percent: 0, due: Instant::now() };
         file("new", 1000);
         assert!(watch.quota().is_none());
         fs::create_dir(folder.path().join("below")).unwrap();

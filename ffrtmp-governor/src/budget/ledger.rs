@@ -23,10 +23,6 @@ use super::guards::Guards;
 use super::options::Budget;
 use super::strain::{Reasons, Strain};
 
-/// Free disk below this share is refused.
-const REFUSE_BELOW_PERCENT: f64 = 5.0;
-/// Free disk below this share is warned of.
-const WARN_BELOW_PERCENT: f64 = 10.0;
 const MIB: u64 = 1 << 20;
 /// How long memory that was available is taken to be so.
 const FRESH: Duration = Duration::from_millis(100);
@@ -160,14 +156,14 @@ impl Ledger {
             memory_bytes: memory_left(&self.budget, &held, &seen),
             disk_bytes: device.map(|device| disk_left(&self.budget, &held, &seen, device)),
             gpu_sessions: self.gpus.as_ref().map(Pool::free_sessions),
-            held_back: machine_refuses(&held, &seen),
+            held_back: machine_refuses(&self.budget, &held, &seen),
         }
     }
 
     /// Why the machine takes no further attempt, in words.
     #[must_use]
     pub fn held_back(&self, work_dir: &Path) -> Option<String> {
-        machine_refuses(&self.held(), &self.look(work_dir).ok()?)
+        machine_refuses(&self.budget, &self.held(), &self.look(work_dir).ok()?)
     }
 
     /// Counts the memory of a process as a part of what is reserved, not besides it.
@@ -258,19 +254,19 @@ impl Drop for Loan {
 
 /// The rules of admission: first what hurts everybody, then what this attempt lacks.
 pub(super) fn decide(budget: &Budget, held: &Held, claim: &Claim, seen: &Seen) -> Admission {
-    if let Some(reason) = machine_refuses(held, seen).or_else(|| lacks(budget, held, claim, seen)) {
+    if let Some(reason) = machine_refuses(budget, held, seen).or_else(|| lacks(budget, held, claim, seen)) {
         return Admission::Refused(reason);
     }
     match seen.disk.free_percent() {
-        free if free < WARN_BELOW_PERCENT => Admission::Warned(format!("only {free:.1} % of the disk is free")),
+        free if free < 2.0 * f64::from(budget.min_free_disk_percent) => Admission::Warned(format!("only {free:.1} % of the disk is free")),
         _ => Admission::Admitted,
     }
 }
 
-fn machine_refuses(held: &Held, seen: &Seen) -> Option<String> {
-    let free = seen.disk.free_percent();
-    if free < REFUSE_BELOW_PERCENT {
-        return Some(format!("{free:.1} % of the disk is free; at least {REFUSE_BELOW_PERCENT} % must be"));
+fn machine_refuses(budget: &Budget, held: &Held, seen: &Seen) -> Option<String> {
+    let (free, least) = (seen.disk.free_percent(), budget.min_free_disk_percent);
+    if free < f64::from(least) {
+        return Some(format!("{free:.1} % of the disk is free; at least {least} % must be"));
     }
     let further = seen.strain.further.as_ref().filter(|_| held.attempts > 0);
     seen.strain.all.as_ref().or(further).cloned()

@@ -1,5 +1,7 @@
 //! How much of a machine may be given out.
 
+use ffrtmp_core::policy::limits::DEFAULT_MIN_FREE_DISK_PERCENT;
+
 use crate::probe::{Root, cpu, memory};
 
 use super::strain::StrainLimits;
@@ -20,6 +22,9 @@ pub struct BudgetOptions {
     pub memory_bytes: Option<u64>,
     /// Bytes of each disk for all attempts together; what is free by default.
     pub disk_bytes: Option<u64>,
+    /// Percent of each disk that stays free: with less, nothing begins; below twice as much, with a
+    /// warning. 5 by default.
+    pub min_free_disk_percent: u8,
     /// Attempts that the node was told to run at once. One that states no limit on the processor
     /// counts as one core, or as its equal share where that is less.
     pub attempts: Option<u32>,
@@ -34,6 +39,7 @@ impl Default for BudgetOptions {
             cpu_overcommit: 2.0,
             memory_bytes: None,
             disk_bytes: None,
+            min_free_disk_percent: DEFAULT_MIN_FREE_DISK_PERCENT,
             attempts: None,
             strain: StrainLimits::default(),
         }
@@ -53,6 +59,8 @@ pub struct Budget {
     pub memory_bytes: Option<u64>,
     /// Bytes of each disk; `None` for what is free.
     pub disk_bytes: Option<u64>,
+    /// Percent of each disk that stays free.
+    pub min_free_disk_percent: u8,
     /// Pressure and heat at which nothing more is given out.
     pub strain: StrainLimits,
 }
@@ -67,6 +75,7 @@ impl Budget {
             cpu_default_percent: 0,
             memory_bytes: memory::read(root).map(|memory| memory.total),
             disk_bytes: None,
+            min_free_disk_percent: 0,
             strain: StrainLimits::none(),
         }
     }
@@ -87,6 +96,7 @@ impl Budget {
             cpu_default_percent: share.clamp(1, cpu_percent.min(100)),
             memory_bytes: options.memory_bytes.map(|wish| total.map_or(wish, |total| wish.min(total))).or(spare),
             disk_bytes: options.disk_bytes,
+            min_free_disk_percent: options.min_free_disk_percent,
             strain: options.strain.clone(),
         }
     }

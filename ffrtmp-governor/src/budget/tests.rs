@@ -18,6 +18,7 @@ fn budget() -> Budget {
         cpu_default_percent: 100,
         memory_bytes: Some(1000 * MIB),
         disk_bytes: None,
+        min_free_disk_percent: 5,
         strain: StrainLimits::default(),
     }
 }

@@ -44,6 +44,7 @@ impl Fleet {
                 max_concurrent_jobs: Some(1),
                 work_dir: Some(desk.home.path().join("agent")),
                 allow_paths: vec![desk.dir.path().to_owned()],
+                min_free_disk_percent: 0,
                 ..AgentOptions::default()
             };
             let engine = Arc::new(IsolatedEngine::new(runner().to_owned(), Vec::new()));

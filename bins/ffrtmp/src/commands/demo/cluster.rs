@@ -88,6 +88,7 @@ async fn agent(client: &MasterClient, scratch: &Path, allowed: &[PathBuf], engin
         max_concurrent_jobs: Some(u32::try_from(cores).unwrap_or(1).clamp(1, 3)),
         work_dir: Some(scratch.join("agent")),
         allow_paths: allowed.to_vec(),
+        min_free_disk_percent: 0,
         drain_timeout: std::time::Duration::ZERO,
         ..AgentOptions::default()
     };

@@ -10,7 +10,7 @@ use crate::describe::quantity::bytes;
 
 /// Agents warn below this share of free disk …
 const DISK_WARN: f64 = 0.10;
-/// … and take no jobs below this one.
+/// … and take no jobs below this one, unless their operator says else.
 const DISK_REFUSE: f64 = 0.05;
 
 pub(super) fn findings() -> Vec<Finding> {
