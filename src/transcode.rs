@@ -123,6 +123,7 @@ impl Transcode {
             output,
             request: OutputRequest::for_output(self.scenario.clone(), self.parameters.clone(), Some(&name)),
             bounds: self.bounds,
+            live: None,
         })
     }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Code, Error, Result};
 use crate::governor::ResourceGovernor;
 use crate::job::{EngineName, JobReport, ResourceLimits};
+use crate::live::{Endpoint, LiveEvent, LiveTask};
 use crate::media::{MediaInfo, VideoCodec};
 use crate::node::Safeguard;
 use crate::plan::{OutputRequest, Plan};
@@ -25,6 +26,18 @@ pub enum Source {
     File(PathBuf),
     /// A moving test picture and a tone of this length; size and rate come from the plan.
     Generated(Seconds),
+    /// Media that flows from a place on the network.
+    Live(Endpoint),
+}
+
+impl Source {
+    /// The error of an engine that reads no live source.
+    #[must_use]
+    pub fn refused_live(endpoint: &Endpoint) -> Error {
+        Error::new(Code::InputUnsupported, format!("{endpoint} is live, and this engine reads files"))
+            .field("input")
+            .hint("live inputs need the engine gstreamer")
+    }
 }
 
 /// One piece of work for an engine.
@@ -38,6 +51,8 @@ pub struct Task {
     pub request: OutputRequest,
     /// Bounds on what is read.
     pub bounds: MediaBounds,
+    /// What makes it live; `None` reads as fast as it can and writes one output.
+    pub live: Option<LiveTask>,
 }
 
 /// Bounds on foreign media, so that a hostile file costs little.
@@ -115,6 +130,10 @@ pub trait Observer: Send + Sync {
     fn progress(&self, progress: Progress);
     /// A line for the job's log.
     fn log(&self, level: &str, text: &str);
+    /// Something that happened to a live attempt; by default a line of the log.
+    fn event(&self, event: &LiveEvent) {
+        self.log(event.kind.level(), &format!("{}: {}", event.kind.as_str(), event.text));
+    }
 }
 
 /// An observer that looks away.
@@ -139,11 +158,18 @@ struct ControlState {
 
 const CANCEL: u8 = 1;
 const PAUSE: u8 = 2;
+const FINISH: u8 = 4;
 
 impl Control {
     /// Orders it to stop. Cannot be taken back.
     pub fn cancel(&self) {
         self.set(|orders| orders | CANCEL);
+    }
+
+    /// Orders a live attempt to end well: recordings are completed and the report is made. Any other
+    /// attempt ends by itself and takes no notice. Cannot be taken back.
+    pub fn finish(&self) {
+        self.set(|orders| orders | FINISH);
     }
 
     /// Orders it to freeze.
@@ -160,6 +186,12 @@ impl Control {
     #[must_use]
     pub fn is_canceled(&self) -> bool {
         self.0.orders.load(Ordering::Acquire) & CANCEL != 0
+    }
+
+    /// Whether it shall end well.
+    #[must_use]
+    pub fn is_finishing(&self) -> bool {
+        self.0.orders.load(Ordering::Acquire) & FINISH != 0
     }
 
     /// Whether it shall stand still.
@@ -234,6 +266,7 @@ pub trait Engine: Send + Sync + 'static {
         let info = match &task.source {
             Source::File(_) => Some(self.probe(&task.source, &task.bounds)?),
             Source::Generated(_) => None,
+            Source::Live(endpoint) => return Err(Source::refused_live(endpoint)),
         };
         Plan::resolve(&task.request, info.as_ref())
     }
@@ -258,6 +291,7 @@ impl Task {
             output,
             request: OutputRequest { scenario, ..OutputRequest::default() },
             bounds: MediaBounds::default(),
+            live: None,
         }
     }
 }

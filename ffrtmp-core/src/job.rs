@@ -12,6 +12,7 @@ use crate::encoding::{
 };
 use crate::error::JobError;
 use crate::id::{Fence, JobId, NodeId, TenantId};
+use crate::live::LiveReport;
 use crate::media::{AudioCodec, Container, SubtitleCodec, Target, VideoCodec, named_enum};
 use crate::units::{Bitrate, Crf, FrameRate, Joules, PictureSize, Seconds};
 
@@ -503,6 +504,9 @@ pub struct JobReport {
     /// Whether the pictures were encoded in chunks, and why or why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunking: Option<ChunkReport>,
+    /// What was measured of a live attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<Box<LiveReport>>,
     /// Measures that this version does not name, such as those of foreign agents.
     #[serde(flatten)]
     #[cfg_attr(feature = "openapi", schema(ignore))]

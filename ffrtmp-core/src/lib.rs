@@ -27,6 +27,7 @@ pub mod governor;
 pub mod id;
 pub mod job;
 pub mod lifecycle;
+pub mod live;
 pub mod location;
 pub mod media;
 pub mod node;

@@ -19,6 +19,8 @@ pub enum Scheme {
     Rtsp,
     /// SRT.
     Srt,
+    /// An MPEG transport stream in UDP packets.
+    Udp,
 }
 
 /// Scheme names of URIs and what they stand for.
@@ -30,6 +32,7 @@ const SCHEMES: &[(&str, Scheme)] = &[
     ("rtmps", Scheme::Rtmp),
     ("rtsp", Scheme::Rtsp),
     ("srt", Scheme::Srt),
+    ("udp", Scheme::Udp),
 ];
 
 impl Scheme {
@@ -48,16 +51,16 @@ impl Scheme {
     pub fn of_output(text: &str) -> Result<Self> {
         match read(text, "output")? {
             Self::Http => {
-                Err(unsupported("output", "http", "outputs go to a path, file://, rtmp://, rtsp:// or srt://"))
+                Err(unsupported("output", "http", "outputs go to a path, file://, rtmp://, rtsp://, srt:// or udp://"))
             }
             scheme => Ok(scheme),
         }
     }
 
-    /// Whether media flows in real time: RTMP, RTSP, SRT.
+    /// Whether media flows in real time: RTMP, RTSP, SRT, UDP.
     #[must_use]
     pub const fn is_streaming(self) -> bool {
-        matches!(self, Self::Rtmp | Self::Rtsp | Self::Srt)
+        matches!(self, Self::Rtmp | Self::Rtsp | Self::Srt | Self::Udp)
     }
 
     /// Name for people.
@@ -69,6 +72,7 @@ impl Scheme {
             Self::Rtmp => "RTMP",
             Self::Rtsp => "RTSP",
             Self::Srt => "SRT",
+            Self::Udp => "UDP",
         }
     }
 }

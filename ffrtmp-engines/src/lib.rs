@@ -1,6 +1,8 @@
 //! Engine implementations of ffrtmp: libav in this process, any engine in a child process, and one
 //! without codecs; and how an output is published.
 
+#[cfg(feature = "gstreamer")]
+pub mod gstreamer;
 pub mod isolated;
 pub mod libav;
 pub mod publish;

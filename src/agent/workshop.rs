@@ -220,7 +220,7 @@ impl Workshop for LocalWorkshop {
         }
         let origin = match &source {
             Source::File(path) => Some(path.as_path()),
-            Source::Generated(_) => None,
+            Source::Generated(_) | Source::Live(_) => None,
         };
         let staged = Staging::new(&target, &request, origin)?;
         let note = self.work.note(&staged.hidden())?;
@@ -231,7 +231,7 @@ impl Workshop for LocalWorkshop {
             gpu: reservation.gpu(),
             ..MediaBounds::default()
         };
-        let task = Task { source, output: staged.path(), request, bounds };
+        let task = Task { source, output: staged.path(), request, bounds, live: None };
         Ok(Box::new(LocalPiece { engine, task, target, staged, note, dir, reservation }))
     }
 }

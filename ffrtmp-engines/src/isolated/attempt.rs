@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use ffrtmp_core::engine::{Control, Observer};
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::governor::{Governed, Usage};
+use ffrtmp_core::live::LiveEvent;
 use ffrtmp_core::node::Safeguard;
 use rustix::process::Signal;
 
@@ -87,6 +88,7 @@ pub(super) fn ask(
         printed: Printed::default(),
         sandbox: Vec::new(),
         halted: None,
+        is_finishing: false,
         canceled: None,
         doom: None,
         peak: 0,
@@ -109,6 +111,8 @@ struct Attempt<'a> {
     sandbox: Vec<Safeguard>,
     /// Who holds it still.
     halted: Option<Halted>,
+    /// It was told to end well.
+    is_finishing: bool,
     canceled: Option<Canceled>,
     doom: Option<Doom>,
     peak: u64,
@@ -175,6 +179,9 @@ impl Attempt<'_> {
         if self.control.is_canceled() {
             return self.press_cancel();
         }
+        if self.control.is_finishing() && !self.is_finishing {
+            self.finish();
+        }
         match (self.control.is_paused(), self.halted) {
             (true, None) => self.halt(),
             (false, Some(_)) => self.go_on(),
@@ -197,6 +204,11 @@ impl Attempt<'_> {
     fn go_on(&mut self) {
         self.thaw();
         self.order(&ToChild::Resume);
+    }
+
+    fn finish(&mut self) {
+        self.order(&ToChild::Finish);
+        self.is_finishing = true;
     }
 
     fn thaw(&mut self) {
@@ -308,10 +320,18 @@ impl Attempt<'_> {
             ToParent::Confined(layers) => self.sandbox = layers,
             ToParent::Progress(progress) => self.observer.progress(progress),
             ToParent::Log { level, text } => self.log(&level, &text),
+            ToParent::Event(event) => self.event(event),
             ToParent::Done(answer) => return Some(Ending::Answered(answer)),
             ToParent::Failed(error) => return Some(Ending::Failed(error.into())),
         }
         None
+    }
+
+    fn event(&mut self, event: LiveEvent) {
+        self.lines += 1;
+        if self.lines < MAX_LINES {
+            self.observer.event(&LiveEvent::new(event.kind, cut(&event.text)));
+        }
     }
 
     fn log(&mut self, level: &str, text: &str) {

@@ -14,6 +14,7 @@ use ffrtmp_core::sandbox::Reach;
 pub(super) fn of_task(task: &Task, memory: Option<u64>) -> Reach {
     Reach {
         write: writes(task),
+        network: matches!(task.source, Source::Live(_)) || task.live.as_ref().is_some_and(|live| !live.push.is_empty()),
         gpu: task.request.parameters.hardware != Some(Hardware::Off) && has_gpu(),
         max_file_bytes: task.bounds.max_output_bytes,
         ..of_source(&task.source, memory)
@@ -24,9 +25,10 @@ pub(super) fn of_task(task: &Task, memory: Option<u64>) -> Reach {
 pub(super) fn of_source(source: &Source, memory: Option<u64>) -> Reach {
     let read = match source {
         Source::File(path) => vec![path.clone()],
-        Source::Generated(_) => Vec::new(),
+        Source::Generated(_) | Source::Live(_) => Vec::new(),
     };
-    Reach { read, max_memory_bytes: memory, ..Reach::default() }
+    let network = matches!(source, Source::Live(_));
+    Reach { read, network, max_memory_bytes: memory, ..Reach::default() }
 }
 
 /// What may be touched by test encodes.

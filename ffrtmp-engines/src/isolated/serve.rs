@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use ffrtmp_core::engine::{Control, Engine, Observer, Progress, Source, Task};
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::job::JobReport;
+use ffrtmp_core::live::LiveEvent;
 use ffrtmp_core::node::Safeguard;
 use ffrtmp_core::sandbox::{Reach, Sandbox};
 
@@ -201,6 +202,7 @@ fn obey(mut orders: Orders, control: Control) -> Result<()> {
                 ToChild::Cancel => control.cancel(),
                 ToChild::Pause => control.pause(),
                 ToChild::Resume => control.resume(),
+                ToChild::Finish => control.finish(),
                 _ => break,
             }
         }
@@ -252,5 +254,9 @@ impl Observer for Reporter {
 
     fn log(&self, level: &str, text: &str) {
         self.parent.say(&ToParent::Log { level: level.into(), text: text.into() });
+    }
+
+    fn event(&self, event: &LiveEvent) {
+        self.parent.say(&ToParent::Event(event.clone()));
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use ffrtmp_core::engine::{EngineCapabilities, MediaBounds, Progress, Source, Task};
 use ffrtmp_core::error::{Code, Error};
 use ffrtmp_core::job::{EngineName, JobReport};
+use ffrtmp_core::live::{Endpoint, LiveEvent, LiveTask};
 use ffrtmp_core::media::MediaInfo;
 use ffrtmp_core::node::Safeguard;
 use ffrtmp_core::plan::{OutputRequest, Plan};
@@ -20,7 +21,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Version of the protocol; it stands in every header.
-pub(super) const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 3;
 /// Most bytes of JSON in a frame.
 pub(super) const MAX_FRAME: usize = 4 << 20;
 
@@ -106,6 +107,8 @@ pub(super) enum ToChild {
     Pause,
     /// Go on.
     Resume,
+    /// End well.
+    Finish,
 }
 
 /// What a child is there for.
@@ -145,6 +148,8 @@ pub(super) enum ToParent {
         /// Its text.
         text: String,
     },
+    /// Something that happened to a live task.
+    Event(LiveEvent),
     /// The request was answered.
     Done(Box<Answer>),
     /// The request failed.
@@ -194,6 +199,7 @@ impl From<&WirePath> for PathBuf {
 pub(super) enum WireSource {
     File(WirePath),
     Generated(Seconds),
+    Live(Endpoint),
 }
 
 impl From<&Source> for WireSource {
@@ -201,6 +207,7 @@ impl From<&Source> for WireSource {
         match source {
             Source::File(path) => Self::File(absolute(path).as_path().into()),
             Source::Generated(length) => Self::Generated(*length),
+            Source::Live(endpoint) => Self::Live(endpoint.clone()),
         }
     }
 }
@@ -210,6 +217,7 @@ impl From<&WireSource> for Source {
         match source {
             WireSource::File(path) => Self::File(path.into()),
             WireSource::Generated(length) => Self::Generated(*length),
+            WireSource::Live(endpoint) => Self::Live(endpoint.clone()),
         }
     }
 }
@@ -221,6 +229,7 @@ pub(super) struct WireTask {
     output: WirePath,
     request: OutputRequest,
     bounds: MediaBounds,
+    live: Option<LiveTask>,
 }
 
 impl From<&Task> for WireTask {
@@ -230,6 +239,7 @@ impl From<&Task> for WireTask {
             output: absolute(&task.output).as_path().into(),
             request: task.request.clone(),
             bounds: task.bounds,
+            live: task.live.clone(),
         }
     }
 }
@@ -241,6 +251,7 @@ impl From<&WireTask> for Task {
             output: (&task.output).into(),
             request: task.request.clone(),
             bounds: task.bounds,
+            live: task.live.clone(),
         }
     }
 }

@@ -177,6 +177,7 @@ impl Engine for LibavEngine {
             Source::Generated(_) => {
                 Err(Error::new(Code::InputUnsupported, "a generated input has nothing to probe").field("input"))
             }
+            Source::Live(endpoint) => Err(Source::refused_live(endpoint)),
         }
     }
 

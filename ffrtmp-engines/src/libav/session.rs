@@ -62,6 +62,7 @@ impl Opened {
                 Ok((Self::File(input), size))
             }
             Source::Generated(length) => Ok((Self::Generated(length.value()), 0)),
+            Source::Live(endpoint) => Err(Source::refused_live(endpoint)),
         }
     }
 

@@ -111,6 +111,7 @@ impl Engine for SyntheticEngine {
                 Ok(header.describe(size))
             }
             Source::Generated(length) => Ok(Header::generated(*length).describe(0)),
+            Source::Live(endpoint) => Err(Source::refused_live(endpoint)),
         }
     }
 
@@ -167,6 +168,7 @@ impl Work {
         let (input, input_bytes) = match &task.source {
             Source::File(path) => Header::read(path)?,
             Source::Generated(length) => (Header::generated(*length), 0),
+            Source::Live(endpoint) => return Err(Source::refused_live(endpoint)),
         };
         let header = planned(&input, plan);
         header.check(&task.bounds)?;

@@ -30,6 +30,7 @@ fn real_clips_keep_frames_length_and_tracks() {
             output: output.clone(),
             request,
             bounds: MediaBounds::default(),
+            live: None,
         };
         let report = ENGINE.run(&task, &Control::default(), &Unobserved).unwrap();
         assert_eq!(report.frames, *count, "{name}");

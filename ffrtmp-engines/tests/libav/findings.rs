@@ -107,6 +107,7 @@ fn text_is_no_markup_in_webvtt() {
             ..OutputRequest::default()
         },
         bounds: MediaBounds::default(),
+        live: None,
     };
     ENGINE.run(&task, &Control::default(), &Unobserved).unwrap();
     let cues = cues(&task.output);

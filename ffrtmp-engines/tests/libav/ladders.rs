@@ -18,7 +18,7 @@ fn ask(source: Source, output: &Path, parameters: serde_json::Value) -> Result<J
         container: Container::from_path(&output.to_string_lossy()),
         ..OutputRequest::default()
     };
-    let task = Task { source, output: output.to_owned(), request, bounds: MediaBounds::default() };
+    let task = Task { source, output: output.to_owned(), request, bounds: MediaBounds::default(), live: None };
     ENGINE.run(&task, &Control::default(), &Unobserved)
 }
 

@@ -26,7 +26,7 @@ fn ask(source: &Path, output: &Path, wishes: serde_json::Value, control: &Contro
         ..OutputRequest::default()
     };
     let source = Source::File(source.to_owned());
-    let task = Task { source, output: output.to_owned(), request, bounds: MediaBounds::default() };
+    let task = Task { source, output: output.to_owned(), request, bounds: MediaBounds::default(), live: None };
     ENGINE.run(&task, control, &Unobserved)
 }
 

@@ -20,7 +20,7 @@ fn copied(bench: &Bench, input: &str, container: Container) -> Result<JobReport,
     };
     let request = OutputRequest { parameters, ..OutputRequest::default() };
     let source = Source::File(bench.path(input));
-    let task = Task { source, output: bench.path("copied"), request, bounds: MediaBounds::default() };
+    let task = Task { source, output: bench.path("copied"), request, bounds: MediaBounds::default(), live: None };
     ENGINE.run(&task, &Control::default(), &Unobserved)
 }
 
@@ -49,7 +49,7 @@ fn a_decoder_that_is_not_named_stays_closed() {
     let output = bench.path("made");
     let request = OutputRequest::default();
     let source = Source::File(bench.path("sgi.mkv"));
-    let task = Task { source, output: output.clone(), request, bounds: MediaBounds::default() };
+    let task = Task { source, output: output.clone(), request, bounds: MediaBounds::default(), live: None };
     let error = ENGINE.run(&task, &Control::default(), &Unobserved).unwrap_err();
     assert!(matches!(error.code(), Code::InputUnsupported), "{error}");
     assert!(!output.exists());

@@ -29,6 +29,7 @@ fn run(bench: &Bench, input: &Path, container: Container, duration: Option<f64>)
         output: output.clone(),
         request: OutputRequest { parameters, container: Some(container), ..OutputRequest::default() },
         bounds: MediaBounds::default(),
+        live: None,
     };
     (ENGINE.run(&task, &Control::default(), &Listener::default()).unwrap(), output)
 }

@@ -124,7 +124,7 @@ impl Plan {
     pub(crate) fn on(&self, source: &Source) -> plan::Plan {
         let info = match source {
             Source::File(_) => Some(ENGINE.probe(source, &MediaBounds::default()).unwrap_or_default()),
-            Source::Generated(_) => None,
+            Source::Generated(_) | Source::Live(_) => None,
         };
         let best = info.as_ref().and_then(|info| info.best_video()).map(|(stream, _)| stream.index);
         let seen = info.is_none() || best.is_some();

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use ffrtmp_core::Result;
 use ffrtmp_core::job::{ChunkReport, EnergySource, JobReport, OutputFile, RenditionReport};
+use ffrtmp_core::live::LiveReport;
 use ffrtmp_core::units::Joules;
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +66,8 @@ pub(super) struct Measured<'a> {
     renditions: Cow<'a, [RenditionReport]>,
     #[serde(rename = "ch", skip_serializing_if = "Option::is_none")]
     chunking: Option<Cow<'a, ChunkReport>>,
+    #[serde(rename = "l", skip_serializing_if = "Option::is_none")]
+    live: Option<Cow<'a, LiveReport>>,
     /// What foreign agents measure, a null included.
     #[serde(rename = "x", skip_serializing_if = "BTreeMap::is_empty")]
     other: Cow<'a, BTreeMap<String, serde_json::Value>>,
@@ -100,6 +103,7 @@ impl<'a> Measured<'a> {
             files,
             renditions,
             chunking,
+            live,
             other,
         } = report;
         Self {
@@ -128,6 +132,7 @@ impl<'a> Measured<'a> {
             files: Cow::Borrowed(files),
             renditions: Cow::Borrowed(renditions),
             chunking: chunking.as_ref().map(Cow::Borrowed),
+            live: live.as_deref().map(Cow::Borrowed),
             other: Cow::Borrowed(other),
         }
     }
@@ -160,6 +165,7 @@ impl<'a> Measured<'a> {
             files: self.files.into_owned(),
             renditions: self.renditions.into_owned(),
             chunking: self.chunking.map(Cow::into_owned),
+            live: self.live.map(|live| Box::new(live.into_owned())),
             other: self.other.into_owned(),
         }
     }
@@ -174,9 +180,16 @@ impl<'a> Measured<'a> {
             self.cpu_seconds,
             self.energy_joules.map_or(0.0, |joules| joules.0),
             self.throttled_seconds.unwrap_or_default(),
+            self.live.as_ref().map_or(0.0, |live| sum(live)),
         ];
         numbers.iter().all(|number| number.is_finite())
     }
+}
+
+/// Not finite where one of its numbers is not.
+fn sum(live: &LiveReport) -> f64 {
+    let optional = [live.added_latency_ms_p50, live.added_latency_ms_p95, live.first_output_ms, live.slowest_speed];
+    optional.into_iter().flatten().sum::<f64>() + live.source_away_seconds
 }
 
 /// The text of a report, proven to be readable where it will stand: one unreadable row would stand

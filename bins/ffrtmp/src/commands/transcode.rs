@@ -138,7 +138,7 @@ fn here(error: Error) -> Error {
 fn name(source: &Source) -> String {
     let name = match source {
         Source::File(path) => path.file_name().map(|name| name.to_string_lossy().into_owned()),
-        Source::Generated(_) => None,
+        Source::Generated(_) | Source::Live(_) => None,
     };
     crate::console::one_line(&name.unwrap_or_default())
 }

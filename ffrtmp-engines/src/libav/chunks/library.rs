@@ -115,6 +115,7 @@ fn file(source: &Source) -> Result<&Path> {
         Source::Generated(_) => {
             Err(Error::new(Code::InputUnsupported, "a generated picture cannot be divided").field("input"))
         }
+        Source::Live(endpoint) => Err(Source::refused_live(endpoint)),
     }
 }
 

@@ -117,7 +117,7 @@ fn treated(engine: &LibavEngine, input: &Path, directory: &Path) -> [Seen; 4] {
         let parameters =
             Parameters { duration, codec, audio_codec, container: Some(container), preset, ..Parameters::default() };
         let request = OutputRequest { parameters, ..OutputRequest::default() };
-        let task = Task { source: source.clone(), output: output.clone(), request, bounds };
+        let task = Task { source: source.clone(), output: output.clone(), request, bounds, live: None };
         let report = engine.run(&task, &Control::default(), &Unobserved);
         let words = report.map(|report| format!("{} frames, {:?}", report.frames, report.warnings));
         Seen { words: words.map_err(|error| error.to_string()), bytes: std::fs::read(&output).unwrap_or_default() }

@@ -121,6 +121,7 @@ impl<'a> Trial<'a> {
             output: output.clone(),
             request: OutputRequest { parameters, container: Some(container), ..OutputRequest::default() },
             bounds: MediaBounds { threads: 1, ..MediaBounds::default() },
+            live: None,
         };
         let made = ENGINE.run(&task, &Control::default(), &Listener::default());
         (output, made)

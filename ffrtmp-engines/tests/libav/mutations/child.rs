@@ -113,7 +113,7 @@ fn probe_and_transcode(input: &Path, number: u64, output: PathBuf) -> String {
     let parameters =
         Parameters { container: Some(container), preset: Some("ultrafast".to_owned()), ..Parameters::default() };
     let request = OutputRequest { parameters, ..OutputRequest::default() };
-    let task = Task { source, output: output.clone(), request, bounds };
+    let task = Task { source, output: output.clone(), request, bounds, live: None };
     match (ENGINE.run(&task, &Control::default(), &Unobserved), probed) {
         (Ok(report), Ok(_)) if report.hash.is_some() && is_long(&output, report.size_bytes) => "read".to_owned(),
         (Ok(report), Ok(_)) => format!("a report that is not true: {report:?}"),

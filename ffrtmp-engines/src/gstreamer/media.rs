@@ -1,0 +1,50 @@
+//! What passes between the pipelines of a live attempt. All times are running times: they begin with
+//! the attempt and never go back.
+
+use gstreamer as gst;
+
+/// Kind of a track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TrackKind {
+    /// Pictures.
+    Video,
+    /// Sound.
+    Audio,
+}
+
+/// One track of encoded media.
+#[derive(Clone, Debug)]
+pub struct Track {
+    /// Its kind.
+    pub kind: TrackKind,
+    /// Name of the rendition, such as `720p`; of a sound track `audio`.
+    pub name: String,
+    /// Exact caps of its samples, codec data included.
+    pub caps: gst::Caps,
+}
+
+/// One encoded picture or piece of sound, in decoding order within its track.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    /// Index of its track in the list of the session.
+    pub track: usize,
+    /// The data with PTS, DTS and duration; the flag `DELTA_UNIT` is absent on key frames.
+    pub buffer: gst::Buffer,
+}
+
+impl Encoded {
+    /// Whether decoding can begin here.
+    #[must_use]
+    pub fn is_key(&self) -> bool {
+        !self.buffer.flags().contains(gst::BufferFlags::DELTA_UNIT)
+    }
+}
+
+/// Raw media from a source.
+#[derive(Clone, Debug)]
+pub struct Raw {
+    /// Its kind.
+    pub kind: TrackKind,
+    /// The data with caps and PTS.
+    pub sample: gst::Sample,
+}
