@@ -1,0 +1,153 @@
+"""VMAF, PSNR and SSIM of an output against its source.
+
+The engines have no measure of quality yet and Debian's FFmpeg has no libvmaf. The static FFmpeg in
+the PyPI package ``imageio-ffmpeg`` has; the extra ``quality`` brings it. It runs as a program, by a
+list of arguments and never through a shell, reads local files only, and is no part of any engine.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from ffrtmp.analysis.errors import AnalysisError, MissingExtraError
+from ffrtmp.analysis.extras import package
+
+MODEL = "vmaf_v0.6.1"
+"""The model of VMAF: pictures of 1080 lines, seen from three times their height."""
+_SIZE = re.compile(r"Stream #0:\d+.*?: Video: .*?[ ,](\d{2,5})x(\d{2,5})[ ,\[]")
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Measured quality: means over the frames. NaN where a measure is unknown."""
+
+    vmaf: float
+    """0 to 100."""
+    psnr: float
+    """Of the luma, decibels; NaN if the pictures are identical, for it is infinite then."""
+    ssim: float
+    """Of the luma, at most 1."""
+    frames: int
+    """Pairs of pictures that were compared."""
+    source: str
+    """What measured: the model and the program."""
+
+
+def measure_quality(reference: str | os.PathLike[str], output: str | os.PathLike[str], *, timeout: float = 3600.0) -> Quality:
+    """Compares an output with its source, picture by picture.
+
+    The source is scaled to the size of the output (bicubic) and both are made 8-bit 4:2:0 or, if the
+    output has more bits, 10-bit. Pictures are paired by time: with the rate of the output, both
+    starting at zero. The source may be longer; what is left over is not compared.
+
+    Args:
+        reference: the source, a local file.
+        output: what was made of it, a local file.
+        timeout: seconds after which the measurement is given up.
+
+    Raises:
+        MissingExtraError: ``imageio-ffmpeg`` is not installed.
+        AnalysisError: a file cannot be read or compared.
+    """
+    program = _program()
+    paths = [_local(reference, "reference"), _local(output, "output")]
+    facts = _facts(program, paths[1])
+    with tempfile.TemporaryDirectory(prefix="ffrtmp-quality-") as folder:
+        log = Path(folder) / "vmaf.json"
+        _run(program, paths, _graph(facts, log.name), folder, timeout)
+        told: Any = json.loads(log.read_text())
+    return _quality(told, program)
+
+
+def available() -> bool:
+    """Whether quality can be measured here: whether the extra ``quality`` is installed."""
+    try:
+        _program()
+    except MissingExtraError:
+        return False
+    return True
+
+
+def _program() -> str:
+    found: str = package("imageio_ffmpeg").get_ffmpeg_exe()
+    return found
+
+
+def _local(path: str | os.PathLike[str], field: str) -> str:
+    full = Path(os.fspath(path)).absolute()
+    if not full.is_file():
+        raise AnalysisError("is no file", code="input_not_found", field=field, hint="give a local file")
+    return f"file:{full}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    width: int
+    height: int
+    rate: str
+    deep: bool
+
+
+def _facts(program: str, url: str) -> _Facts:
+    """Size, rate and depth of the output, as the program tells them."""
+    command = [program, "-hide_banner", "-nostdin", "-protocol_whitelist", "file", "-i", url]
+    told = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60, check=False).stderr
+    line = next((line for line in told.splitlines() if "Video:" in line and "attached pic" not in line), "")
+    size = _SIZE.search(line)
+    rate = re.search(r"([\d.]+k?) fps", line)
+    if not size or not rate or rate[1].endswith("k"):
+        raise AnalysisError("has no video that can be compared", code="input_unreadable", field="output", hint="give a video file")
+    exact = {"23.98": "24000/1001", "29.97": "30000/1001", "59.94": "60000/1001", "119.88": "120000/1001"}
+    return _Facts(int(size[1]), int(size[2]), exact.get(rate[1], rate[1]), "10le" in line or "p10" in line)
+
+
+def _graph(facts: _Facts, log: str) -> str:
+    depth = "yuv420p10le" if facts.deep else "yuv420p"
+    scale = f"scale={facts.width}:{facts.height}:flags=bicubic"
+    same = f"setpts=PTS-STARTPTS,fps={facts.rate}:start_time=0,format={depth}"
+    features = "feature=name=psnr|name=float_ssim"
+    options = f"model=version={MODEL}:{features}:log_fmt=json:log_path={log}:n_threads={min(os.cpu_count() or 1, 8)}:shortest=1:repeatlast=0"
+    return f"[0:v:0]{scale},{same}[source];[1:v:0]{same}[made];[made][source]libvmaf={options}"
+
+
+def _run(program: str, urls: list[str], graph: str, folder: str, timeout: float) -> None:
+    command = [program, "-v", "error", "-nostdin"]
+    for url in urls:
+        command += ["-protocol_whitelist", "file", "-i", url]
+    command += ["-lavfi", graph, "-an", "-f", "null", "-"]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=timeout, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise AnalysisError(f"the measurement took more than {timeout:g} s", code="timeout", hint="give it more time, or shorter clips") from error
+    if done.returncode:
+        said = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no reason told")
+        raise AnalysisError(f"the pictures cannot be compared: {said[:300]}", code="quality_failed", hint="can a player show both files?")
+
+
+def _quality(told: Mapping[str, Any], program: str) -> Quality:
+    pooled = cast("Mapping[str, Mapping[str, float]]", told.get("pooled_metrics") or {})
+    frames = cast("list[Mapping[str, Mapping[str, float]]]", told.get("frames") or [])
+    if not frames:
+        raise AnalysisError("the files share no pictures", code="quality_failed", hint="is the output made of this source?")
+
+    def mean(name: str) -> float:
+        return float(pooled.get(name, {}).get("mean", math.nan))
+
+    identical = all(frame["metrics"].get("integer_motion", 0) >= 0 and frame["metrics"].get("float_ssim") == 1.0 for frame in frames)
+    version = str(told.get("version", "?"))
+    return Quality(
+        vmaf=mean("vmaf"),
+        psnr=math.nan if identical else mean("psnr_y"),
+        ssim=mean("float_ssim"),
+        frames=len(frames),
+        source=f"{MODEL}, libvmaf {version}, {Path(program).name}",
+    )
