@@ -1,15 +1,34 @@
-//! Python bindings: the functions behind the package `ffrtmp`. The Python side adds names and
-//! documentation; everything that works is in the Rust crates.
+//! Python bindings: the functions behind the package `ffrtmp`. The Python side adds names, types and
+//! displays; everything that works is in the Rust crates.
 
+mod client;
+mod cluster;
 mod error;
+mod probe;
+mod request;
+mod runtime;
 mod transcode;
+mod value;
+mod wishes;
 
 use pyo3::prelude::*;
 
 #[pymodule]
 fn _ffrtmp(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    module.add("FfrtmpError", module.py().get_type::<error::FfrtmpError>())?;
-    module.add_function(wrap_pyfunction!(transcode::transcode, module)?)?;
-    Ok(())
+    module.add("CODES", error::codes(module.py())?)?;
+    module.add_class::<cluster::Cluster>()?;
+    macro_rules! add {
+        ($($file:ident: $($function:ident)*;)*) => {
+            $($(module.add_function(wrap_pyfunction!($file::$function, module)?)?;)*)*
+        };
+    }
+    add! {
+        cluster: start_cluster start_cluster_async stop_cluster stop_cluster_async;
+        probe: probe probe_async;
+        runtime: error_of;
+        transcode: transcode transcode_async plan plan_async;
+        wishes: read_scenario read_ladder;
+    }
+    client::add(module)
 }

@@ -1,86 +1,129 @@
-//! `ffrtmp.transcode`.
+//! `transcode`, in this process.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
 
-use ffrtmp::core::engine::Control;
-use ffrtmp::core::{Code, request};
-use ffrtmp::{Error, Result, Transcode};
+use ffrtmp::core::engine::{Control, Observer, Progress};
+use ffrtmp::core::job::{JobReport, Parameters};
+use ffrtmp::core::scenario::Scenario;
+use ffrtmp::engines::LibavEngine;
+use ffrtmp::{Result, Transcode};
 use pyo3::prelude::*;
-use pyo3::types::{PyAny, PyDict};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::error::raised;
+use crate::error::{OrRaise, crashed};
+use crate::request;
+use crate::runtime::{Attendance, Give as _, Teller, later_attended, now_attended};
+use crate::value::json;
 
-/// Between looks at Ctrl-C.
-const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
-/// Stands for a scenario where there is none: a request needs one.
-const NO_SCENARIO: &str = "transcode";
-
-/// Transcodes one file to another and returns what was measured, as a dict.
-///
-/// Without a scenario the source's size and rate are kept and the extension of `dst` decides the
-/// codecs. `options` are the encoding parameters of a job by their names in the API, such as
-/// `crf=20`, `ladder="auto"` or `stills={"poster": 3}`. The interpreter lock is released; Ctrl-C
-/// cancels and leaves nothing behind.
+/// Transcodes one file to another and returns what was measured.
 #[pyfunction]
-#[pyo3(signature = (src, dst, *, scenario=None, **options))]
+#[pyo3(signature = (src, dst, scenario, options, progress))]
 pub(crate) fn transcode(
     py: Python<'_>,
-    src: PathBuf,
-    dst: PathBuf,
-    scenario: Option<&str>,
-    options: Option<&Bound<'_, PyDict>>,
+    src: &Bound<'_, PyAny>,
+    dst: &Bound<'_, PyAny>,
+    scenario: Option<String>,
+    options: &Bound<'_, PyAny>,
+    progress: Option<Py<PyAny>>,
 ) -> PyResult<Py<PyAny>> {
+    let wanted = wanted(src, dst, scenario, options)?;
     let control = Control::default();
-    let wishes = options.map_or(Ok(Value::Null), json_of)?;
-    let transcode = wished(Transcode::new(src, dst), scenario, wishes).map_err(|error| raised(py, &error))?;
-    let transcode = transcode.control(control.clone());
-    let worker = std::thread::spawn(move || transcode.run());
-    while !worker.is_finished() {
-        py.detach(|| std::thread::sleep(SIGNAL_INTERVAL));
-        if let Err(interrupt) = py.check_signals() {
-            control.cancel();
-            // The cancel takes at most 200 ms; what the worker says no longer matters.
-            drop(py.detach(|| worker.join()));
-            return Err(interrupt);
+    let attendance = Attendance { callback: progress, control: Some(control.clone()), ..Attendance::default() };
+    now_attended(py, work(wanted, control, attendance.teller.clone()), &attendance)?.give(py)
+}
+
+/// The same as a future, and what stops the work: the future resolves once it has ended.
+#[pyfunction]
+#[pyo3(signature = (src, dst, scenario, options, progress))]
+pub(crate) fn transcode_async<'py>(
+    py: Python<'py>,
+    src: &Bound<'_, PyAny>,
+    dst: &Bound<'_, PyAny>,
+    scenario: Option<String>,
+    options: &Bound<'_, PyAny>,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<(Bound<'py, PyAny>, Cancel)> {
+    let wanted = wanted(src, dst, scenario, options)?;
+    let control = Control::default();
+    let attendance = Attendance { callback: progress, ..Attendance::default() };
+    let teller = attendance.teller.clone();
+    Ok((later_attended(py, work(wanted, control.clone(), teller), attendance)?, Cancel(control)))
+}
+
+/// Stops a transcode when called.
+#[pyclass(frozen)]
+pub(crate) struct Cancel(Control);
+
+#[pymethods]
+impl Cancel {
+    fn __call__(&self) {
+        self.0.cancel();
+    }
+}
+
+/// Works out what a transcode would do.
+#[pyfunction]
+#[pyo3(signature = (src, dst, scenario, options))]
+pub(crate) fn plan(
+    py: Python<'_>,
+    src: &Bound<'_, PyAny>,
+    dst: &Bound<'_, PyAny>,
+    scenario: Option<String>,
+    options: &Bound<'_, PyAny>,
+) -> PyResult<Py<PyAny>> {
+    let wanted = wanted(src, dst, scenario, options)?;
+    now_attended(py, planned(wanted), &Attendance::default())?.give(py)
+}
+
+/// Works out what a transcode would do.
+#[pyfunction]
+#[pyo3(signature = (src, dst, scenario, options))]
+pub(crate) fn plan_async<'py>(
+    py: Python<'py>,
+    src: &Bound<'_, PyAny>,
+    dst: &Bound<'_, PyAny>,
+    scenario: Option<String>,
+    options: &Bound<'_, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    later_attended(py, planned(wanted(src, dst, scenario, options)?), Attendance::default())
+}
+
+fn wanted(
+    src: &Bound<'_, PyAny>,
+    dst: &Bound<'_, PyAny>,
+    scenario: Option<String>,
+    options: &Bound<'_, PyAny>,
+) -> PyResult<Transcode> {
+    let py = src.py();
+    let parameters: Parameters = request::parameters(options)?;
+    let transcode = Transcode::new(request::path(src, "src")?, request::path(dst, "dst")?).parameters(parameters);
+    Ok(match scenario {
+        Some(scenario) => transcode.scenario(scenario.parse::<Scenario>().or_raise(py)?),
+        None => transcode,
+    })
+}
+
+async fn work(wanted: Transcode, control: Control, teller: Teller) -> Result<Value> {
+    let run = move || -> Result<JobReport> {
+        let wanted = wanted.control(control).engine(Arc::new(LibavEngine::new()?));
+        wanted.run_observed(&Watched(teller))
+    };
+    json(&tokio::task::spawn_blocking(run).await.map_err(crashed)??)
+}
+
+async fn planned(wanted: Transcode) -> Result<Value> {
+    json(&tokio::task::spawn_blocking(move || wanted.plan()).await.map_err(crashed)??)
+}
+
+/// Passes progress on; log lines of one file's transcode are its warnings, which the report has.
+struct Watched(Teller);
+
+impl Observer for Watched {
+    fn progress(&self, progress: Progress) {
+        if let Ok(progress) = json(&progress) {
+            self.0.tell(progress);
         }
     }
-    let report = worker
-        .join()
-        .map_err(|_| pyo3::exceptions::PyRuntimeError::new_err("the transcode panicked"))?
-        .map_err(|error| raised(py, &named(error)))?;
-    let text =
-        serde_json::to_string(&report).map_err(|error| pyo3::exceptions::PyRuntimeError::new_err(error.to_string()))?;
-    Ok(py.import("json")?.call_method1("loads", (text,))?.unbind())
-}
 
-/// Options as JSON, written by Python's own encoder: what it cannot write is a `TypeError`.
-fn json_of(options: &Bound<'_, PyDict>) -> PyResult<Value> {
-    let text: String = options.py().import("json")?.call_method1("dumps", (options,))?.extract()?;
-    serde_json::from_str(&text).map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))
-}
-
-/// Reads the wishes as a job's are read, so that an error names the field.
-fn wished(transcode: Transcode, scenario: Option<&str>, parameters: Value) -> Result<Transcode> {
-    if parameters.get("resource_limits").is_some() {
-        return Err(Error::new(Code::UnknownField, "is for jobs of a master")
-            .field("resource_limits")
-            .hint("leave it out; limit the process that calls this function"));
-    }
-    let body = json!({ "scenario": scenario.unwrap_or(NO_SCENARIO), "parameters": parameters });
-    let read = request::parse(body).map_err(named)?;
-    let transcode = transcode.parameters(read.parameters);
-    match scenario {
-        Some(scenario) => Ok(transcode.scenario(scenario.parse().map_err(named)?)),
-        None => Ok(transcode),
-    }
-}
-
-/// Names the argument: there is no `parameters` here.
-fn named(error: Error) -> Error {
-    match error.field_name().and_then(|field| field.strip_prefix("parameters.")).map(str::to_owned) {
-        Some(argument) => error.field(argument),
-        None => error,
-    }
+    fn log(&self, _: &str, _: &str) {}
 }

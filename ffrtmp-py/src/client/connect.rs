@@ -1,0 +1,90 @@
+//! A connection to a master, and how jobs are named to it.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use ffrtmp::transport::http::{ClientConfig, MasterClient};
+use pyo3::prelude::*;
+use pyo3::types::{PyInt, PyString};
+
+use crate::error::{OrRaise, invalid};
+use crate::runtime::handle;
+use crate::value::read_text;
+
+/// How to reach a master, and the connections to it. Connections belong to a process: a forked child
+/// opens its own.
+#[pyclass(frozen)]
+pub(crate) struct Client {
+    config: ClientConfig,
+    opened: Mutex<Option<(u32, MasterClient)>>,
+}
+
+impl Client {
+    /// The client of this process.
+    pub(super) fn here(&self, py: Python<'_>) -> PyResult<MasterClient> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let process = std::process::id();
+        if let Some((_, client)) = opened.as_ref().filter(|(owner, _)| *owner == process) {
+            return Ok(client.clone());
+        }
+        let runtime = handle().or_raise(py)?;
+        let _inside = runtime.enter();
+        let client = MasterClient::new(&self.config).or_raise(py)?;
+        // The parent's connections are its own to close.
+        std::mem::forget(opened.replace((process, client.clone())));
+        Ok(client)
+    }
+}
+
+#[pymethods]
+impl Client {
+    #[new]
+    #[pyo3(signature = (url, api_key, ca, cert, key, insecure_skip_verify))]
+    fn new(
+        py: Python<'_>,
+        url: &Bound<'_, PyString>,
+        api_key: Option<String>,
+        ca: Option<PathBuf>,
+        cert: Option<PathBuf>,
+        key: Option<PathBuf>,
+        insecure_skip_verify: bool,
+    ) -> PyResult<Self> {
+        let identity = match (cert, key) {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (None, None) => None,
+            _ => return Err(invalid(py, "cert", "and key go together", "give both, or neither")),
+        };
+        let master = read_text(url, "url")?;
+        let config = ClientConfig { master, api_key, ca, identity, insecure_skip_verify, pins: None };
+        let client = Self { config, opened: Mutex::default() };
+        // Addresses and certificates that cannot be used are refused now.
+        client.here(py)?;
+        Ok(client)
+    }
+
+    /// Address of the master; of several, of the one that answered last.
+    #[getter]
+    fn url(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(self.here(py)?.master().trim_end_matches('/').to_owned())
+    }
+}
+
+/// A job by its id, a unique prefix of it, its sequence number, or itself.
+pub(crate) struct Named(pub(crate) String);
+
+impl<'py> FromPyObject<'_, 'py> for Named {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let py = given.py();
+        let wrong = |what: &str| invalid(py, "job", what, "give a Job, its id, or its sequence number");
+        if given.hasattr("__ffrtmp__")? {
+            return given.call_method0("__ffrtmp__")?.extract::<String>().map(Self);
+        }
+        let text = if given.is_instance_of::<PyInt>() { given.str()? } else { given.str()? };
+        match read_text(&text, "job")? {
+            name if name.is_empty() || name.contains(['/', '?', '#', '%']) => Err(wrong("is not the name of a job")),
+            name => Ok(Self(name)),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! `get`.
+
+super::about_job!(get, get_async, job, "Shows a job.");
