@@ -25,7 +25,9 @@ from ffrtmp.analysis.columns import COLUMNS, Column, schema
 from ffrtmp.analysis.comparison import Comparison, compare
 from ffrtmp.analysis.efficiency import Basis, Metric
 from ffrtmp.analysis.errors import AnalysisError, MissingExtraError
+from ffrtmp.analysis.figures import plot_energy, plot_front, plot_ranking, plot_rate_quality
 from ffrtmp.analysis.front import pareto_front
+from ffrtmp.analysis.page import write_report
 from ffrtmp.analysis.quality import Quality, measure_quality
 from ffrtmp.analysis.quantities import Measure, Target
 from ffrtmp.analysis.recommendation import Choice, Prices, recommend
@@ -56,7 +58,12 @@ __all__ = [
     "compare",
     "measure_quality",
     "pareto_front",
+    "plot_energy",
+    "plot_front",
+    "plot_ranking",
+    "plot_rate_quality",
     "read",
     "recommend",
     "schema",
+    "write_report",
 ]

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from ffrtmp.analysis.errors import AnalysisError
+from ffrtmp.analysis.errors import fault
 from ffrtmp.analysis.extras import package
 
 if TYPE_CHECKING:
@@ -82,18 +82,18 @@ def _points(quality: Sequence[float], rate: Sequence[float], whose: str, method:
     qualities, rates = np.asarray(quality, dtype=np.float64), np.asarray(rate, dtype=np.float64)
     least = {"pchip": 2, "cubic": 4}.get(method)
     if least is None:
-        raise AnalysisError(f"{method!r} is no method", field="method", hint="use pchip or cubic")
+        raise fault(f"{method!r} is no method", field="method", hint="use pchip or cubic")
     hint = "measure more bit rates of each; the quality must rise with the rate"
     if qualities.ndim != 1 or qualities.shape != rates.shape:
-        raise AnalysisError("has not one quality for each rate", field=whose, hint=hint)
+        raise fault("has not one quality for each rate", field=whose, hint=hint)
     if len(qualities) < least:
-        raise AnalysisError(f"has {len(qualities)} points; {method} needs {least}", field=whose, hint=hint)
+        raise fault(f"has {len(qualities)} points; {method} needs {least}", field=whose, hint=hint)
     if not np.isfinite(qualities).all() or not np.isfinite(rates).all() or (rates <= 0).any():
-        raise AnalysisError("holds a value that is not finite, or a rate that is not above zero", field=whose, hint=hint)
+        raise fault("holds a value that is not finite, or a rate that is not above zero", field=whose, hint=hint)
     order = np.lexsort((rates, qualities))
     qualities, rates = qualities[order], np.log(rates[order])
     if (np.diff(qualities) <= 0).any() or (np.diff(rates) <= 0).any():
-        raise AnalysisError("has points where more rate gives no more quality", field=whose, hint=hint)
+        raise fault("has points where more rate gives no more quality", field=whose, hint=hint)
     return qualities, rates
 
 
@@ -101,7 +101,7 @@ def _mean_difference(anchor: tuple[Numbers, Numbers], test: tuple[Numbers, Numbe
     start = max(float(anchor[0][0]), float(test[0][0]))
     end = min(float(anchor[0][-1]), float(test[0][-1]))
     if not start < end:
-        raise AnalysisError(f"the curves share no {over}", hint=f"measure both where their {over} overlaps")
+        raise fault(f"the curves share no {over}", hint=f"measure both where their {over} overlaps")
     integral = _pchip_integral if method == "pchip" else _cubic_integral
     return (integral(*test, start, end) - integral(*anchor, start, end)) / (end - start)
 

@@ -60,7 +60,7 @@ RECORDED: tuple[Column, ...] = (
     Column("net_energy_wh", "number", "Wh", "energy less the idle machine's"),
     Column("vmaf", "number", "", "VMAF, mean over the frames, 0 to 100"),
     Column("psnr", "number", "dB", "PSNR of the luma, mean over the frames"),
-    Column("ssim", "number", "", "SSIM over all planes, mean over the frames"),
+    Column("ssim", "number", "", "SSIM of the luma, mean over the frames"),
     Column("quality_source", "text", "", "what measured the quality"),
     Column("quality_target", "text", "", "quality that was to be reached, such as `VMAF>=85`"),
     Column("target_met", "flag", "", "whether it was"),
@@ -96,11 +96,11 @@ def column(name: str) -> Column:
     Raises:
         AnalysisError: there is none.
     """
-    from ffrtmp.analysis.errors import AnalysisError, nearest
+    from ffrtmp.analysis.errors import fault, nearest
 
     found = _NAMES.get(name)
     if found is None:
-        raise AnalysisError("is no column", field=name, hint=nearest(name, _NAMES), code="unknown_field")
+        raise fault("is no column", field=name, hint=nearest(name, _NAMES), code="unknown_field")
     return found
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ffrtmp.analysis.bjontegaard import bd_rate
-from ffrtmp.analysis.errors import AnalysisError, nearest
+from ffrtmp.analysis.errors import AnalysisError, fault, nearest
 from ffrtmp.analysis.extras import package
 from ffrtmp.analysis.quantities import Measure
 from ffrtmp.analysis.table import Results, cell
@@ -66,7 +66,7 @@ def compare(a: Results, b: Results, *, quality: Measure = "vmaf") -> Comparison:
         AnalysisError: ``quality`` is no measure.
     """
     if quality not in ("vmaf", "psnr", "ssim"):
-        raise AnalysisError("is no measure of quality", field=str(quality), hint=nearest(str(quality), ("vmaf", "psnr", "ssim")))
+        raise fault("is no measure of quality", field=str(quality), hint=nearest(str(quality), ("vmaf", "psnr", "ssim")))
     pairs = _pairs(a, b)
     notes: list[str] = [] if pairs else ["no row of b encodes what a row of a encodes: ratios and differences are unknown"]
     modelled = {bool(row["modelled"]) for side in (a, b) for row in side.rows() if row["modelled"] is not None}

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
-from ffrtmp.analysis.errors import AnalysisError, shown
+from ffrtmp.analysis.errors import AnalysisError, fault, shown
 from ffrtmp.analysis.extras import package
 from ffrtmp.analysis.fields import ARRAYS, FIELDS, Shape, nested_schema
 from ffrtmp.analysis.records import Raw, checked, raw_columns, shape_of
@@ -181,7 +181,7 @@ def _ladder_pixels(renditions: Any) -> Any:
 def _slowly(source: BinaryIO) -> tuple[Shape, list[Raw]]:
     data = source.read(LARGEST + 1)
     if len(data) > LARGEST:
-        raise AnalysisError(
+        raise fault(
             f"has more than {LARGEST >> 20} MiB and cannot be read piece by piece",
             field="document",
             hint="write it without line breaks inside the objects, as `python -m ffrtmp matrix` does",
@@ -201,16 +201,16 @@ def rows_of(document: Any) -> tuple[Shape, list[Any]]:
         return shape_of(rows), rows
     hint = 'give {"jobs": […]}, {"scenarios": […]} or an array of results'
     if not isinstance(document, dict):
-        raise AnalysisError(f"is {shown(document)}, not an object", field="document", hint=hint)
+        raise fault(f"is {shown(document)}, not an object", field="document", hint=hint)
     members = cast("dict[str, Any]", document)
     name = next((name for name in _SHAPES if name in members), None)
     if name is None:
         if shape_of([members]) in {"job", "report"}:
             return shape_of([members]), [members]
-        raise AnalysisError("holds no results", field="document", hint=hint)
+        raise fault("holds no results", field="document", hint=hint)
     rows = members[name]
     if not isinstance(rows, list):
-        raise AnalysisError(f"is {shown(rows)}, not a list", field=name, hint=hint)
+        raise fault(f"is {shown(rows)}, not a list", field=name, hint=hint)
     return _SHAPES[name], cast("list[Any]", rows)
 
 
@@ -219,16 +219,16 @@ def _loaded(data: bytes) -> Any:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         said = f"byte {error.start} is no UTF-8"
-        raise AnalysisError(said, field="document", hint="results are JSON in UTF-8") from error
+        raise fault(said, field="document", hint="results are JSON in UTF-8") from error
     try:
         return json.loads(text, parse_int=_integer)
     except RecursionError as error:
-        raise AnalysisError("is nested too deeply", field="document", hint="results are flat") from error
+        raise fault("is nested too deeply", field="document", hint="results are flat") from error
     except ValueError as error:
         rows = _lines(text)
         if rows is not None:
             return rows
-        raise AnalysisError(f"is not JSON: {error}", field="document", hint="give a file of results") from error
+        raise fault(f"is not JSON: {error}", field="document", hint="give a file of results") from error
 
 
 def _integer(text: str) -> int | float:

@@ -1,61 +1,37 @@
-"""What goes wrong while results are read. Every error is a :class:`ffrtmp.FfrtmpError`."""
+"""What goes wrong while results are read and analysed, as exceptions of :mod:`ffrtmp.errors`."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-from ffrtmp import FfrtmpError
+from ffrtmp.errors import CapabilityError, InvalidError
 
 
-class AnalysisError(FfrtmpError, ValueError):
-    """Something that was given cannot be used.
+class AnalysisError(InvalidError):
+    """Something that was given cannot be used (also ``ValueError``).
 
-    Attributes:
-        code: stable, as everywhere in ffrtmp: ``invalid_field``, ``unknown_field``, ``input_not_found`` …
-        hint: what mends it.
-        field: the field at fault, such as ``jobs[17].result.cpu_seconds``; ``None`` if there is none.
-        index: the row at fault, counted from 0; ``None`` if there is none.
-        retryable: whether the same call may succeed later.
+    ``field`` names it, such as ``jobs[17].result.cpu_seconds``; ``index`` is the row, counted from 0.
     """
 
-    code: str
-    hint: str
-    field: str | None
-    index: int | None
-    retryable: bool
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        hint: str = "",
-        code: str = "invalid_field",
-        field: str | None = None,
-        index: int | None = None,
-        retryable: bool = False,
-    ) -> None:
-        super().__init__(f"{field}: {message}" if field else message)
-        self.code = code
-        self.hint = hint
-        self.field = field
-        self.index = index
-        self.retryable = retryable
-
-    def __str__(self) -> str:
-        text = str(self.args[0])
-        return f"{text} ({self.hint})" if self.hint else text
+class MissingExtraError(CapabilityError, ImportError):
+    """A package is missing that only some of the functions need (also ``ImportError``)."""
 
 
-class MissingExtraError(AnalysisError, ImportError):
-    """A package is missing that only some of the functions need."""
+def fault(
+    said: str, *, hint: str = "", field: str | None = None, index: int | None = None, code: str = "invalid_field"
+) -> AnalysisError:
+    """The error about a field, ready to be raised."""
+    error = AnalysisError(f"{field}: {said}" if field else said, code=code, hint=hint, field=field)
+    error.index = index
+    return error
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(
-            f"the package {package} is not installed",
-            hint=f"pip install 'ffrtmp[{extra}]'",
-            code="missing_extra",
-        )
+
+def missing_extra(package: str, extra: str) -> MissingExtraError:
+    """The error about a package that the extra ``extra`` brings, ready to be raised."""
+    said, hint = f"the package {package} is not installed", f"pip install 'ffrtmp[{extra}]'"
+    return MissingExtraError(said, code="capability_missing", hint=hint)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -67,7 +43,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     'known: bitrate, fps'
     """
     names = list(known)
-    close = difflib.get_close_matches(word.lower(), names, n=1)
+    close = difflib.get_close_matches(word[:100].lower(), names, n=1)
     return f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}"
 
 
@@ -76,11 +52,15 @@ def shown(value: object, longest: int = 60) -> str:
 
     >>> shown("x" * 500)
     "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"
+    >>> shown([1, 2]), shown(10**400)
+    ('a list', 'a number of hundreds of digits')
     """
     if isinstance(value, (str, bytes)):
         value = value[: longest + 1]
-    elif isinstance(value, (list, dict, tuple)):
-        return {list: "a list", dict: "an object", tuple: "a tuple"}[type(value)]  # pyright: ignore[reportUnknownArgumentType]
+    elif isinstance(value, (list, tuple)):
+        return "a list"
+    elif isinstance(value, dict):
+        return "an object"
     elif isinstance(value, int) and value.bit_length() > 200:
         return "a number of hundreds of digits"
     text = repr(value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from ffrtmp.analysis.errors import MissingExtraError
+from ffrtmp.analysis.errors import missing_extra
 
 _EXTRAS = {
     "numpy": "analysis",
@@ -36,4 +36,4 @@ def package(name: str) -> Any:
         root = name.partition(".")[0]
         if error.name is not None and error.name.partition(".")[0] != root:
             raise
-        raise MissingExtraError(root, _EXTRAS[name]) from error
+        raise missing_extra(root, _EXTRAS[name]) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ffrtmp.analysis.columns import column
-from ffrtmp.analysis.errors import AnalysisError
+from ffrtmp.analysis.errors import fault
 from ffrtmp.analysis.extras import package
 from ffrtmp.analysis.table import Results
 
@@ -27,7 +27,7 @@ def pareto_front(results: Results, *, cost: str = "wh_per_hour", quality: str = 
         AnalysisError: there is no such column, or it holds text.
     """
     if column(cost).name == column(quality).name:
-        raise AnalysisError("is both the cost and the quality", field=cost, hint="choose two columns")
+        raise fault("is both the cost and the quality", field=cost, hint="choose two columns")
     np = package("numpy")
     costs, qualities = results.numbers(cost), results.numbers(quality)
     known = np.flatnonzero(~np.isnan(costs) & ~np.isnan(qualities))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ffrtmp.analysis.columns import RECORDED, arrow_type
-from ffrtmp.analysis.errors import AnalysisError
+from ffrtmp.analysis.errors import AnalysisError, fault
 from ffrtmp.analysis.extras import package
 from ffrtmp.analysis.fields import ARRAYS, Shape
 from ffrtmp.analysis.quantities import bits_per_second
@@ -145,4 +145,4 @@ def _rate(text: str, index: Callable[[], int], place: str) -> float:
         return bits_per_second(text)
     except AnalysisError as error:
         at = index()
-        raise AnalysisError(str(error.args[0]), hint=error.hint, field=place.format(at), index=at) from None
+        raise fault(str(error.args[0]), hint=error.hint, field=place.format(at), index=at) from None

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from ffrtmp.analysis.errors import AnalysisError, MissingExtraError
+from ffrtmp import errors
+from ffrtmp.analysis.errors import MissingExtraError
 from ffrtmp.analysis.extras import package
 
 MODEL = "vmaf_v0.6.1"
@@ -56,7 +57,8 @@ def measure_quality(reference: str | os.PathLike[str], output: str | os.PathLike
 
     Raises:
         MissingExtraError: ``imageio-ffmpeg`` is not installed.
-        AnalysisError: a file cannot be read or compared.
+        InputError: a file is not there, or cannot be compared.
+        JobTimeoutError: it took too long.
     """
     program = _program()
     paths = [_local(reference, "reference"), _local(output, "output")]
@@ -85,7 +87,7 @@ def _program() -> str:
 def _local(path: str | os.PathLike[str], field: str) -> str:
     full = Path(os.fspath(path)).absolute()
     if not full.is_file():
-        raise AnalysisError("is no file", code="input_not_found", field=field, hint="give a local file")
+        raise errors.of("input_not_found", f"{field}: is no file", "give a local file", field)
     return f"file:{full}"
 
 
@@ -105,7 +107,7 @@ def _facts(program: str, url: str) -> _Facts:
     size = _SIZE.search(line)
     rate = re.search(r"([\d.]+k?) fps", line)
     if not size or not rate or rate[1].endswith("k"):
-        raise AnalysisError("has no video that can be compared", code="input_unreadable", field="output", hint="give a video file")
+        raise errors.of("input_invalid", "output: has no video that can be compared", "give a video file", "output")
     exact = {"23.98": "24000/1001", "29.97": "30000/1001", "59.94": "60000/1001", "119.88": "120000/1001"}
     return _Facts(int(size[1]), int(size[2]), exact.get(rate[1], rate[1]), "10le" in line or "p10" in line)
 
@@ -127,22 +129,22 @@ def _run(program: str, urls: list[str], graph: str, folder: str, timeout: float)
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=timeout, check=False)
     except subprocess.TimeoutExpired as error:
-        raise AnalysisError(f"the measurement took more than {timeout:g} s", code="timeout", hint="give it more time, or shorter clips") from error
+        raise errors.of("timeout", f"the measurement took more than {timeout:g} s", "give it more time, or shorter clips", None) from error
     if done.returncode:
         said = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no reason told")
-        raise AnalysisError(f"the pictures cannot be compared: {said[:300]}", code="quality_failed", hint="can a player show both files?")
+        raise errors.of("input_invalid", f"the pictures cannot be compared: {said[:300]}", "can a player show both files?", None)
 
 
 def _quality(told: Mapping[str, Any], program: str) -> Quality:
     pooled = cast("Mapping[str, Mapping[str, float]]", told.get("pooled_metrics") or {})
     frames = cast("list[Mapping[str, Mapping[str, float]]]", told.get("frames") or [])
     if not frames:
-        raise AnalysisError("the files share no pictures", code="quality_failed", hint="is the output made of this source?")
+        raise errors.of("input_invalid", "the files share no pictures", "is the output made of this source?", None)
 
     def mean(name: str) -> float:
         return float(pooled.get(name, {}).get("mean", math.nan))
 
-    identical = all(frame["metrics"].get("integer_motion", 0) >= 0 and frame["metrics"].get("float_ssim") == 1.0 for frame in frames)
+    identical = all(frame["metrics"].get("float_ssim") == 1.0 for frame in frames)
     version = str(told.get("version", "?"))
     return Quality(
         vmaf=mean("vmaf"),

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from ffrtmp.analysis.errors import AnalysisError, shown
+from ffrtmp.analysis.errors import AnalysisError, fault, shown
 
 Measure = Literal["vmaf", "psnr", "ssim"]
 """A measure of quality: VMAF from 0 to 100, PSNR in decibels, SSIM up to 1."""
@@ -46,7 +46,7 @@ def bits_per_second(text: str | float) -> float:
     else:
         value = math.nan if isinstance(text, bool) else float(text)
     if not 0 <= value <= 1e12:
-        raise AnalysisError(f"{shown(text)} is not a bit rate", hint="write bits per second, 800k, or 2.5M")
+        raise fault(f"{shown(text)} is not a bit rate", hint="write bits per second, 800k, or 2.5M")
     return value
 
 
@@ -64,7 +64,7 @@ def picture_size(text: str) -> tuple[int, int]:
         return named
     match = _SIZE.fullmatch(text.strip())
     if not match or not int(match[1]) or not int(match[2]):
-        raise AnalysisError(f"{shown(text)} is not a picture size", hint=f"write 1280x720, or one of {', '.join(_BOXES)}")
+        raise fault(f"{shown(text)} is not a picture size", hint=f"write 1280x720, or one of {', '.join(_BOXES)}")
     return int(match[1]), int(match[2])
 
 
@@ -95,12 +95,12 @@ class Target:
         match = _TARGET.fullmatch(text)
         hint = "write VMAF>=85, PSNR>=38 or SSIM>=0.95"
         if not match:
-            raise AnalysisError(f"{shown(text)} is not a quality target", hint=hint)
+            raise fault(f"{shown(text)} is not a quality target", hint=hint)
         name = match[1].lower()
         measure: Measure = "vmaf" if name == "vmaf" else "psnr" if name == "psnr" else "ssim"
         least = float(match[3])
         if least > _BEST[measure]:
-            raise AnalysisError(f"{shown(text)} is above the most that {name.upper()} can be", hint=hint)
+            raise fault(f"{shown(text)} is above the most that {name.upper()} can be", hint=hint)
         return cls(measure, least)
 
     def met_by(self, value: float) -> bool | None:

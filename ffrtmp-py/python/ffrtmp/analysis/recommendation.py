@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from ffrtmp.analysis.aggregation import KEYS, Setting, by_setting
-from ffrtmp.analysis.errors import AnalysisError
+from ffrtmp.analysis.errors import fault
 from ffrtmp.analysis.quantities import Target
 from ffrtmp.analysis.table import Results, cell
 
@@ -29,7 +29,7 @@ class Prices:
     def __post_init__(self) -> None:
         for name, price in (("per_kwh", self.per_kwh), ("per_cpu_hour", self.per_cpu_hour), ("per_gb", self.per_gb)):
             if not 0 <= price < math.inf:
-                raise AnalysisError("is no price", field=name, hint="give a number of 0 or more")
+                raise fault("is no price", field=name, hint="give a number of 0 or more")
 
     def given(self) -> bool:
         """Whether anything has a price."""
@@ -97,7 +97,7 @@ def recommend(
     """
     wanted = Target.parse(target) if isinstance(target, str) else target
     if energy_budget_wh is not None and not 0 < energy_budget_wh < math.inf:
-        raise AnalysisError("is no energy", field="energy_budget_wh", hint="give watt-hours for one hour of video")
+        raise fault("is no energy", field="energy_budget_wh", hint="give watt-hours for one hour of video")
     missed = _missed(results) if wanted is None else frozenset[tuple[object, ...]]()
     groups: dict[tuple[str, float], list[Setting]] = {}
     for setting in by_setting(results):

@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from ffrtmp.analysis.errors import AnalysisError, shown
+from ffrtmp.analysis.errors import AnalysisError, fault, shown
 from ffrtmp.analysis.extras import package
 from ffrtmp.analysis.fields import ARRAYS, FIELDS, LONGEST_TEXT, SIGNED, Field, Kind, Shape
 from ffrtmp.analysis.quantities import bits_per_second, picture_size
+from ffrtmp.records import Record
 
 Raw = dict[str, Any]
 """An Arrow array for each field by its dotted name."""
@@ -34,11 +35,16 @@ _NAMES: dict[Kind, str] = {
 }
 
 
+def plain(row: object) -> Any:
+    """What a record of the API holds, without a copy; anything else as it is."""
+    return row._data if isinstance(row, Record) else row  # pyright: ignore[reportPrivateUsage]
+
+
 def shape_of(rows: Sequence[Any]) -> Shape:
     """Which shape the objects have, by the members of the first one."""
     first = rows[0] if rows else {}
     if not isinstance(first, Mapping):
-        raise AnalysisError(
+        raise fault(
             f"is {shown(first)}, not a result", field="[0]", index=0, hint="give jobs, rows of a matrix, or reports"
         )
     if "sequence_number" in first or "result" in first:
@@ -184,4 +190,4 @@ def _refuse(mask: Any, array: Any, field: Field, shape: Shape, first_index: int,
 def _fault(path: tuple[str, ...], shape: Shape, index: int, said: str) -> AnalysisError:
     place = f"{ARRAYS[shape]}[{index}]"
     field = ".".join((place, *path))
-    return AnalysisError(said, field=field, index=index, hint="write null where nothing was measured" if path else "")
+    return fault(said, field=field, index=index, hint="write null where nothing was measured" if path else "")

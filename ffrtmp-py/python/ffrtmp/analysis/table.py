@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 
 from ffrtmp.analysis.columns import COLUMNS, DERIVED, RECORDED, arrow_type, column, schema
 from ffrtmp.analysis.efficiency import BASES, METRICS, Basis, Metric, scores
-from ffrtmp.analysis.errors import AnalysisError, nearest, shown
+from ffrtmp.analysis.errors import AnalysisError, fault, nearest, shown
 from ffrtmp.analysis.extras import package
 from ffrtmp.analysis.fields import Shape
 from ffrtmp.analysis.normal import recorded
-from ffrtmp.analysis.records import Raw, checked, raw_columns, shape_of
+from ffrtmp.analysis.records import Raw, checked, plain, raw_columns, shape_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,9 +68,9 @@ class Results:
     def __init__(self, table: ArrowTable, *, metric: Metric = "auto", basis: Basis = "auto") -> None:
         """Scores a table of recorded columns. Use :func:`read` or :meth:`of` to make one."""
         if metric not in ("auto", *METRICS):
-            raise AnalysisError("is no metric", field=f"metric {shown(metric)}", hint=nearest(str(metric), ("auto", *METRICS)))
+            raise fault("is no metric", field=f"metric {shown(metric)}", hint=nearest(str(metric), ("auto", *METRICS)))
         if basis not in BASES:
-            raise AnalysisError("is no basis of energy", field=f"basis {shown(basis)}", hint=nearest(str(basis), BASES))
+            raise fault("is no basis of energy", field=f"basis {shown(basis)}", hint=nearest(str(basis), BASES))
         self._table, self._metric, self._basis = _scored(table, metric, basis)
 
     @classmethod
@@ -181,7 +181,7 @@ class Results:
             AnalysisError: there is no such column, or it holds text.
         """
         if column(name).kind == "text":
-            raise AnalysisError("holds text", field=name, hint=f"use results.texts({name!r})")
+            raise fault("holds text", field=name, hint=f"use results.texts({name!r})")
         numpy = package("numpy")
         return numpy.asarray(self._table.column(name).cast("float64").to_numpy(), dtype=numpy.float64)
 
@@ -192,7 +192,7 @@ class Results:
             AnalysisError: there is no such column, or it holds none.
         """
         if column(name).kind != "text":
-            raise AnalysisError("holds no text", field=name, hint=f"use results.numbers({name!r})")
+            raise fault("holds no text", field=name, hint=f"use results.numbers({name!r})")
         return cast("list[str | None]", self._table.column(name).to_pylist())
 
     @property
@@ -266,13 +266,9 @@ def _restored(table: Any, metric: Metric, basis: Basis) -> Results:
 
 
 def _mapping(row: object, index: int) -> Any:
-    """A row as an object: mappings as they are, values of ``ffrtmp`` by their own words."""
     if isinstance(row, Mapping):
-        return cast("Any", row)
-    made = getattr(row, "to_dict", None)
-    if callable(made):
-        return made()
-    raise AnalysisError(f"is {shown(row)}, not a result", field=f"[{index}]", index=index, hint="give jobs, rows of a matrix, or reports")
+        return plain(cast("object", row))
+    raise fault(f"is {shown(row)}, not a result", field=f"[{index}]", index=index, hint="give jobs, rows of a matrix, or reports")
 
 
 def _scored(table: Any, metric: Metric, basis: Basis) -> tuple[Any, Metric, Basis]:
