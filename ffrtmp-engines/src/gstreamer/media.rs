@@ -2,6 +2,7 @@
 //! the attempt and never go back.
 
 use gstreamer as gst;
+use gstreamer::prelude::*;
 
 /// Kind of a track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,4 +48,35 @@ pub struct Raw {
     pub kind: TrackKind,
     /// The data with caps and PTS.
     pub sample: gst::Sample,
+}
+
+/// The time of an attempt: every pipeline of it runs by this clock from the same moment on.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    /// What counts.
+    pub clock: gst::Clock,
+    /// Its reading when the attempt began: running time 0.
+    pub base: gst::ClockTime,
+}
+
+impl Clock {
+    /// A clock that begins now.
+    #[must_use]
+    pub fn start() -> Self {
+        let clock = gst::SystemClock::obtain();
+        Self { base: clock.time(), clock }
+    }
+
+    /// Time since the beginning.
+    #[must_use]
+    pub fn running_time(&self) -> gst::ClockTime {
+        self.clock.time().saturating_sub(self.base)
+    }
+
+    /// Has a pipeline keep this time; before it leaves `NULL`.
+    pub fn give_to(&self, pipeline: &gst::Pipeline) {
+        pipeline.use_clock(Some(&self.clock));
+        pipeline.set_start_time(gst::ClockTime::NONE);
+        pipeline.set_base_time(self.base);
+    }
 }
