@@ -1,0 +1,386 @@
+"""The test matrix: what may stand in it and what it means.
+
+``{name?, description?, scenarios: [{type, name, count?, bitrate, resolution?, fps?, encoder?, preset?,
+stabilization?, duration, cooldown?, quality_target?}]}``, as the predecessor had it, and beside that
+``crf`` in place of ``bitrate``, and ``input``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from ffrtmp import errors
+from ffrtmp.analysis.aggregation import rate
+from ffrtmp.analysis.errors import AnalysisError, fault, nearest, shown
+from ffrtmp.analysis.quantities import Target, bits_per_second, picture_size
+
+Type = Literal["baseline", "single", "multi", "batch"]
+"""``baseline``: the idle machine. ``single``: one encode. ``multi``: ``count`` encodes at once.
+``batch``: ``count`` encodes, as many at once as there is room for (without a cluster: one)."""
+
+TYPES: tuple[Type, ...] = ("baseline", "single", "multi", "batch")
+CODECS = ("h264", "h265", "hevc", "vp8", "vp9", "av1")
+LARGEST = 16 << 20
+"""Largest file of a matrix in bytes."""
+MOST_SCENARIOS = 10_000
+MOST_STREAMS = 1_000
+_DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One line of a matrix."""
+
+    type: Type
+    """What is done."""
+    name: str
+    """Its name, unlike all others of the matrix."""
+    duration: float
+    """Seconds of video to encode; of a baseline, seconds to measure."""
+    bitrate: float | None = None
+    """Bits per second of one encode; ``None`` with ``crf``."""
+    crf: float | None = None
+    """Constant quality, in place of a bit rate."""
+    resolution: str | None = None
+    """Picture size such as ``1280x720``; the source's if ``None``."""
+    fps: float | None = None
+    """Frames per second; the source's if ``None``."""
+    encoder: str | None = None
+    """A codec (``h264``, ``h265``, ``vp9``, ``av1`` …) or an encoder (``libx265``, ``h264_nvenc`` …)."""
+    preset: str | None = None
+    """The encoder's preset; its own default if ``None``."""
+    count: int = 1
+    """How many encodes."""
+    stabilization: float = 0.0
+    """Seconds for which the same work runs before it is measured; of a baseline, seconds of rest."""
+    cooldown: float = 0.0
+    """Seconds of rest afterwards."""
+    quality_target: Target | None = None
+    """The quality that is to be reached."""
+    input: str | None = None
+    """The source; those of the run if ``None``."""
+
+    def options(self) -> dict[str, Any]:
+        """The encoding parameters: what ``ffrtmp.transcode`` and a job take.
+
+        >>> Scenario("single", "a", 10.0, bitrate=2e6, encoder="h265", preset="fast").options()
+        {'duration': 10.0, 'audio_streams': 'none', 'bitrate': 2000000, 'codec': 'h265', 'preset': 'fast'}
+        """
+        encoder = self.encoder or "h264"
+        values: dict[str, Any] = {
+            "duration": self.duration,
+            # A study of pictures: sound would blur sizes and rates.
+            "audio_streams": "none",
+            "bitrate": None if self.bitrate is None else round(self.bitrate),
+            "crf": self.crf,
+            "resolution": self.resolution,
+            "fps": self.fps,
+            "codec" if encoder.lower() in CODECS else "encoder": encoder,
+            "preset": self.preset,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in a file."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["quality_target"] = str(self.quality_target) if self.quality_target else None
+        return {name: value for name, value in values.items() if value not in (None, 0.0) and not (name == "count" and value == 1)}
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Scenarios in the order in which they run.
+
+    >>> matrix = Matrix.parse({"scenarios": [
+    ...     {"type": "baseline", "name": "idle", "duration": 10},
+    ...     {"type": "multi", "name": "two", "count": 2, "bitrate": "2500k", "resolution": "1280x720",
+    ...      "fps": 30, "encoder": "h264", "duration": 10, "quality_target": "VMAF>=85"}]})
+    >>> matrix.scenarios[1].bitrate, matrix.scenarios[1].quality_target.least
+    (2500000.0, 85.0)
+    >>> Matrix.parse({"scenarios": [{"type": "single", "name": "x", "bitrat": "1M", "duration": 1}]})
+    Traceback (most recent call last):
+    ffrtmp.analysis.errors.AnalysisError: scenarios[0].bitrat: is no field of a scenario (unknown_field); hint: did you mean bitrate?
+    """
+
+    scenarios: tuple[Scenario, ...]
+    """The scenarios."""
+    name: str = ""
+    """What it is called."""
+    description: str = ""
+    """What it is for."""
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Matrix:
+        """Reads a file.
+
+        Raises:
+            AnalysisError: it is no matrix; ``field`` says where.
+            InputError: there is no such file, or it cannot be read.
+        """
+        return cls.parse(_document(path))
+
+    @classmethod
+    def parse(cls, document: object) -> Matrix:
+        """Reads a parsed document.
+
+        Raises:
+            AnalysisError: it is no matrix; ``field`` says where.
+        """
+        members = _object(document, "matrix")
+        _known(members, ("name", "description", "scenarios"), "", "a matrix")
+        listed = members.get("scenarios")
+        if not isinstance(listed, list):
+            raise fault(f"is {shown(listed)}, not a list", field="scenarios", hint='write "scenarios": [{"type": "single", …}]')
+        entries = cast("list[object]", listed)
+        if not 1 <= len(entries) <= MOST_SCENARIOS:
+            raise fault(f"has {len(entries)} scenarios", field="scenarios", hint=f"give 1 to {MOST_SCENARIOS}")
+        scenarios = tuple(_scenario(entry, f"scenarios[{index}]", index) for index, entry in enumerate(entries))
+        _require_distinct(scenarios)
+        return cls(scenarios, _text(members, "name", "", 200), _text(members, "description", "", 4096))
+
+    @classmethod
+    def grid(
+        cls,
+        *,
+        encoders: Sequence[str] = ("h264",),
+        bitrates: Sequence[str | float] = (),
+        crfs: Sequence[float] = (),
+        presets: Sequence[str | None] = (None,),
+        resolutions: Sequence[str | None] = (None,),
+        fps: float | None = None,
+        duration: float,
+        baseline: float = 0.0,
+        name: str = "",
+        quality_target: str | None = None,
+    ) -> Matrix:
+        """Every combination, one encode each.
+
+        Args:
+            encoders: codecs or encoders.
+            bitrates: bit rates, such as ``"2M"``.
+            crfs: constant qualities, beside or in place of bit rates.
+            presets: presets.
+            resolutions: picture sizes; ``None`` is the source's.
+            fps: frames per second; the source's if ``None``.
+            duration: seconds of video each.
+            baseline: seconds to measure the idle machine first; 0 leaves it out.
+            name: name of the matrix.
+            quality_target: such as ``"VMAF>=85"``.
+
+        >>> grid = Matrix.grid(encoders=["h264", "h265"], bitrates=["1M", "2M"], presets=["fast"], duration=5)
+        >>> [scenario.name for scenario in grid.scenarios]
+        ['h264 fast 1M', 'h264 fast 2M', 'h265 fast 1M', 'h265 fast 2M']
+
+        Raises:
+            AnalysisError: a value cannot be.
+        """
+        scenarios: list[dict[str, Any]] = []
+        if baseline:
+            scenarios.append({"type": "baseline", "name": "idle", "duration": baseline})
+        qualities: list[tuple[str, Any]] = [("bitrate", value) for value in bitrates] + [("crf", value) for value in crfs]
+        for encoder, preset, resolution, (kind, value) in product(encoders, presets, resolutions, qualities):
+            quality = rate(bits_per_second(value)) if kind == "bitrate" else f"crf {value:g}"
+            words = [encoder, preset, resolution, quality]
+            entry = {"encoder": encoder, "preset": preset, "resolution": resolution, kind: value}
+            scenarios.append({"type": "single", "name": " ".join(filter(None, words)), "duration": duration, "fps": fps, **entry, "quality_target": quality_target})
+        return cls.parse({"name": name, "scenarios": [{key: value for key, value in each.items() if value is not None} for each in scenarios]})
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in a file."""
+        return {"name": self.name, "description": self.description, "scenarios": [each.to_dict() for each in self.scenarios]}
+
+    def __iter__(self) -> Iterator[Scenario]:
+        return iter(self.scenarios)
+
+    def __len__(self) -> int:
+        return len(self.scenarios)
+
+
+_FIELDS = tuple(field.name for field in fields(Scenario))
+_OF_BASELINE = ("type", "name", "duration", "stabilization", "cooldown")
+
+
+def _scenario(entry: object, place: str, index: int) -> Scenario:
+    try:
+        return _read(_object(entry, place), place)
+    except AnalysisError as error:
+        error.index = index
+        raise
+
+
+def _read(members: Mapping[str, Any], place: str) -> Scenario:
+    _known(members, _FIELDS, place, "a scenario")
+    kind = _choice(members, "type", place)
+    if kind == "baseline":
+        _known(members, _FIELDS if _is_empty_of_work(members) else _OF_BASELINE, place, "a baseline")
+        return Scenario(
+            "baseline",
+            _name(members, place),
+            _number(members, "duration", place, 0.05, _DAY),
+            stabilization=_number(members, "stabilization", place, 0, _DAY, 0.0),
+            cooldown=_number(members, "cooldown", place, 0, _DAY, 0.0),
+        )
+    count = _count(members, place, kind)
+    return Scenario(
+        type=kind,
+        name=_name(members, place),
+        duration=_number(members, "duration", place, 0.05, _DAY),
+        **_quality(members, place),
+        resolution=_size(members, place),
+        fps=_number(members, "fps", place, 1, 240, None),
+        encoder=_word(members, "encoder", place),
+        preset=_word(members, "preset", place),
+        count=count,
+        stabilization=_number(members, "stabilization", place, 0, _DAY, 0.0),
+        cooldown=_number(members, "cooldown", place, 0, _DAY, 0.0),
+        quality_target=_parsed(members, "quality_target", place, Target.parse),
+        input=_text(members, "input", place, 4096) or None,
+    )
+
+
+def _is_empty_of_work(members: Mapping[str, Any]) -> bool:
+    """The predecessor wrote baselines with a bit rate of ``0k``."""
+    return str(members.get("bitrate")) in {"0k", "0", "0M"}
+
+
+def _quality(members: Mapping[str, Any], place: str) -> dict[str, float | None]:
+    has_rate, has_crf = members.get("bitrate") is not None, members.get("crf") is not None
+    if has_rate == has_crf:
+        said = "stands beside crf" if has_rate else "is missing"
+        raise fault(said, field=f"{place}.bitrate", hint='give one of bitrate, such as "2500k", and crf')
+    bitrate = _parsed(members, "bitrate", place, bits_per_second)
+    if bitrate is not None and not 1e3 <= bitrate <= 1e9:
+        raise fault(f"is {shown(members['bitrate'])}, not between 1k and 1G", field=f"{place}.bitrate", hint='such as "2500k"')
+    return {"bitrate": bitrate, "crf": _number(members, "crf", place, 0, 63, None)}
+
+
+def _choice(members: Mapping[str, Any], name: str, place: str) -> Type:
+    value = members.get(name)
+    for known in TYPES:
+        if value == known:
+            return known
+    said = "is missing" if value is None else f"{shown(value)} is no type of scenario"
+    raise fault(said, field=f"{place}.{name}", hint=nearest(str(value)[:50], TYPES))
+
+
+def _count(members: Mapping[str, Any], place: str, kind: str) -> int:
+    value = members.get("count")
+    if value is None:
+        if kind == "single":
+            return 1
+        raise fault("is missing", field=f"{place}.count", hint=f"say how many encodes the {kind} has")
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_STREAMS:
+        raise fault(f"is {shown(value)}", field=f"{place}.count", hint=f"give a whole number from 1 to {MOST_STREAMS}")
+    if kind == "single" and value != 1:
+        raise fault(f"is {value}, but a single is one encode", field=f"{place}.count", hint='use "type": "multi"')
+    return value
+
+
+def _number(members: Mapping[str, Any], name: str, place: str, least: float, most: float, default: Any = math.nan) -> Any:
+    value = members.get(name)
+    field = f"{place}.{name}"
+    if value is None:
+        if isinstance(default, float) and math.isnan(default):
+            raise fault("is missing", field=field, hint=f"give a number from {least:g} to {most:g}")
+        return default
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise fault(f"is {shown(value)}, not a number", field=field, hint=f"give a number from {least:g} to {most:g}")
+    if not least <= value <= most:
+        raise fault(f"is {shown(value)}", field=field, hint=f"give a number from {least:g} to {most:g}")
+    return float(value)
+
+
+def _name(members: Mapping[str, Any], place: str) -> str:
+    name = _text(members, "name", place, 200)
+    if not name.strip():
+        raise fault("is missing", field=f"{place}.name", hint="give every scenario a name of its own")
+    return name
+
+
+def _text(members: Mapping[str, Any], name: str, place: str, longest: int) -> str:
+    value = members.get(name)
+    field = f"{place}.{name}".lstrip(".")
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise fault(f"is {shown(value)}, not text", field=field, hint='write it in quotes: "…"')
+    if len(value) > longest or "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise fault(f"has more than {longest} characters, or some that are none", field=field, hint="shorten it")
+    return value
+
+
+def _word(members: Mapping[str, Any], name: str, place: str) -> str | None:
+    value = members.get(name)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 99:
+        return str(value)
+    return _text(members, name, place, 64) or None
+
+
+def _size(members: Mapping[str, Any], place: str) -> str | None:
+    text = _text(members, "resolution", place, 32)
+    if text:
+        _parsed(members, "resolution", place, picture_size)
+    return text or None
+
+
+def _parsed(members: Mapping[str, Any], name: str, place: str, parse: Callable[[Any], Any]) -> Any:
+    value = members.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, (str, int, float)) or isinstance(value, bool) or (name != "bitrate" and not isinstance(value, str)):
+        raise fault(f"is {shown(value)}, not text", field=f"{place}.{name}", hint='write it in quotes: "…"')
+    try:
+        return parse(value)
+    except AnalysisError as error:
+        raise fault(error.message, field=f"{place}.{name}", hint=error.hint) from None
+    except OverflowError:
+        raise fault(f"is {shown(value)}", field=f"{place}.{name}", hint='such as "2500k"') from None
+
+
+def _object(value: object, place: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise fault(f"is {shown(value)}, not an object", field=place, hint='write {"type": …, "name": …}')
+    return cast("Mapping[str, Any]", value)
+
+
+def _known(members: Mapping[str, Any], known: Sequence[str], place: str, whose: str) -> None:
+    for name in members:
+        if name not in known:
+            field = f"{place}.{name[:100]}".lstrip(".")
+            raise fault(f"is no field of {whose}", field=field, hint=nearest(name, known), code="unknown_field")
+
+
+def _require_distinct(scenarios: Sequence[Scenario]) -> None:
+    seen: dict[str, int] = {}
+    for index, scenario in enumerate(scenarios):
+        if scenario.name in seen:
+            said = f"{shown(scenario.name)} is the name of scenarios[{seen[scenario.name]}] too"
+            raise fault(said, field=f"scenarios[{index}].name", index=index, hint="give every scenario a name of its own")
+        seen[scenario.name] = index
+
+
+def _document(path: str | os.PathLike[str]) -> object:
+    shown_path = os.fspath(path)[:200]
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(LARGEST + 1)
+    except FileNotFoundError as error:
+        raise errors.of("input_not_found", f"there is no file {shown_path!r}", "give a matrix as JSON", None) from error
+    except (OSError, ValueError) as error:
+        said = error.strerror if isinstance(error, OSError) else str(error)
+        raise errors.of("input_unreadable", f"cannot open {shown_path!r}: {said}", "give a matrix as JSON", None) from error
+    if len(data) > LARGEST:
+        raise fault(f"has more than {LARGEST >> 20} MiB", field="matrix", hint="a matrix is a list of scenarios, not of results")
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise fault("is nested too deeply", field="matrix", hint="a matrix is flat") from error
+    except ValueError as error:
+        raise fault(f"is not JSON: {error}", field="matrix", hint="check the place that the error names") from error
