@@ -1,6 +1,9 @@
 //! What passes between the pipelines of a live attempt. All times are running times: they begin with
 //! the attempt and never go back.
 
+use std::sync::Arc;
+
+use ffrtmp_core::live::LiveEvent;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
@@ -80,3 +83,6 @@ impl Clock {
         pipeline.set_base_time(self.base);
     }
 }
+
+/// Hears what happens to a live attempt, from any thread.
+pub(super) type Events = Arc<dyn Fn(LiveEvent) + Send + Sync>;

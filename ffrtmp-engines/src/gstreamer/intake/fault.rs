@@ -1,0 +1,104 @@
+//! What the elements of a source say when they fail, as errors of ours without its secrets.
+
+use ffrtmp_core::error::{Code, Error};
+use ffrtmp_core::live::{Endpoint, HIDDEN, redacted};
+use gstreamer as gst;
+use gstreamer::prelude::*;
+
+/// The error behind a message of a source's pipeline; `None` for one that says nothing of the kind.
+pub(super) fn of_message(message: &gst::Message, endpoint: Option<&Endpoint>) -> Option<Error> {
+    let gst::MessageView::Error(said) = message.view() else { return None };
+    let (cause, detail) = (said.error(), said.debug().unwrap_or_default());
+    let words = scrubbed(&format!("{}: {}", cause.message(), last_line(&detail)), endpoint);
+    let (code, what, hint) = judged(&cause, &detail);
+    tracing::debug!(element = message.src().map(|it| it.name().to_string()), %words, "the source failed");
+    let place = endpoint.map_or_else(|| "the input".to_owned(), ToString::to_string);
+    let error = Error::new(code, format!("{place} {what} ({})", words.trim_end_matches([':', ' ', '.'])));
+    Some(match hint {
+        Some(hint) => error.field("input").hint(hint),
+        None => error.field("input"),
+    })
+}
+
+/// Whether another try can help.
+pub(super) fn may_pass(error: &Error) -> bool {
+    matches!(error.code(), Code::Network | Code::InputNotFound)
+}
+
+/// Text without what the endpoint hides.
+pub(super) fn scrubbed(text: &str, endpoint: Option<&Endpoint>) -> String {
+    let Some(endpoint) = endpoint else { return text.to_owned() };
+    let mut text = text.replace(endpoint.reveal(), &endpoint.to_string());
+    for secret in secrets(endpoint.reveal()) {
+        text = text.replace(&secret, HIDDEN);
+    }
+    text
+}
+
+/// Parts of a URI that [`redacted`] hides, the longest first; what is too short to be told apart from
+/// other words stays.
+fn secrets(uri: &str) -> Vec<String> {
+    let shown = redacted(uri);
+    let parts = uri.split(['/', '?', '&', '=', '@', ':', '#', ',']);
+    let mut hidden: Vec<_> = parts.filter(|part| part.len() > 3 && !shown.contains(part)).map(str::to_owned).collect();
+    hidden.sort_by_key(|part| std::cmp::Reverse(part.len()));
+    hidden
+}
+
+fn judged(cause: &gst::glib::Error, detail: &str) -> (Code, &'static str, Option<&'static str>) {
+    let said = |words: &[&str]| {
+        let all = format!("{} {detail}", cause.message()).to_ascii_lowercase();
+        words.iter().any(|word| all.contains(word))
+    };
+    if said(&["could not resolve", "error resolving", "name or service not known", "not known"]) {
+        return (Code::Network, "cannot be found: its host has no address", Some("check the host name"));
+    }
+    if said(&["refused", "unreachable", "timed out", "timeout", "no route", "connection reset", "broken pipe"]) {
+        return (Code::Network, "cannot be reached", Some("check address and port, and that the server runs"));
+    }
+    if let Some(error) = cause.kind::<gst::ResourceError>() {
+        return match error {
+            gst::ResourceError::NotAuthorized => {
+                (Code::InputUnreadable, "refuses the key", Some("check the stream key, user and password"))
+            }
+            gst::ResourceError::NotFound => {
+                (Code::InputNotFound, "has no such stream", Some("check the path and the stream key"))
+            }
+            _ => (Code::Network, "broke off", None),
+        };
+    }
+    match cause.kind::<gst::StreamError>() {
+        Some(gst::StreamError::CodecNotFound) => {
+            (Code::InputUnsupported, "has a codec that nothing here decodes", None)
+        }
+        Some(gst::StreamError::TypeNotFound | gst::StreamError::WrongType) => {
+            (Code::InputInvalid, "sends no media that is known here", None)
+        }
+        Some(_) => (Code::InputInvalid, "sends damaged media", None),
+        None if cause.matches(gst::CoreError::MissingPlugin) => {
+            (Code::InputUnsupported, "needs a plugin that is missing", Some("`ffrtmp doctor` names the package"))
+        }
+        None => (Code::Network, "broke off", None),
+    }
+}
+
+/// Debug texts begin with the place in the source code.
+fn last_line(detail: &str) -> &str {
+    detail.lines().last().unwrap_or_default().trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_endpoint_hides_is_hidden_in_words_of_others() {
+        let endpoint = Endpoint::parse("rtmp://user:pass-word@host/live/abcd-efgh?token=deadbeef", "input").unwrap();
+        let said = "cannot open rtmp://user:pass-word@host/live/abcd-efgh?token=deadbeef: stream abcd-efgh, deadbeef";
+        let scrubbed = scrubbed(said, Some(&endpoint));
+        for secret in ["abcd", "deadbeef", "pass-word"] {
+            assert!(!scrubbed.contains(secret), "{scrubbed}");
+        }
+        assert!(scrubbed.contains("rtmp://***@host/live/***?***"), "{scrubbed}");
+    }
+}

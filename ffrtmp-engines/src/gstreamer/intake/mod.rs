@@ -1,0 +1,487 @@
+//! From a source to raw media with running times of the attempt, through losses of the source.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `graph.rs` | the pipeline of one connection, for every kind of source |
+//! | `basin.rs` | where its threads leave what they decoded |
+//! | `timeline.rs` | times of the source become running times |
+//! | `slate.rs` | what there is while the source is away |
+//! | `facts.rs` | what a live source is, for the plan |
+//! | `fault.rs` | errors without secrets |
+//!
+//! What is not here: what is made of the media.
+
+mod basin;
+mod facts;
+mod fault;
+mod graph;
+mod slate;
+mod timeline;
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ffrtmp_core::encoding::Deinterlace;
+use ffrtmp_core::engine::{Control, MediaBounds};
+use ffrtmp_core::error::{Code, Error, Result};
+use ffrtmp_core::live::{Endpoint, LiveEvent, LiveEventKind, LiveRules};
+use ffrtmp_core::location::Scheme;
+use ffrtmp_core::media::MediaInfo;
+use gstreamer as gst;
+
+use super::media::{Clock, Events, Raw, TrackKind};
+use basin::{Basin, Item, Overflow, Taken};
+use facts::Seen;
+pub(super) use graph::Generated;
+use graph::{Connection, Feed};
+use slate::Slate;
+use timeline::{Mapped, Timeline};
+
+/// A live source that is silent for this long is lost.
+const SILENCE: Duration = Duration::from_secs(2);
+/// The slate begins after this much silence.
+const HUSH: Duration = Duration::from_millis(500);
+/// Time for the second kind of stream to show up after the first one.
+const SETTLING: Duration = Duration::from_secs(1);
+/// Time between two words about dropped pictures.
+const WORDS_APART: Duration = Duration::from_secs(1);
+
+/// Where raw media comes from.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    File(PathBuf),
+    Generated(Generated),
+    Live(Endpoint),
+}
+
+/// What is wanted of a source.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wants {
+    /// Which of the streams of pictures, counted from 0.
+    pub(super) video: Option<usize>,
+    /// Which of the streams of sound.
+    pub(super) audio: Option<usize>,
+    pub(super) deinterlace: Deinterlace,
+    /// Whether pictures must be turned upright.
+    pub(super) turned: bool,
+    /// Whether media comes at the pace of the clock, not as fast as it can.
+    pub(super) paced: bool,
+}
+
+impl Wants {
+    /// The first stream of each kind.
+    pub(super) const fn everything() -> Self {
+        Self { video: Some(0), audio: Some(0), deinterlace: Deinterlace::Auto, turned: false, paced: false }
+    }
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub(super) enum Next {
+    Raw(Raw),
+    /// Nothing in this time.
+    Idle,
+    /// The source is over.
+    Ended,
+}
+
+/// What became of a source.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Losses {
+    pub(super) count: u64,
+    pub(super) away: Duration,
+    /// Pictures that nobody took in time.
+    pub(super) dropped: u64,
+}
+
+/// A source. It connects, and connects again, while [`Intake::next`] is called.
+pub(super) struct Intake {
+    origin: Origin,
+    wants: Wants,
+    rules: LiveRules,
+    bounds: MediaBounds,
+    events: Events,
+    link: Link,
+    opened: Instant,
+    clock: Option<Clock>,
+    timeline: Timeline,
+    seen: [Option<Seen>; 2],
+    slate: Slate,
+    /// Raw media that waits for its time.
+    held: Option<(u64, Raw)>,
+    /// Raw media that was looked at before anybody wanted it.
+    ahead: VecDeque<Raw>,
+    last: Instant,
+    lost: Option<Instant>,
+    losses: Losses,
+    backoff: Duration,
+    /// Pictures that were dropped since it was said last.
+    unsaid: u64,
+    told: Option<Instant>,
+}
+
+enum Link {
+    Up { connection: Connection, since: Instant },
+    Away { until: Instant, after: Option<Error> },
+    Over,
+}
+
+impl Intake {
+    /// Begins to connect to a source.
+    ///
+    /// # Errors
+    /// `engine_unavailable` for an element that is missing.
+    pub(super) fn open(
+        origin: Origin,
+        wants: Wants,
+        rules: &LiveRules,
+        bounds: &MediaBounds,
+        events: Events,
+    ) -> Result<Self> {
+        let now = Instant::now();
+        let mut intake = Self {
+            timeline: if matches!(origin, Origin::Live(_)) { Timeline::default() } else { Timeline::of_file() },
+            origin,
+            wants,
+            rules: *rules,
+            bounds: *bounds,
+            events,
+            link: Link::Over,
+            opened: now,
+            clock: None,
+            seen: [None, None],
+            slate: Slate::default(),
+            held: None,
+            ahead: VecDeque::new(),
+            last: now,
+            lost: None,
+            losses: Losses::default(),
+            backoff: rules.backoff,
+            unsaid: 0,
+            told: None,
+        };
+        intake.link = intake.up()?;
+        Ok(intake)
+    }
+
+    /// Waits until it is known what the source has; a generated one and a file have what was wanted.
+    ///
+    /// # Errors
+    /// As [`Self::next`]; `canceled`; `input_invalid` if the source ends before.
+    pub(super) fn look(&mut self, control: &Control) -> Result<Option<MediaInfo>> {
+        let mut first = None;
+        while !self.is_known(first) {
+            control.checkpoint()?;
+            if control.is_finishing() {
+                return Err(Error::new(Code::Canceled, "it was ended before the source sent anything"));
+            }
+            match self.fetch(Duration::from_millis(20))? {
+                Next::Raw(raw) => {
+                    first.get_or_insert_with(Instant::now);
+                    self.ahead.push_back(raw);
+                }
+                Next::Idle => {}
+                Next::Ended if first.is_some() => break,
+                Next::Ended => return Err(Error::new(Code::InputInvalid, "the source has no media").field("input")),
+            }
+        }
+        let Origin::Live(endpoint) = &self.origin else { return Ok(None) };
+        Ok(Some(facts::describe(endpoint, self.seen[0].as_ref(), self.seen[1].as_ref())))
+    }
+
+    fn is_known(&self, first: Option<Instant>) -> bool {
+        let Some(first) = first else { return false };
+        let wanted = [self.wants.video, self.wants.audio];
+        if self.seen.iter().zip(wanted).all(|(seen, wanted)| seen.is_some() || wanted.is_none()) {
+            return true;
+        }
+        let missing = |kind: TrackKind| match &self.link {
+            Link::Up { connection: it, .. } => self.seen[kind as usize].is_none() && it.basin.is_open(kind),
+            Link::Away { .. } | Link::Over => false,
+        };
+        let settled = matches!(&self.link, Link::Up { connection: it, .. } if it.basin.is_settled());
+        settled && !missing(TrackKind::Video) && !missing(TrackKind::Audio) || first.elapsed() > SETTLING
+    }
+
+    /// Only these kinds are wanted from now on.
+    pub(super) fn restrict(&mut self, video: bool, audio: bool) {
+        self.wants.video = self.wants.video.filter(|_| video);
+        self.wants.audio = self.wants.audio.filter(|_| audio);
+        let wants = self.wants;
+        self.ahead.retain(|raw| is_wanted(&wants, raw.kind));
+    }
+
+    /// The clock of the attempt: it begins with the first media.
+    pub(super) fn clock(&mut self) -> Clock {
+        self.clock.get_or_insert_with(Clock::start).clone()
+    }
+
+    /// Caps of the raw media of a kind, as they are now.
+    pub(super) fn caps(&self, kind: TrackKind) -> Option<gst::Caps> {
+        self.seen[kind as usize].as_ref().map(|seen| seen.caps.clone())
+    }
+
+    pub(super) fn losses(&self) -> Losses {
+        let since = self.lost.map_or(Duration::ZERO, |lost| lost.elapsed());
+        Losses { away: self.losses.away + since, ..self.losses }
+    }
+
+    /// The next raw media, within this time. Losses and new connections happen in here.
+    ///
+    /// # Errors
+    /// `timeout` after the stall; what the source says if it was never there: `network`,
+    /// `input_not_found`, `input_unreadable`, `input_invalid`, `input_unsupported`,
+    /// `input_too_large`.
+    pub(super) fn next(&mut self, timeout: Duration) -> Result<Next> {
+        match self.ahead.pop_front() {
+            Some(raw) => Ok(Next::Raw(raw)),
+            None => self.fetch(timeout),
+        }
+    }
+
+    fn fetch(&mut self, timeout: Duration) -> Result<Next> {
+        let until = Instant::now() + timeout;
+        loop {
+            if let Some(raw) = self.due() {
+                return Ok(Next::Raw(raw));
+            }
+            let wait = self.next_look(until);
+            match &mut self.link {
+                _ if self.held.is_some() => thread::sleep(wait.saturating_duration_since(Instant::now())),
+                Link::Over => return Ok(Next::Ended),
+                Link::Away { until, .. } if *until <= Instant::now() => self.reconnect()?,
+                Link::Away { .. } => thread::sleep(wait.saturating_duration_since(Instant::now())),
+                Link::Up { connection, .. } => match connection.basin.take(wait) {
+                    Taken::Item(item) => {
+                        if let Some(raw) = self.accept(item)? {
+                            return Ok(Next::Raw(raw));
+                        }
+                    }
+                    Taken::Nothing => self.watch(),
+                    Taken::Ended => self.end()?,
+                    Taken::Failed(error) => self.fail(error)?,
+                },
+            }
+            self.check_stall()?;
+            if Instant::now() >= until {
+                return Ok(Next::Idle);
+            }
+        }
+    }
+
+    /// What waited for its time, or fills a silence.
+    fn due(&mut self) -> Option<Raw> {
+        let now = self.now();
+        if self.held.as_ref().is_some_and(|(at, _)| *at <= now) {
+            return self.held.take().map(|(_, raw)| raw);
+        }
+        let is_hushed = self.rules.slate && self.is_streaming() && self.last.elapsed() > HUSH;
+        if !is_hushed || self.held.is_some() {
+            return None;
+        }
+        [TrackKind::Video, TrackKind::Audio].into_iter().find_map(|kind| {
+            let at = self.timeline.end_of(kind);
+            let due = at <= now && is_wanted(&self.wants, kind);
+            let (raw, length) = due.then(|| self.slate.piece(kind, at)).flatten()?;
+            self.timeline.fill(kind, at + length);
+            Some(raw)
+        })
+    }
+
+    /// When something can change next.
+    fn next_look(&self, until: Instant) -> Instant {
+        let soon = Instant::now() + Duration::from_millis(10);
+        let held = self.held.as_ref().map(|(at, _)| {
+            Instant::now() + Duration::from_nanos(at.saturating_sub(self.now())).max(Duration::from_micros(200))
+        });
+        let away = match &self.link {
+            Link::Away { until, .. } => Some(*until),
+            Link::Up { .. } | Link::Over => None,
+        };
+        let slate = (self.rules.slate && self.is_streaming()).then_some(soon);
+        [held, away, slate].into_iter().flatten().fold(until, Instant::min)
+    }
+
+    fn accept(&mut self, item: Item) -> Result<Option<Raw>> {
+        if !is_wanted(&self.wants, item.kind) {
+            return Ok(None);
+        }
+        self.recover();
+        self.note_dropped();
+        self.see(&item)?;
+        let Some((caps, mut buffer)) = item.sample.caps_owned().zip(item.sample.buffer_owned()) else {
+            return Ok(None);
+        };
+        let length = match (item.duration, item.kind) {
+            (0, TrackKind::Video) => slate::frame_length(&caps),
+            (length, _) => length,
+        };
+        self.clock();
+        let Mapped::At(at) = self.timeline.map(item.kind, item.time, length, self.now()) else { return Ok(None) };
+        slate::stamp(&mut buffer, at, length);
+        let raw = Raw { kind: item.kind, sample: slate::sample(&caps, &buffer) };
+        if self.rules.slate {
+            self.slate.remember(&raw);
+        }
+        if self.wants.paced && at > self.now() {
+            self.held = Some((at, raw));
+            return Ok(None);
+        }
+        Ok(Some(raw))
+    }
+
+    /// Media is there; it may have been away.
+    fn recover(&mut self) {
+        self.last = Instant::now();
+        self.backoff = self.rules.backoff;
+        let Some(lost) = self.lost.take() else { return };
+        self.losses.away += lost.elapsed();
+        self.timeline.begin_stretch();
+        self.tell(LiveEventKind::SourceBack, format!("the source is back after {:.1} s", lost.elapsed().as_secs_f64()));
+    }
+
+    /// Notices what the source is, and when it changes.
+    fn see(&mut self, item: &Item) -> Result<()> {
+        let Some(caps) = item.sample.caps() else { return Ok(()) };
+        let known = &self.seen[item.kind as usize];
+        if known.as_ref().is_some_and(|known| known.caps.as_ref() == caps) {
+            return Ok(());
+        }
+        facts::check(caps, &self.bounds)?;
+        let codec = match &self.link {
+            Link::Up { connection, .. } => connection.basin.codec(item.kind),
+            Link::Away { .. } | Link::Over => None,
+        };
+        let is_change = known.is_some();
+        self.seen[item.kind as usize] = Some(Seen { caps: caps.to_owned(), codec });
+        if is_change {
+            self.tell(LiveEventKind::SourceChanged, format!("the source is {} now", facts::words(caps)));
+        }
+        Ok(())
+    }
+
+    fn note_dropped(&mut self) {
+        let Link::Up { connection, .. } = &self.link else { return };
+        let dropped = connection.basin.take_dropped();
+        self.losses.dropped += dropped;
+        self.unsaid += dropped;
+        if self.unsaid > 0 && self.told.is_none_or(|told| told.elapsed() > WORDS_APART) {
+            let pictures = std::mem::take(&mut self.unsaid);
+            self.told = Some(Instant::now());
+            self.tell(
+                LiveEventKind::Dropped,
+                format!("{pictures} pictures of the source came faster than they are encoded"),
+            );
+        }
+    }
+
+    /// Nothing came: a live source that is silent for long is lost, then connected anew.
+    fn watch(&mut self) {
+        if !self.is_streaming() {
+            return;
+        }
+        if self.clock.is_some() && self.last.elapsed() > SILENCE {
+            self.lose("is silent");
+        }
+        let connected = match &self.link {
+            Link::Up { since, .. } => since.elapsed(),
+            Link::Away { .. } | Link::Over => Duration::ZERO,
+        };
+        if self.lost.is_some() && self.last.elapsed().min(connected) > self.rules.connect {
+            self.retry(None);
+        }
+    }
+
+    fn end(&mut self) -> Result<()> {
+        if !self.is_streaming() {
+            self.link = Link::Over;
+            return Ok(());
+        }
+        if self.clock.is_none() {
+            return self.fail(Error::new(Code::Network, "the source ended before it sent anything").field("input"));
+        }
+        self.lose("ended");
+        self.retry(None);
+        Ok(())
+    }
+
+    fn fail(&mut self, error: Error) -> Result<()> {
+        let never_there = self.clock.is_none();
+        let is_final = !fault::may_pass(&error) || self.opened.elapsed() > self.rules.connect;
+        if !self.is_streaming() || never_there && is_final {
+            return Err(error);
+        }
+        if !never_there {
+            self.lose(error.message());
+        }
+        self.retry(Some(error));
+        Ok(())
+    }
+
+    fn lose(&mut self, how: &str) {
+        if self.lost.is_none() {
+            self.lost = Some(self.last);
+            self.losses.count += 1;
+            let Origin::Live(endpoint) = &self.origin else { return };
+            let text = if how.contains("://") { how.to_owned() } else { format!("{endpoint} {how}") };
+            self.tell(LiveEventKind::SourceLost, text);
+        }
+    }
+
+    fn retry(&mut self, after: Option<Error>) {
+        self.link = Link::Away { until: Instant::now() + self.backoff, after };
+        self.backoff = (self.backoff * 2).min(self.rules.most_backoff);
+    }
+
+    fn reconnect(&mut self) -> Result<()> {
+        self.link = self.up()?;
+        Ok(())
+    }
+
+    fn check_stall(&self) -> Result<()> {
+        if !self.is_streaming() || self.last.elapsed() < self.rules.stall {
+            return Ok(());
+        }
+        let Origin::Live(endpoint) = &self.origin else { return Ok(()) };
+        let seconds = self.rules.stall.as_secs_f64();
+        let (why, hint) = match &self.link {
+            Link::Away { after: Some(after), .. } => (format!(": {}", after.message()), after.hint_text()),
+            _ => (String::new(), "start the publisher before the job, or raise the stall limit"),
+        };
+        let what = format!("{endpoint} sent nothing for {seconds:.0} s{why}");
+        Err(Error::new(Code::Timeout, what).field("input").hint(hint.to_owned()))
+    }
+
+    fn up(&self) -> Result<Link> {
+        let overflow = if self.is_streaming() { Overflow::DropOldest } else { Overflow::Hold };
+        let feed = match &self.origin {
+            Origin::File(path) => Feed::File(path),
+            Origin::Generated(generated) => Feed::Generated(generated),
+            Origin::Live(endpoint) => Feed::Live(endpoint),
+        };
+        let connection = Connection::start(feed, &self.wants, self.rules.connect, Basin::new(overflow))?;
+        Ok(Link::Up { connection, since: Instant::now() })
+    }
+
+    /// Whether it flows by itself: a playlist over HTTP is fetched, as a file is read.
+    fn is_streaming(&self) -> bool {
+        matches!(&self.origin, Origin::Live(endpoint) if endpoint.scheme() != Scheme::Http)
+    }
+
+    fn now(&self) -> u64 {
+        self.clock.as_ref().map_or(0, |clock| clock.running_time().nseconds())
+    }
+
+    fn tell(&self, kind: LiveEventKind, text: String) {
+        (self.events)(LiveEvent::new(kind, text));
+    }
+}
+
+fn is_wanted(wants: &Wants, kind: TrackKind) -> bool {
+    match kind {
+        TrackKind::Video => wants.video.is_some(),
+        TrackKind::Audio => wants.audio.is_some(),
+    }
+}
