@@ -24,7 +24,7 @@ fn main() -> Result<()> {
     let parameters = Parameters { crf: Some(crf), ..Parameters::default() };
     let container = ffrtmp::core::media::Container::from_path(output);
     let request = OutputRequest { parameters, container, ..OutputRequest::default() };
-    let plan = engine.plan(&Task { source: source.clone(), output: output.into(), request, bounds })?;
+    let plan = engine.plan(&Task { source: source.clone(), output: output.into(), request, bounds, live: None })?;
 
     // On the machine that has the job.
     let divided = engine.split(&plan, &source, &bounds, &control)?;

@@ -59,6 +59,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ffrtmp_core::engine::Engine;
+use ffrtmp_core::job::EngineName;
 use tokio::net::TcpListener;
 
 /// The engine that runs attempts on this machine: libav in children of its own where
@@ -83,6 +84,26 @@ pub fn isolated_here(arguments: Vec<OsString>) -> Result<Arc<dyn Engine>> {
             .hint("install it there, name it with FFRTMP_RUNNER, or run attempts in this process with --in-process")
     })?;
     Ok(Arc::new(ffrtmp_engines::IsolatedEngine::new(runner, arguments)))
+}
+
+/// Every engine that is installed here, in children: libav, and GStreamer where its runner is beside
+/// this program and works.
+///
+/// # Errors
+/// As [`isolated_here`].
+pub fn isolated_engines_here(arguments: &[OsString]) -> Result<Vec<Arc<dyn Engine>>> {
+    let mut engines = vec![isolated_here(arguments.to_vec())?];
+    if let Some(runner) = ffrtmp_engines::isolated::live_runner_beside_current_exe() {
+        let live = ffrtmp_engines::IsolatedEngine::named(runner, arguments.to_vec(), EngineName::Gstreamer);
+        // Asked once, it also starts its server: the first live job does not wait for that.
+        match live.capabilities().video_encoders.is_empty() {
+            true => tracing::warn!(
+                "the engine gstreamer is installed and does not work; `ffrtmp doctor` says what is missing"
+            ),
+            false => engines.push(Arc::new(live)),
+        }
+    }
+    Ok(engines)
 }
 
 /// Opens a port; `flag` names it in errors.

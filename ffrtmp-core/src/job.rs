@@ -12,7 +12,7 @@ use crate::encoding::{
 };
 use crate::error::JobError;
 use crate::id::{Fence, JobId, NodeId, TenantId};
-use crate::live::LiveReport;
+use crate::live::{LiveReport, OutputMode, Secret};
 use crate::media::{AudioCodec, Container, SubtitleCodec, Target, VideoCodec, named_enum};
 use crate::units::{Bitrate, Crf, FrameRate, Joules, PictureSize, Seconds};
 
@@ -258,6 +258,28 @@ pub struct Parameters {
     /// Whether the pictures are encoded in chunks side by side; `auto` by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunks: Option<Chunking>,
+    /// What becomes of the output: `file`, or `rtmp` to send it to an RTMP server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_mode: Option<OutputMode>,
+    /// RTMP server and application, `rtmp://HOST/APPLICATION`; by default the media server of the node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtmp_url: Option<String>,
+    /// Key of the stream on the RTMP server; the job's id by default. Answers show `***` for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub stream_key: Option<Secret>,
+    /// File that an output on the network is recorded to as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<String>,
+    /// Seconds without a picture from a live source after which the job ends; 300 by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stall_timeout: Option<Seconds>,
+    /// Whether the outputs get a still picture and silence while a live source is away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slate: Option<bool>,
+    /// Whether a faster preset is taken while live encoding cannot keep up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapt_preset: Option<bool>,
 }
 
 impl Parameters {
@@ -299,6 +321,13 @@ impl Parameters {
             segment_type: self.segment_type.or(base.segment_type),
             stills: if self.stills.is_empty() { base.stills } else { self.stills },
             chunks: self.chunks.or(base.chunks),
+            output_mode: self.output_mode.or(base.output_mode),
+            rtmp_url: self.rtmp_url.or(base.rtmp_url),
+            stream_key: self.stream_key.or(base.stream_key),
+            record: self.record.or(base.record),
+            stall_timeout: self.stall_timeout.or(base.stall_timeout),
+            slate: self.slate.or(base.slate),
+            adapt_preset: self.adapt_preset.or(base.adapt_preset),
         }
     }
 }
@@ -667,7 +696,19 @@ pub struct JobView {
 }
 
 impl From<Job> for JobView {
-    fn from(job: Job) -> Self {
+    /// As answers show it: without its stream key.
+    fn from(mut job: Job) -> Self {
+        if let Some(key) = &mut job.parameters.stream_key {
+            *key = Secret::hidden();
+        }
+        Self::with_secrets(job)
+    }
+}
+
+impl JobView {
+    /// As the agent needs it that runs the job.
+    #[must_use]
+    pub fn with_secrets(job: Job) -> Self {
         Self { status: job.state, job }
     }
 }

@@ -9,7 +9,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Error, Result};
+use crate::id::JobId;
+use crate::job::Parameters;
 use crate::location::Scheme;
+use crate::media::named_enum;
 
 /// What stands where a secret was.
 pub const HIDDEN: &str = "***";
@@ -87,6 +90,163 @@ pub fn redacted(uri: &str) -> String {
     };
     let query = if query.is_empty() { String::new() } else { format!("?{HIDDEN}") };
     format!("{scheme}://{user}{host}{path}{query}")
+}
+
+/// A word that only its owner and the far end may know, such as a stream key. Shown, it is hidden.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps a word.
+    #[must_use]
+    pub fn new(word: impl Into<String>) -> Self {
+        Self(word.into())
+    }
+
+    /// What stands in its place in answers.
+    #[must_use]
+    pub fn hidden() -> Self {
+        Self(HIDDEN.to_owned())
+    }
+
+    /// The word itself.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HIDDEN)
+    }
+}
+
+named_enum!(
+    /// What becomes of the output of a job.
+    OutputMode, "output_mode" {
+        /// A file or a package of files.
+        File "file",
+        /// A stream to an RTMP server.
+        Rtmp "rtmp",
+    }
+);
+
+/// Port of RTMP servers.
+pub const RTMP_PORT: u16 = 1935;
+
+/// Where the output of a job goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Destination {
+    /// The server that it is sent to.
+    pub push: Option<Endpoint>,
+    /// The file that it is written to, besides or instead.
+    pub file: Option<String>,
+}
+
+impl Destination {
+    /// Works it out of a request. Without an address it is `rtmp://HOST:1935/live/JOB_ID` for an
+    /// output in mode `rtmp`; `host` is the media server of the node.
+    ///
+    /// # Errors
+    /// `invalid_field` for wishes that contradict each other, `unsupported_scheme`.
+    pub fn of(output: Option<&str>, wishes: &Parameters, id: JobId, host: &str) -> Result<Self> {
+        let scheme = output.map(Scheme::of_output).transpose()?;
+        let streamed = output.filter(|_| scheme.is_some_and(Scheme::is_streaming));
+        let is_rtmp = match wishes.output_mode {
+            Some(mode) => mode == OutputMode::Rtmp,
+            None => wishes.rtmp_url.is_some() || (wishes.stream_key.is_some() && streamed.is_none()),
+        };
+        contradictions(streamed, scheme, wishes, is_rtmp)?;
+        let key = wishes.stream_key.as_ref().map(Secret::reveal);
+        let push = match (streamed, &wishes.rtmp_url) {
+            (Some(uri), _) => Some(keyed(uri, key)),
+            (None, Some(uri)) => Some(keyed(uri, key.or(needs_key(uri).then_some(id.to_string()).as_deref()))),
+            (None, None) if is_rtmp => {
+                let key = key.map_or_else(|| id.to_string(), str::to_owned);
+                Some(format!("rtmp://{host}:{RTMP_PORT}/live/{key}"))
+            }
+            (None, None) => None,
+        };
+        let field = if streamed.is_some() { "output" } else { "rtmp_url" };
+        let push = push.map(|uri| Endpoint::parse(&uri, field)).transpose()?;
+        let file = wishes.record.as_deref().or(output.filter(|_| streamed.is_none()));
+        Ok(Self { push, file: file.map(str::to_owned) })
+    }
+}
+
+fn contradictions(streamed: Option<&str>, scheme: Option<Scheme>, wishes: &Parameters, is_rtmp: bool) -> Result<()> {
+    let invalid = |field: &str, message: &str, hint: &str| {
+        Err(Error::new(Code::InvalidField, message).field(format!("parameters.{field}")).hint(hint))
+    };
+    if let Some(url) = &wishes.rtmp_url {
+        let scheme = Scheme::of_output(url).map_err(|error| error.field("parameters.rtmp_url"))?;
+        if scheme != Scheme::Rtmp {
+            return invalid(
+                "rtmp_url",
+                "is no RTMP address",
+                "give rtmp://HOST/APPLICATION or rtmps://HOST/APPLICATION",
+            );
+        }
+        if streamed.is_some() {
+            return invalid("rtmp_url", "and output both name a server", "leave one of them out");
+        }
+        if !is_rtmp {
+            return invalid("rtmp_url", "goes with the output mode rtmp", "leave output_mode out, or make it rtmp");
+        }
+    }
+    if wishes.output_mode == Some(OutputMode::File) && streamed.is_some() {
+        return invalid("output_mode", "is file, and the output is a server", "leave output_mode out");
+    }
+    if is_rtmp && streamed.is_some() && scheme != Some(Scheme::Rtmp) {
+        return invalid("output_mode", "is rtmp, and the output is another protocol", "leave output_mode out");
+    }
+    if let Some(key) = &wishes.stream_key {
+        let key = key.reveal();
+        if key.is_empty() || key.len() > MAX_KEY || key.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return invalid("stream_key", "cannot be one", "give 1 to 1024 bytes without blanks");
+        }
+        if !is_rtmp && scheme != Some(Scheme::Rtmp) {
+            return invalid("stream_key", "goes with RTMP", "give rtmp_url or the output mode rtmp, or leave it out");
+        }
+    }
+    if let Some(record) = &wishes.record {
+        if Scheme::of_output(record).map_err(|error| error.field("parameters.record"))? != Scheme::File {
+            return invalid("record", "is no file", "give a path");
+        }
+        if streamed.is_none() && !(is_rtmp && scheme.is_none()) {
+            return invalid("record", "goes with an output that is sent to a server", "name the file as output");
+        }
+    }
+    Ok(())
+}
+
+/// Longest stream key, in bytes.
+const MAX_KEY: usize = 1024;
+
+/// Whether an RTMP address ends with its application.
+fn needs_key(uri: &str) -> bool {
+    let path = uri.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    path.ends_with('/') || path.split('/').filter(|part| !part.is_empty()).count() < 2
+}
+
+fn keyed(uri: &str, key: Option<&str>) -> String {
+    match key {
+        Some(key) => format!("{}/{key}", uri.trim_end_matches('/')),
+        None => uri.to_owned(),
+    }
+}
+
+/// Whether a job goes on until it is told to stop: its source flows, or its output does.
+#[must_use]
+pub fn is_live(input: Option<&str>, output: Option<&str>, wishes: &Parameters) -> bool {
+    let streams = |text: Option<&str>| text.is_some_and(|text| Scheme::of_input(text).is_ok_and(Scheme::is_streaming));
+    streams(input)
+        || streams(output)
+        || wishes.output_mode == Some(OutputMode::Rtmp)
+        || (wishes.output_mode.is_none() && (wishes.rtmp_url.is_some() || wishes.stream_key.is_some()))
 }
 
 /// What makes a task live: it keeps to the wall clock, and it has outputs that are no files.
@@ -276,6 +436,54 @@ mod tests {
         {
             assert_eq!(Endpoint::parse(uri, "output").unwrap().of_rendition("720p").reveal(), own);
         }
+    }
+
+    #[test]
+    fn destinations() {
+        let id: JobId = "7f5a0b5a-5711-40e4-8f23-e4ae89a6c7e1".parse().unwrap();
+        let of = |output: Option<&str>, wishes: serde_json::Value| {
+            let wishes: Parameters = serde_json::from_value(wishes).unwrap();
+            let found = Destination::of(output, &wishes, id, "media");
+            assert_eq!(
+                found.as_ref().is_ok_and(|found| found.push.is_some()),
+                found.is_ok() && is_live(None, output, &wishes)
+            );
+            found.map(|found| (found.push.map(|push| push.reveal().to_owned()), found.file))
+        };
+        use serde_json::json;
+        let own = format!("rtmp://media:1935/live/{id}");
+        let with_id = format!("rtmp://h/app/{id}");
+        for (output, wishes, push, file) in [
+            (None, json!({}), None, None),
+            (Some("a.mp4"), json!({"output_mode": "file"}), None, Some("a.mp4")),
+            (None, json!({"output_mode": "rtmp"}), Some(own.as_str()), None),
+            (Some("a.mp4"), json!({"output_mode": "rtmp"}), Some(own.as_str()), Some("a.mp4")),
+            (None, json!({"stream_key": "k"}), Some("rtmp://media:1935/live/k"), None),
+            (None, json!({"rtmp_url": "rtmp://h/app"}), Some(with_id.as_str()), None),
+            (None, json!({"rtmp_url": "rtmp://h/app/", "stream_key": "k?t=1"}), Some("rtmp://h/app/k?t=1"), None),
+            (None, json!({"rtmp_url": "rtmp://h/app/k"}), Some("rtmp://h/app/k"), None),
+            (Some("rtmp://h/app/k"), json!({"record": "r.mkv"}), Some("rtmp://h/app/k"), Some("r.mkv")),
+            (Some("rtmp://h/app"), json!({"stream_key": "k"}), Some("rtmp://h/app/k"), None),
+            (Some("srt://h:9000"), json!({}), Some("srt://h:9000"), None),
+        ] {
+            let expected = (push.map(str::to_owned), file.map(str::to_owned));
+            assert_eq!(of(output, wishes.clone()).unwrap(), expected, "{output:?} {wishes}");
+        }
+        for (output, wishes, field) in [
+            (Some("rtmp://h/a/k"), json!({"rtmp_url": "rtmp://h/a"}), "parameters.rtmp_url"),
+            (None, json!({"rtmp_url": "srt://h:1"}), "parameters.rtmp_url"),
+            (None, json!({"rtmp_url": "rtmp://h/a", "output_mode": "file"}), "parameters.rtmp_url"),
+            (Some("rtmp://h/a/k"), json!({"output_mode": "file"}), "parameters.output_mode"),
+            (Some("srt://h:1"), json!({"output_mode": "rtmp"}), "parameters.output_mode"),
+            (Some("srt://h:1"), json!({"stream_key": "k"}), "parameters.stream_key"),
+            (None, json!({"stream_key": "a b", "output_mode": "rtmp"}), "parameters.stream_key"),
+            (Some("a.mp4"), json!({"record": "b.mp4"}), "parameters.record"),
+            (Some("srt://h:1"), json!({"record": "srt://h:2"}), "parameters.record"),
+        ] {
+            let error = of(output, wishes.clone()).unwrap_err();
+            assert_eq!(error.field_name(), Some(field), "{output:?} {wishes}: {error}");
+        }
+        assert_eq!(format!("{:?}", Secret::new("word")), HIDDEN);
     }
 
     #[test]

@@ -97,6 +97,19 @@ impl Staging {
         }
     }
 
+    /// Lets others look at a package while it is being made: the target, and the directory of its name,
+    /// lead into the hidden directory until [`Staging::commit`] or the end of the attempt. A single file
+    /// stays hidden.
+    ///
+    /// # Errors
+    /// `output_not_writable`, `storage`.
+    pub fn show(&mut self) -> Result<()> {
+        match self {
+            Self::File(_) => Ok(()),
+            Self::Package(staged) => staged.show(),
+        }
+    }
+
     /// Makes everything durable and visible, the primary file last.
     ///
     /// # Errors

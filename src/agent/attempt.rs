@@ -9,6 +9,7 @@ use ffrtmp_core::engine::{Control, Observer, Progress};
 use ffrtmp_core::error::{Code, Error, JobError, Result};
 use ffrtmp_core::id::{Fence, JobId, NodeId};
 use ffrtmp_core::job::{Job, JobReport};
+use ffrtmp_core::live::is_live;
 use ffrtmp_core::policy::limits;
 use ffrtmp_core::protocol::{
     AttemptStatus, DirectiveKind, ErrorText, FinishRequest, LogLine, LogText, ResultStatus, StartRequest,
@@ -26,6 +27,8 @@ pub(super) struct Attempt {
     pub(super) job: JobId,
     pub(super) fence: Fence,
     pub(super) control: Control,
+    /// Whether it goes on until it is told to stop.
+    pub(super) is_live: bool,
     ordered_to_stop: AtomicBool,
     handed_back: AtomicBool,
     timed_out: AtomicBool,
@@ -50,6 +53,7 @@ impl Attempt {
             job: job.id,
             fence: job.fence,
             control: Control::default(),
+            is_live: is_live(job.input.as_deref(), job.output.as_deref(), &job.parameters),
             ordered_to_stop: AtomicBool::new(false),
             handed_back: AtomicBool::new(false),
             timed_out: AtomicBool::new(false),
@@ -83,7 +87,8 @@ impl Attempt {
         match directive {
             DirectiveKind::Cancel => {
                 self.ordered_to_stop.store(true, Ordering::Release);
-                self.control.cancel();
+                // Recordings are completed; who does not end in time is broken off.
+                if self.is_live { self.control.finish() } else { self.control.cancel() }
             }
             DirectiveKind::Pause => self.control.pause(),
             DirectiveKind::Resume => self.control.resume(),
@@ -159,7 +164,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, attempt: Arc<Attempt>) ->
 }
 
 async fn work(shared: &Arc<Shared>, job: &Job, attempt: &Arc<Attempt>) -> Result<JobReport> {
-    let limit = time_limit(job);
+    let limit = time_limit(job, attempt.is_live);
     let begun = Instant::now();
     let running = shared.attempts().len();
     let prepared = tokio::time::timeout(limit, shared.workshop.prepare(job, &attempt.control, running)).await;
@@ -170,18 +175,26 @@ async fn work(shared: &Arc<Shared>, job: &Job, attempt: &Arc<Attempt>) -> Result
     Ok(JobReport { output_uri: Some(output_uri), ..report })
 }
 
-fn time_limit(job: &Job) -> Duration {
-    Duration::from_secs(job.resource_limits.timeout_sec.unwrap_or(limits::DEFAULT_TIMEOUT_SEC))
+/// Live work has a limit only where it was given one.
+fn time_limit(job: &Job, is_live: bool) -> Duration {
+    match job.resource_limits.timeout_sec {
+        None if is_live => Duration::MAX,
+        limit => Duration::from_secs(limit.unwrap_or(limits::DEFAULT_TIMEOUT_SEC)),
+    }
 }
 
 fn too_long(limit: Duration) -> Error {
     Error::new(Code::Timeout, format!("the job ran longer than its time limit of {} s", limit.as_secs()))
 }
 
+/// How long a live attempt may take to end well.
+const FINISH: Duration = Duration::from_secs(5);
+
 /// Runs the engine under the job's time limit; time spent frozen does not count.
 async fn run_limited(limit: Duration, attempt: &Arc<Attempt>, piece: &mut dyn Workpiece) -> Result<JobReport> {
     let mut worker = piece.run(attempt.control.clone(), attempt.clone());
     let mut left = limit;
+    let mut to_finish = FINISH;
     let step = Duration::from_millis(200);
     loop {
         let begun = Instant::now();
@@ -192,6 +205,12 @@ async fn run_limited(limit: Duration, attempt: &Arc<Attempt>, piece: &mut dyn Wo
         }
         if !attempt.control.is_paused() {
             left = left.saturating_sub(begun.elapsed());
+        }
+        if attempt.control.is_finishing() {
+            to_finish = to_finish.saturating_sub(begun.elapsed());
+            if to_finish.is_zero() {
+                attempt.control.cancel();
+            }
         }
         if left.is_zero() && !attempt.timed_out.swap(true, Ordering::AcqRel) {
             attempt.control.cancel();

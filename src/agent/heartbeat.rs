@@ -105,6 +105,9 @@ impl Shared {
         if self.drained.swap(answer.drain, Ordering::AcqRel) != answer.drain {
             tracing::info!(drain = answer.drain, "the master changed the service of this node");
             self.changed.notify_waiters();
+            if answer.drain {
+                self.hand_back_live();
+            }
         }
         for directive in &answer.directives {
             let attempt = self.attempts().get(&(directive.job_id, directive.fence)).cloned();

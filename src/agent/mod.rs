@@ -8,6 +8,7 @@ mod claiming;
 mod download;
 mod heartbeat;
 mod journal;
+mod live;
 mod metrics;
 mod places;
 mod server;
@@ -68,6 +69,8 @@ pub struct AgentOptions {
     pub allow_paths: Vec<PathBuf>,
     /// Hosts that jobs may contact although their addresses are private.
     pub allow_hosts: Vec<String>,
+    /// Host of the media server for live outputs without an address.
+    pub media_host: String,
     /// Free labels of the node.
     pub labels: BTreeMap<String, String>,
     /// How long running jobs may take to end when the agent stops.
@@ -89,6 +92,7 @@ impl Default for AgentOptions {
             work_dir: None,
             allow_paths: Vec::new(),
             allow_hosts: Vec::new(),
+            media_host: "localhost".to_owned(),
             labels: BTreeMap::new(),
             drain_timeout: Duration::from_secs(30),
             metrics_address: None,
@@ -269,6 +273,7 @@ async fn drain(shared: &Shared, attempts: &TaskTracker) {
         let seconds = shared.options.drain_timeout.as_secs();
         tracing::info!(left, seconds, "waiting for running jobs; a second signal gives them back at once");
     }
+    shared.hand_back_live();
     tokio::select! {
         biased;
         () = attempts.wait() => return,
@@ -286,6 +291,14 @@ async fn drain(shared: &Shared, attempts: &TaskTracker) {
 }
 
 impl Shared {
+    /// Live work ends only when it is told to: waiting for it would be in vain, and another node can
+    /// go on at once.
+    fn hand_back_live(&self) {
+        for attempt in self.attempts().values().filter(|attempt| attempt.is_live) {
+            attempt.hand_back();
+        }
+    }
+
     fn node(&self) -> NodeId {
         self.workshop.node()
     }

@@ -14,15 +14,17 @@ use ffrtmp_core::engine::{Control, Engine, MediaBounds, Observer, Source, Task};
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::governor::{Demand, Reservation, ResourceGovernor};
 use ffrtmp_core::id::NodeId;
-use ffrtmp_core::job::{EngineName, Job, JobReport, ResourceLimits};
+use ffrtmp_core::job::{EngineName, Job, JobReport, Parameters, ResourceLimits};
 use ffrtmp_core::location::Scheme;
 use ffrtmp_core::media::{Container, Target, VideoCodec};
 use ffrtmp_core::node::{Capabilities, Registration, Requirements};
 use ffrtmp_core::plan::OutputRequest;
 use ffrtmp_core::policy::limits;
+use ffrtmp_core::scenario::Scenario;
 use ffrtmp_engines::publish::Staging;
 
 use super::journal::Note;
+use super::live::Live;
 use super::places::Places;
 use super::workdir::{AttemptDir, WorkDir};
 use super::{AgentOptions, download};
@@ -86,6 +88,7 @@ pub(super) struct LocalWorkshop {
     generate_input: bool,
     cpu_limit_percent: Option<u32>,
     min_free_disk_percent: u8,
+    media_host: String,
 }
 
 impl LocalWorkshop {
@@ -112,6 +115,7 @@ impl LocalWorkshop {
             generate_input: options.generate_input,
             cpu_limit_percent: options.cpu_limit_percent,
             min_free_disk_percent: options.min_free_disk_percent,
+            media_host: options.media_host.clone(),
         })
     }
 
@@ -121,7 +125,10 @@ impl LocalWorkshop {
         })
     }
 
-    async fn stage(&self, job: &Job, control: &Control) -> Result<Staged> {
+    async fn stage(&self, job: &Job, live: &Live, control: &Control) -> Result<Staged> {
+        if let Some(endpoint) = &live.source {
+            return Ok(Staged::nothing(Source::Live(endpoint.clone())));
+        }
         let Some(input) = &job.input else {
             if !self.generate_input {
                 return Err(Error::new(Code::InputNotFound, "the job has no input and this agent generates none")
@@ -142,6 +149,25 @@ impl LocalWorkshop {
         }
     }
 
+    /// A place for a file. One that is being made live is watched while it grows.
+    fn file(&self, target: PathBuf, request: &OutputRequest, source: &Source, is_live: bool) -> Result<Place> {
+        let origin = match source {
+            Source::File(path) => Some(path.as_path()),
+            Source::Generated(_) | Source::Live(_) => None,
+        };
+        if origin == Some(target.as_path()) {
+            return Err(Error::new(Code::OutputIsInput, "the output is the input")
+                .field("output")
+                .hint("name another file"));
+        }
+        let mut staged = Staging::new(&target, request, origin)?;
+        let note = self.work.note(&staged.hidden())?;
+        if is_live {
+            staged.show()?;
+        }
+        Ok(Place::Staged { target, staged, note })
+    }
+
     fn room(&self, job: &Job) -> download::Room {
         download::Room { max_bytes: disk_limit(job), min_free_percent: self.min_free_disk_percent }
     }
@@ -154,18 +180,20 @@ impl LocalWorkshop {
     }
 
     /// What the attempt will take. The disk is the one that its output fills.
-    fn reserve(&self, job: &Job, limits: &ResourceLimits, target: &Path) -> Result<Reservation> {
-        let work_dir = target.parent().filter(|dir| dir.is_dir()).unwrap_or(self.work.root());
+    fn reserve(&self, job: &Job, limits: &ResourceLimits, target: Option<&Path>) -> Result<Reservation> {
+        let work_dir = target.and_then(Path::parent).filter(|dir| dir.is_dir()).unwrap_or(self.work.root());
         self.governor.reserve(&Demand { limits, gpu: Requirements::of(job)?.gpu, work_dir })
     }
 
-    fn target(&self, job: &Job, request: &OutputRequest) -> Result<PathBuf> {
-        match &job.output {
-            Some(output) => match Scheme::of_output(output)? {
-                Scheme::File => self.places.output(output),
-                streaming => Err(no_engine_for(streaming, "output", "give a file path")),
-            },
-            None => Ok(self.work.outputs().join(format!("{}.{}", job.id, own_container(request).extension()))),
+    /// The file to write; `None` for an output that is only sent.
+    fn target(&self, job: &Job, live: &Live, request: &OutputRequest) -> Result<Option<PathBuf>> {
+        match (&live.file, &live.task) {
+            (Some(file), _) => self.places.output(file).map(Some),
+            (None, Some(task)) if !task.record => Ok(None),
+            (None, _) => {
+                let name = format!("{}.{}", job.id, own_container(request).extension());
+                Ok(Some(self.work.outputs().join(name)))
+            }
         }
     }
 }
@@ -206,24 +234,20 @@ impl Workshop for LocalWorkshop {
     }
 
     async fn prepare(&self, job: &Job, control: &Control, running: usize) -> Result<Box<dyn Workpiece>> {
-        let engine = self.engine(job.engine_used.unwrap_or(EngineName::Ffmpeg))?;
+        let name = job.engine_used.unwrap_or(EngineName::Ffmpeg);
+        let engine = self.engine(name)?;
         let limits = self.limits(job);
         let engine = engine.limited(&limits, &self.governor).unwrap_or(engine);
-        let request = own_request(job)?;
-        let target = self.target(job, &request)?;
-        let reservation = self.reserve(job, &limits, &target)?;
-        let Staged { source, bytes, dir } = self.stage(job, control).await?;
-        if matches!(&source, Source::File(input) if *input == target) {
-            return Err(Error::new(Code::OutputIsInput, "the output is the input")
-                .field("output")
-                .hint("name another file"));
-        }
-        let origin = match &source {
-            Source::File(path) => Some(path.as_path()),
-            Source::Generated(_) | Source::Live(_) => None,
+        let live = Live::of(job, name, &self.media_host)?;
+        live.check(&self.places).await?;
+        let request = own_request(job, &live)?;
+        let target = self.target(job, &live, &request)?;
+        let reservation = self.reserve(job, &limits, target.as_deref())?;
+        let Staged { source, bytes, dir } = self.stage(job, &live, control).await?;
+        let place = match target {
+            Some(target) => self.file(target, &request, &source, live.task.is_some())?,
+            None => Place::nowhere(&live, self.work.attempt(job.id, job.fence)?),
         };
-        let staged = Staging::new(&target, &request, origin)?;
-        let note = self.work.note(&staged.hidden())?;
         let bounds = MediaBounds {
             max_output_bytes: Some(disk_limit(job).saturating_sub(bytes)),
             min_free_disk_percent: self.min_free_disk_percent,
@@ -231,8 +255,41 @@ impl Workshop for LocalWorkshop {
             gpu: reservation.gpu(),
             ..MediaBounds::default()
         };
-        let task = Task { source, output: staged.path(), request, bounds, live: None };
-        Ok(Box::new(LocalPiece { engine, task, target, staged, note, dir, reservation }))
+        let task = Task { source, output: place.path(), request, bounds, live: live.task };
+        Ok(Box::new(LocalPiece { engine, task, place, dir, reservation }))
+    }
+}
+
+/// Where an attempt writes.
+enum Place {
+    /// To a name that nobody sees until it is published. What is staged goes before the note of it.
+    Staged { target: PathBuf, staged: Staging, note: Note },
+    /// To no file; only to these endpoints.
+    Nowhere { endpoints: String, dir: AttemptDir },
+}
+
+impl Place {
+    fn nowhere(live: &Live, dir: AttemptDir) -> Self {
+        let endpoints: Vec<_> = live.task.iter().flat_map(|task| &task.push).map(ToString::to_string).collect();
+        Self::Nowhere { endpoints: endpoints.join(" "), dir }
+    }
+
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Staged { staged, .. } => staged.path(),
+            Self::Nowhere { dir, .. } => dir.path().join("output"),
+        }
+    }
+
+    fn publish(self) -> Result<String> {
+        match self {
+            Self::Staged { target, staged, note } => {
+                staged.commit()?;
+                drop(note);
+                Ok(target.display().to_string())
+            }
+            Self::Nowhere { endpoints, .. } => Ok(endpoints),
+        }
     }
 }
 
@@ -249,13 +306,11 @@ impl Staged {
     }
 }
 
-/// An attempt on this machine. What is staged goes before the note of it.
+/// An attempt on this machine.
 struct LocalPiece {
     engine: Arc<dyn Engine>,
     task: Task,
-    target: PathBuf,
-    staged: Staging,
-    note: Note,
+    place: Place,
     dir: Option<AttemptDir>,
     /// Held until nothing of the attempt is left.
     reservation: Reservation,
@@ -273,14 +328,13 @@ impl Workpiece for LocalPiece {
     }
 
     async fn publish(self: Box<Self>) -> Result<String> {
-        let Self { staged, target, note, dir, reservation, .. } = *self;
-        let committed = tokio::task::spawn_blocking(move || {
-            let committed = staged.commit();
-            drop((note, dir, reservation));
-            committed
+        let Self { place, dir, reservation, .. } = *self;
+        let published = tokio::task::spawn_blocking(move || {
+            let published = place.publish();
+            drop((dir, reservation));
+            published
         });
-        committed.await.map_err(lost_thread)??;
-        Ok(target.display().to_string())
+        published.await.map_err(lost_thread)?
     }
 }
 
@@ -324,9 +378,12 @@ fn no_engine_for(scheme: Scheme, field: &'static str, hint: &'static str) -> Err
 
 /// What the job asks for. Where it does not name its output, the agent does, and says so in the
 /// request: the file is what its name says.
-fn own_request(job: &Job) -> Result<OutputRequest> {
-    let mut request = OutputRequest::for_job(job)?;
-    if job.output.is_none() {
+fn own_request(job: &Job, live: &Live) -> Result<OutputRequest> {
+    let scenario = if job.scenario.is_empty() { Scenario::default() } else { job.scenario.parse()? };
+    let mut request = OutputRequest::for_output(scenario, Parameters::clone(&job.parameters), live.file.as_deref());
+    // The key is in the endpoint, and nothing else needs it.
+    request.parameters.stream_key = None;
+    if live.file.is_none() {
         request.container = Some(own_container(&request));
     }
     Ok(request)
@@ -367,7 +424,6 @@ fn lost_thread(error: tokio::task::JoinError) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use ffrtmp_core::job::Parameters;
     use ffrtmp_core::plan::Plan;
 
     use super::*;

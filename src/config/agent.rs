@@ -73,6 +73,9 @@ pub struct AgentArgs {
     /// Host that jobs may contact although its address is private (repeatable)
     #[arg(long, value_name = "HOST")]
     pub allow_host: Vec<String>,
+    /// Host of the RTMP server for live outputs without an address; that of the master by default
+    #[arg(long, value_name = "HOST", env = "FFRTMP_MEDIA_HOST")]
+    pub media_host: Option<String>,
     /// Label of the node (repeatable); jobs ask for it with a label node.KEY=VALUE
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     pub label: Vec<(String, String)>,
@@ -116,12 +119,17 @@ impl AgentArgs {
     /// `invalid_config` naming the flag, `port_in_use`, `tls`, `storage`.
     pub async fn compose(&self) -> Result<Agent> {
         let transport = Arc::new(MasterClient::new(&self.client()?)?);
-        let engine = match self.in_process {
-            true => crate::engines_here(true)?,
-            false => crate::isolated_here(self.governing.runner_arguments())?,
+        let engines = match self.in_process {
+            true => vec![crate::engines_here(true)?],
+            false => crate::isolated_engines_here(&self.governing.runner_arguments())?,
         };
         let governor = self.governing.governor(self.max_concurrent_jobs)?;
-        Agent::new(transport, vec![engine], governor, self.options()).await
+        Agent::new(transport, engines, governor, self.options()).await
+    }
+
+    fn master_host(&self) -> String {
+        let first = self.master.first().and_then(|url| reqwest::Url::parse(url).ok());
+        first.and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_else(|| "localhost".to_owned())
     }
 
     fn client(&self) -> Result<ClientConfig> {
@@ -154,6 +162,7 @@ impl AgentArgs {
             work_dir: self.work_dir.clone(),
             allow_paths: self.allow_path.clone(),
             allow_hosts: self.allow_host.clone(),
+            media_host: self.media_host.clone().unwrap_or_else(|| self.master_host()),
             labels: self.label.iter().cloned().collect::<BTreeMap<_, _>>(),
             drain_timeout: self.drain_timeout,
             metrics_address: (self.metrics_port != 0).then(|| SocketAddr::new(address, self.metrics_port)),

@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::encoding::{EncoderOptions, Ladder, Rendition, Selection, Stills};
 use crate::error::{Code, Error, Result, nearest};
 use crate::job::{JobRequest, Parameters, ResourceLimits};
+use crate::live::Secret;
 use crate::units::{Crf, Seconds};
 
 /// Reads the body of `POST /jobs`.
@@ -94,6 +95,13 @@ fn parameters(mut fields: Fields) -> Result<Parameters> {
         segment_type: fields.named("segment_type")?,
         stills: stills(fields.object("stills")?)?,
         chunks: fields.named("chunks")?,
+        output_mode: fields.named("output_mode")?,
+        rtmp_url: fields.text("rtmp_url")?,
+        stream_key: fields.text("stream_key")?.map(Secret::new),
+        record: fields.text("record")?,
+        stall_timeout: fields.number_or_text("stall_timeout")?,
+        slate: fields.truth("slate")?,
+        adapt_preset: fields.truth("adapt_preset")?,
     };
     fields.known.push("resource_limits");
     fields.nothing_left()?;

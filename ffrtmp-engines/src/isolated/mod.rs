@@ -299,6 +299,20 @@ pub fn runner_beside_current_exe() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("FFRTMP_RUNNER").filter(|named| !named.is_empty()) {
         return Some(named.into());
     }
+    beside_current_exe("ffrtmp-runner")
+}
+
+/// The runner of the live engine, `ffrtmp-runner-gstreamer`, in the same places; the variable is
+/// `FFRTMP_LIVE_RUNNER`.
+#[must_use]
+pub fn live_runner_beside_current_exe() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("FFRTMP_LIVE_RUNNER").filter(|named| !named.is_empty()) {
+        return Some(named.into());
+    }
+    beside_current_exe("ffrtmp-runner-gstreamer")
+}
+
+fn beside_current_exe(name: &str) -> Option<PathBuf> {
     let own = std::env::current_exe().ok()?;
-    own.ancestors().skip(1).take(2).map(|folder| folder.join("ffrtmp-runner")).find(|runner| runner.is_file())
+    own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|runner| runner.is_file())
 }

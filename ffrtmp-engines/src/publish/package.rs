@@ -35,6 +35,7 @@ pub struct StagedPackage {
     name: OsString,
     origin: Option<Origin>,
     staging: TempDir,
+    shown: Shown,
     // Locked while it is in use.
     _lock: File,
 }
@@ -61,7 +62,8 @@ impl StagedPackage {
             // Someone who sweeps may have been quicker.
             if let Some(lock) = lock(staging.path()).map_err(refuse)? {
                 let name = name.to_owned();
-                return Ok(Self { target: target.to_owned(), directory, name, origin, staging, _lock: lock });
+                let (target, shown) = (target.to_owned(), Shown::default());
+                return Ok(Self { target, directory, name, origin, staging, shown, _lock: lock });
             }
         }
     }
@@ -95,6 +97,19 @@ impl StagedPackage {
         if is_directory { existing::check_directory(there, &self.name) } else { Ok(()) }
     }
 
+    /// Lets others look at the target and the directory of its name while they are being made.
+    pub(super) fn show(&mut self) -> Result<()> {
+        let refuse = |error| refused(&self.target, error);
+        self.check_segments()?;
+        fs::set_permissions(self.staging.path(), fs::Permissions::from_mode(0o755)).map_err(refuse)?;
+        let hidden = self.staging.path().file_name().unwrap_or_default();
+        let stem = Path::new(&self.name).with_extension("").into_os_string();
+        for name in [self.name.clone(), stem] {
+            self.shown.link(&Path::new(hidden).join(&name), &self.directory.join(&name)).map_err(refuse)?;
+        }
+        Ok(())
+    }
+
     /// The hidden directory.
     #[must_use]
     pub fn directory(&self) -> &Path {
@@ -114,7 +129,8 @@ impl StagedPackage {
     /// `disk_full`, `storage`; `output_not_writable` where something of another kind, a symbolic link
     /// or a directory that is no such package has the name of a file or directory of this one;
     /// `output_is_input` where that is the source or holds it. Everything is then as it was before.
-    pub fn commit(self) -> Result<Published> {
+    pub fn commit(mut self) -> Result<Published> {
+        self.shown.hide();
         let refuse = |error| refused(&self.target, error);
         self.mark().map_err(refuse)?;
         let mut files = Vec::new();
@@ -148,6 +164,47 @@ impl StagedPackage {
         }
         Ok(())
     }
+}
+
+/// Names that lead into the hidden directory. Dropped, they go.
+#[derive(Debug, Default)]
+struct Shown(Vec<PathBuf>);
+
+impl Shown {
+    /// What is there and is no such link is an earlier output: it stays until it is replaced.
+    fn link(&mut self, to: &Path, at: &Path) -> io::Result<()> {
+        match fs::read_link(at) {
+            // Left by one that was killed.
+            Ok(old) if old.components().count() == 2 && old.components().next().is_some_and(is_hidden) => {
+                fs::remove_file(at)?;
+            }
+            _ => {}
+        }
+        match std::os::unix::fs::symlink(to, at) {
+            Ok(()) => self.0.push(at.to_owned()),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn hide(&mut self) {
+        for link in self.0.drain(..) {
+            if let Err(error) = fs::remove_file(&link) {
+                tracing::warn!(path = %link.display(), %error, "cannot remove the name of an unfinished output");
+            }
+        }
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.hide();
+    }
+}
+
+fn is_hidden(part: std::path::Component<'_>) -> bool {
+    part.as_os_str().to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(SUFFIX))
 }
 
 /// Entries on their way out; what was moved goes back unless it is told to stay.

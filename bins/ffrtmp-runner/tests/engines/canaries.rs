@@ -164,7 +164,7 @@ fn task(source: PathBuf, output: &Path, wishes: &str) -> Task {
     };
     // Rate control with several threads does not always decide alike.
     let bounds = MediaBounds { threads: 1, ..MediaBounds::default() };
-    Task { source: Source::File(source), output: output.to_owned(), request, bounds }
+    Task { source: Source::File(source), output: output.to_owned(), request, bounds, live: None }
 }
 
 /// Every file below a directory with its bytes.

@@ -8,6 +8,7 @@ use ffrtmp::core::id::JobKey;
 use ffrtmp::core::job::{Classification, EngineChoice, JobState, Priority, Queue, ResourceLimits};
 use ffrtmp::core::scenario::Scenario;
 
+use super::live::Live;
 use super::values::{Named, label, moment, parse, positive, whole_seconds};
 use super::wishes::Wishes;
 
@@ -54,6 +55,8 @@ pub(crate) struct Submit {
     pub(crate) out: Option<String>,
     #[command(flatten)]
     pub(crate) wishes: Wishes,
+    #[command(flatten)]
+    pub(crate) live: Live,
     /// Kept for older clients: auto, high, medium or low
     #[arg(long, value_name = "WORD")]
     pub(crate) confidence: Option<String>,

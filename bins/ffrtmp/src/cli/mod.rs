@@ -1,6 +1,7 @@
 //! What can be typed: flags and commands as types, and the refusal of everything else.
 
 pub(crate) mod jobs;
+pub(crate) mod live;
 pub(crate) mod local;
 pub(crate) mod names;
 pub(crate) mod nodes;

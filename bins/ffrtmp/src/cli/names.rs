@@ -27,6 +27,7 @@ const RENAMED: &[(&str, &str)] = &[
 
 /// Words that mean a flag wherever they stand in a message.
 const FLAGS: &[&str] = &[
+    "adapt_preset",
     "bitrate",
     "crf",
     "audio_bitrate",
@@ -39,10 +40,14 @@ const FLAGS: &[&str] = &[
     "encoder_options",
     "keyframe_interval",
     "max_bitrate",
+    "output_mode",
     "rate_mode",
+    "rtmp_url",
     "scene_cut",
     "segment_duration",
     "segment_type",
+    "stall_timeout",
+    "stream_key",
     "subtitle_codec",
     "subtitle_streams",
     "tone_map",

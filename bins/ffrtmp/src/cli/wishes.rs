@@ -182,6 +182,7 @@ impl Wishes {
                 sprite_width: self.sprite_width,
                 sprite_columns: self.sprite_columns,
             },
+            ..Parameters::default()
         })
     }
 }

@@ -29,7 +29,7 @@ fn work(command: &Transcode, console: &Console) -> Done {
     let scenario = command.scenario.clone().unwrap_or_default();
     let name = command.target.to_string_lossy();
     let request = OutputRequest::for_output(scenario, command.wishes.parameters()?, Some(&name));
-    let task = Task { source, output: command.target.clone(), request, bounds: MediaBounds::default() };
+    let task = Task { source, output: command.target.clone(), request, bounds: MediaBounds::default(), live: None };
     if command.dry_run {
         return dry_run(command, &task, &engine, console);
     }

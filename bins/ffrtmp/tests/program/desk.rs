@@ -100,6 +100,7 @@ pub(crate) fn clip(output: &Path, scenario: &str, seconds: f64) {
         output: output.to_owned(),
         request: OutputRequest { container: Some("mp4".parse().unwrap()), ..request },
         bounds: MediaBounds::default(),
+        live: None,
     };
     let engine = IsolatedEngine::cold(runner().to_owned(), Vec::new());
     let report = engine.run(&task, &Control::default(), &Unobserved).unwrap();

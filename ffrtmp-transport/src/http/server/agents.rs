@@ -81,7 +81,7 @@ pub(super) async fn claim(
 pub(super) async fn next(State(app): State<Arc<App>>, Query(query): Query) -> Result<Response, Failure> {
     let request = ClaimRequest { node_id: asking_node(&query)?, slots: 1, wait_ms: 0, request_id: None, room: None };
     Ok(match app.coordinator.claim(request).await?.jobs.pop() {
-        Some(job) => Json(JobView::from(job)).into_response(),
+        Some(job) => Json(JobView::with_secrets(job)).into_response(),
         None => StatusCode::NO_CONTENT.into_response(),
     })
 }

@@ -156,7 +156,7 @@ fn generated(scratch: &TempDir, engine: &dyn Engine, console: &Console) -> Resul
     let request =
         OutputRequest { scenario: "720p30-h264".parse()?, container: Some(Container::Mp4), ..OutputRequest::default() };
     let source = Source::Generated(Seconds::try_from(LENGTH)?);
-    let task = Task { source, output: output.clone(), request, bounds: MediaBounds::default() };
+    let task = Task { source, output: output.clone(), request, bounds: MediaBounds::default(), live: None };
     let shown = Shown::on(Board::new(console, false).gauge("making an input"));
     let made = engine.run(&task, &Control::default(), &shown);
     shown.clear();

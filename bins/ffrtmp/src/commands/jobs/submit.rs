@@ -105,6 +105,7 @@ fn over(command: &Submit, request: JobRequest) -> Result<JobRequest> {
     let JobRequest { parameters, resource_limits, .. } = &request;
     let mut labels = request.labels.clone();
     let wishes = command.wishes.parameters().map_err(|error| names::in_flags(error, names::SUBMIT))?;
+    let wishes = command.live.parameters()?.over(wishes);
     let limits = command.limits();
     let parameters = wishes.over(parameters.clone());
     let resource_limits = ffrtmp::core::job::ResourceLimits {
