@@ -8,7 +8,9 @@
 //! - `output`: from encoded media to a server, a playlist or a recording, through losses of it.
 //! - `engine`: an attempt: composes these, keeps the rules of live work, measures.
 
+pub mod elements;
 pub mod media;
+pub mod session;
 
 /// Loads GStreamer into this process; calling it again does nothing.
 ///
