@@ -7,6 +7,7 @@ use ffrtmp_core::job::{
     AttemptOutcome, ChunkReport, EnergySource, JobReport, JobRequest, OutputFile, RenditionReport, SlaVerdict,
 };
 use ffrtmp_core::lifecycle::{JobCommand, Lease, MAX_TRANSITIONS, Outcome};
+use ffrtmp_core::live::LiveReport;
 use ffrtmp_core::request;
 use ffrtmp_core::units::Joules;
 use serde_json::{Value, json};
@@ -91,6 +92,7 @@ fn measured() -> JobReport {
         files: vec![OutputFile { path: "a".into(), size_bytes: 1, hash: "h".into() }],
         renditions: vec![rendition],
         chunking: Some(ChunkReport { chunks: 2, workers: 3, reason: "r".into() }),
+        live: Some(Box::new(LiveReport { slowest_speed: Some(0.9), source_losses: 3, ..LiveReport::default() })),
         other: [("x".to_owned(), json!({"deep": [null, 1.5, ":null,"]})), ("u".to_owned(), Value::Null)].into(),
     }
 }
