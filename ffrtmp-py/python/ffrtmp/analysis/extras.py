@@ -20,6 +20,7 @@ _EXTRAS = {
     "matplotlib": "plots",
     "matplotlib.figure": "plots",
     "matplotlib.pyplot": "plots",
+    "matplotlib.ticker": "plots",
     "imageio_ffmpeg": "quality",
 }
 

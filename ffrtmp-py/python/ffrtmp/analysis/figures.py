@@ -33,7 +33,7 @@ _MOST_BARS = 30
 
 
 def plot_rate_quality(results: Results, *, quality: Measure = "vmaf", ax: Axes | None = None) -> Axes:
-    """Quality over bit rate: a curve for each codec and preset, a panel's worth for each clip.
+    """Quality over bit rate: a curve for each codec, preset, clip and picture size.
 
     Args:
         results: what to draw; rows without either value are left out.
@@ -45,18 +45,19 @@ def plot_rate_quality(results: Results, *, quality: Measure = "vmaf", ax: Axes |
     """
 
     def draw(axes: Any) -> None:
-        curves: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
+        curves: dict[tuple[str, str, str, str], list[tuple[float, float]]] = {}
         for row in results.rows():
             if row["output_bitrate"] and row[quality] is not None:
-                key = (row["codec"] or "", row["preset"] or "", row["input"] or "")
+                key = (row["codec"] or "", row["preset"] or "", row["input"] or "", row["resolution"] or "")
                 curves.setdefault(key, []).append((row["output_bitrate"] / 1e6, row[quality]))
-        several = len({key[2] for key in curves}) > 1
+        varied = [len({key[place] for key in curves}) > 1 for place in (2, 3)]
         styles = _styles([key[:2] for key in curves])
         for key, points in sorted(curves.items()):
             colour, marker = styles[key[:2]]
-            label = " ".join(filter(None, (*key[:2], _short(key[2]) if several else "")))
+            label = " ".join(filter(None, (*key[:2], _short(key[2]) if varied[0] else "", key[3] if varied[1] else "")))
             axes.plot(*zip(*sorted(points), strict=True), marker=marker, color=colour, label=label or "all", markersize=4, linewidth=1.2)
         axes.set_xscale("log")
+        _plain_ticks(axes.xaxis)
         axes.set(xlabel="bit rate, Mb/s", ylabel=_LABELS[quality], title="Rate and quality")
         _legend(axes, len(curves), f"no {_LABELS[quality]} was measured")
 
@@ -90,6 +91,8 @@ def plot_energy(results: Results, *, ax: Axes | None = None) -> Axes:
                 if any(modelled for _, modelled in values):
                     bar.set(hatch="///", edgecolor="white")
         axes.set_xticks(range(len(sizes)), [name for _, name in sizes])
+        beside = max(0.6, 1.5 - len(sizes) / 2)
+        axes.set_xlim(-beside, len(sizes) - 1 + beside)
         axes.set(ylabel="Wh per hour of video", title="Energy by size and codec" + (" (hatched: modelled)" if any(m for v in cells.values() for _, m in v) else ""))
         axes.grid(visible=False, axis="x")
         _legend(axes, len(codecs), "no energy is known")
@@ -110,7 +113,9 @@ def plot_ranking(results: Results, *, ax: Axes | None = None) -> Axes:
         codecs = sorted({row["codec"] or "?" for row in rows})
         colours = {codec: _COLOURS[place % len(_COLOURS)] for place, codec in enumerate(codecs)}
         axes.barh(range(len(rows)), [row["efficiency_score"] for row in rows], color=[colours[row["codec"] or "?"] for row in rows])
-        axes.set_yticks(range(len(rows)), [_short(row["name"] or "?", 40) for row in rows])
+        clips = {row["input"] for row in rows}
+        names = [f"{row['name'] or '?'} · {_short(row['input'] or '', 24)}" if len(clips) > 1 else row["name"] or "?" for row in rows]
+        axes.set_yticks(range(len(rows)), [_short(name, 48) for name in names], fontsize=8 if len(rows) < 16 else 6)
         metric = results.metric.replace("_", " ")
         more = f", the best {_MOST_BARS} of {len(scored)}" if len(scored) > _MOST_BARS else ""
         axes.set(xlabel=metric, title=f"Efficiency{more}")
@@ -168,6 +173,14 @@ def _drawn(draw: Callable[[Any], None], ax: Any) -> Any:
             ax = package("matplotlib.pyplot").subplots(figsize=(7, 4.5), layout="constrained")[1]
         draw(ax)
     return ax
+
+
+def _plain_ticks(axis: Any) -> None:
+    """Ticks of a logarithmic axis as numbers, not as formulas."""
+    ticker = package("matplotlib.ticker")
+    axis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _place: f"{value:g}"))
+    axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def _styles(names: list[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, str]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from ffrtmp import errors
 from ffrtmp.client import Client
 from ffrtmp.cluster import Cluster
 from ffrtmp.errors import CanceledError, FfrtmpError, JobTimeoutError
@@ -114,6 +115,10 @@ class Local:
         return (self._meter.joules() - joules) / (time.perf_counter() - started), "rapl"
 
 
+_LOOK_EVERY = 5.0
+_UNABLE = ("needs ", "none of ", "no node has registered")
+
+
 class _Stopped(Exception):
     """Leaves an encode from within."""
 
@@ -131,13 +136,38 @@ class Fleet:
         started = time.perf_counter()
         ids = self._client.submit_many(jobs)
         try:
-            ended = self._client.wait(ids, timeout=self._timeout if limit is None else limit, check=True)
+            ended = self._ended(ids, started + (self._timeout if limit is None else limit))
+            for job in ended:
+                job.raise_for_error()
         except BaseException as error:
             self._cancel(ids)
             if limit is not None and isinstance(error, JobTimeoutError):
                 raise _Stopped from None
             raise
-        return _told(list(ended), time.perf_counter() - started)
+        return _told(ended, time.perf_counter() - started)
+
+    def _ended(self, ids: list[str], deadline: float) -> list[Job]:
+        """The jobs once they have ended. Jobs that no node can run would wait for ever."""
+        unable = ""
+        while True:
+            left = deadline - time.perf_counter()
+            try:
+                return list(self._client.wait(ids, timeout=max(min(left, _LOOK_EVERY), 0.01)))
+            except JobTimeoutError:
+                if left <= _LOOK_EVERY:
+                    raise
+            before, unable = unable, self._unable(ids)
+            if unable and before:
+                hint = "choose another encoder, or start a node that has it"
+                raise errors.of("capability_missing", f"no node can run it: {unable}", hint, "encoder")
+
+    def _unable(self, ids: list[str]) -> str:
+        """Why no node can run the first job that has not ended; empty if one can."""
+        for job in map(self._client.get, ids):
+            if not job.is_final:
+                reason = job.waiting_reason or ""
+                return reason if job.state == "queued" and reason.startswith(_UNABLE) else ""
+        return ""
 
     def _request(self, scenario: Scenario, source: str | None, output: Path) -> dict[str, Any]:
         named: dict[str, Any] = {"input": source} if source else {}
