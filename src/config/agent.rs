@@ -121,7 +121,13 @@ impl AgentArgs {
         let transport = Arc::new(MasterClient::new(&self.client()?)?);
         let engines = match self.in_process {
             true => vec![crate::engines_here(true)?],
-            false => crate::isolated_engines_here(&self.governing.runner_arguments())?,
+            false => {
+                let arguments = self.governing.runner_arguments();
+                let installed = tokio::task::spawn_blocking(move || crate::isolated_engines_here(&arguments));
+                installed
+                    .await
+                    .map_err(|error| Error::new(Code::Internal, "cannot look for engines").source(error))??
+            }
         };
         let governor = self.governing.governor(self.max_concurrent_jobs)?;
         Agent::new(transport, engines, governor, self.options()).await

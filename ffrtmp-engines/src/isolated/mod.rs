@@ -299,20 +299,17 @@ pub fn runner_beside_current_exe() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("FFRTMP_RUNNER").filter(|named| !named.is_empty()) {
         return Some(named.into());
     }
-    beside_current_exe("ffrtmp-runner")
+    let own = std::env::current_exe().ok()?;
+    own.ancestors().skip(1).take(2).map(|folder| folder.join("ffrtmp-runner")).find(|runner| runner.is_file())
 }
 
-/// The runner of the live engine, `ffrtmp-runner-gstreamer`, in the same places; the variable is
-/// `FFRTMP_LIVE_RUNNER`.
+/// The runner of the live engine: the program that `FFRTMP_LIVE_RUNNER` names, else
+/// `ffrtmp-runner-gstreamer` beside the other runner.
 #[must_use]
 pub fn live_runner_beside_current_exe() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("FFRTMP_LIVE_RUNNER").filter(|named| !named.is_empty()) {
         return Some(named.into());
     }
-    beside_current_exe("ffrtmp-runner-gstreamer")
-}
-
-fn beside_current_exe(name: &str) -> Option<PathBuf> {
-    let own = std::env::current_exe().ok()?;
-    own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|runner| runner.is_file())
+    let beside = runner_beside_current_exe()?.with_file_name("ffrtmp-runner-gstreamer");
+    beside.is_file().then_some(beside)
 }
