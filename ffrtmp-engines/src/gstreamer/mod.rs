@@ -9,8 +9,14 @@
 //! - `engine`: an attempt: composes these, keeps the rules of live work, measures.
 
 pub mod elements;
+mod engine;
+mod intake;
 pub mod media;
 pub mod session;
+mod output;
+mod secrets;
+
+pub use engine::GstreamerEngine;
 
 /// Loads GStreamer into this process; calling it again does nothing.
 ///

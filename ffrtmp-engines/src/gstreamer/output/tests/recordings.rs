@@ -1,0 +1,77 @@
+//! Recordings: completed, and cut off.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ffrtmp_core::error::Code;
+use ffrtmp_core::live::LiveRules;
+use ffrtmp_core::media::Container;
+
+use super::reels::{AAC, Reel, x264};
+use super::servers;
+use super::{Heard, Output, Target, rules};
+use crate::gstreamer::media::Clock;
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn record(reel: &Reel, path: &Path, container: Container, limit: Option<u64>) -> Output {
+    let target = Target::Record { path: path.to_owned(), container, limit };
+    let patient = LiveRules { queue: Duration::from_secs(60), ..rules() };
+    Output::start(target, reel.numbered(), &patient, Clock::start(), Heard::default().events()).unwrap()
+}
+
+#[test]
+fn a_finished_recording_holds_everything() {
+    let directory = tempfile::tempdir().unwrap();
+    let h264 = || Reel::of(5, &x264("bframes=2"), AAC);
+    let vp9 = || Reel::of(5, "vp9enc deadline=1 cpu-used=8 keyframe-max-dist=25 ! vp9parse", "opusenc ! opusparse");
+    for (name, container, reel) in [
+        ("a.mp4", Container::Mp4, h264()),
+        ("a.mkv", Container::Mkv, h264()),
+        ("a.ts", Container::MpegTs, h264()),
+        ("a.webm", Container::Webm, vp9()),
+    ] {
+        let path = directory.path().join(name);
+        let output = record(&reel, &path, container, None);
+        reel.pour(&output);
+        let state = output.finish(SOON).unwrap();
+        assert!(state.first_byte_at.is_some() && state.losses == 0, "{name}: {state:?}");
+        assert_eq!(servers::decoded(&path), 125, "{name}");
+        let packets = servers::packets(&path, None);
+        let sound = packets.iter().filter(|packet| !packet.is_video).count();
+        assert!(sound.abs_diff(reel.samples.len() - 125) <= 2, "{name}: {sound} pieces of sound");
+        if container == Container::Mp4 {
+            let bytes = std::fs::read(&path).unwrap();
+            assert!(!bytes.windows(4).any(|word| word == b"moof"), "a plain file at the end");
+        }
+    }
+}
+
+#[test]
+fn a_recording_that_is_cut_off_keeps_what_was_written() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, container) in [("a.mp4", Container::Mp4), ("a.mkv", Container::Mkv), ("a.ts", Container::MpegTs)] {
+        let path = directory.path().join(name);
+        let reel = Reel::plain(10);
+        let output = record(&reel, &path, container, None);
+        reel.pour(&output);
+        servers::until("it is written", SOON, || output.state().bytes > 300_000);
+        drop(output);
+        let pictures = servers::packets(&path, None).iter().filter(|packet| packet.is_video).count();
+        assert!(pictures >= 100, "{name}: {pictures} pictures");
+    }
+}
+
+#[test]
+fn a_recording_ends_at_its_limit_and_where_it_cannot_be_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let reel = Reel::plain(10);
+    for (place, limit, code) in
+        [("a.mp4", Some(100_000), Code::DiskQuotaExceeded), ("none/a.mp4", None, Code::OutputDirectoryMissing)]
+    {
+        let path = directory.path().join(place);
+        let output = record(&reel, &path, Container::Mp4, limit);
+        reel.pour(&output);
+        assert_eq!(output.finish(SOON).unwrap_err().code(), code, "{place}");
+    }
+}
