@@ -8,6 +8,8 @@ pub mod libav;
 pub mod publish;
 pub mod synthetic;
 
+#[cfg(feature = "gstreamer")]
+pub use gstreamer::GstreamerEngine;
 pub use isolated::IsolatedEngine;
 pub use libav::LibavEngine;
 pub use synthetic::SyntheticEngine;

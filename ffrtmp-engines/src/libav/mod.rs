@@ -16,6 +16,7 @@
 //! | `mux.rs`, `verify.rs`, `report.rs` | write, read back, describe |
 //! | `passes.rs` | two passes |
 //! | `meter.rs`, `notes.rs`, `fault.rs` | progress, warnings, errors |
+//! | `readback.rs` | the same for files of the live engine |
 //! | `reaper.rs` | encoders that outlive a cancel |
 //! | `sys/` | owning types around the C libraries; the only unsafe code |
 //!
@@ -41,6 +42,8 @@ mod passes;
 mod picture;
 mod probe;
 mod queue;
+#[cfg(feature = "gstreamer")]
+pub(crate) mod readback;
 mod reaper;
 mod remains;
 mod report;

@@ -1,15 +1,17 @@
 //! What the elements of a source say when they fail, as errors of ours without its secrets.
 
 use ffrtmp_core::error::{Code, Error};
-use ffrtmp_core::live::{Endpoint, HIDDEN, redacted};
+use ffrtmp_core::live::Endpoint;
 use gstreamer as gst;
 use gstreamer::prelude::*;
+
+use crate::gstreamer::secrets::scrub;
 
 /// The error behind a message of a source's pipeline; `None` for one that says nothing of the kind.
 pub(super) fn of_message(message: &gst::Message, endpoint: Option<&Endpoint>) -> Option<Error> {
     let gst::MessageView::Error(said) = message.view() else { return None };
     let (cause, detail) = (said.error(), said.debug().unwrap_or_default());
-    let words = scrubbed(&format!("{}: {}", cause.message(), last_line(&detail)), endpoint);
+    let words = scrub(&format!("{}: {}", cause.message(), last_line(&detail)));
     let (code, what, hint) = judged(&cause, &detail);
     tracing::debug!(element = message.src().map(|it| it.name().to_string()), %words, "the source failed");
     let place = endpoint.map_or_else(|| "the input".to_owned(), ToString::to_string);
@@ -23,26 +25,6 @@ pub(super) fn of_message(message: &gst::Message, endpoint: Option<&Endpoint>) ->
 /// Whether another try can help.
 pub(super) fn may_pass(error: &Error) -> bool {
     matches!(error.code(), Code::Network | Code::InputNotFound)
-}
-
-/// Text without what the endpoint hides.
-pub(super) fn scrubbed(text: &str, endpoint: Option<&Endpoint>) -> String {
-    let Some(endpoint) = endpoint else { return text.to_owned() };
-    let mut text = text.replace(endpoint.reveal(), &endpoint.to_string());
-    for secret in secrets(endpoint.reveal()) {
-        text = text.replace(&secret, HIDDEN);
-    }
-    text
-}
-
-/// Parts of a URI that [`redacted`] hides, the longest first; what is too short to be told apart from
-/// other words stays.
-fn secrets(uri: &str) -> Vec<String> {
-    let shown = redacted(uri);
-    let parts = uri.split(['/', '?', '&', '=', '@', ':', '#', ',']);
-    let mut hidden: Vec<_> = parts.filter(|part| part.len() > 3 && !shown.contains(part)).map(str::to_owned).collect();
-    hidden.sort_by_key(|part| std::cmp::Reverse(part.len()));
-    hidden
 }
 
 fn judged(cause: &gst::glib::Error, detail: &str) -> (Code, &'static str, Option<&'static str>) {
@@ -85,20 +67,4 @@ fn judged(cause: &gst::glib::Error, detail: &str) -> (Code, &'static str, Option
 /// Debug texts begin with the place in the source code.
 fn last_line(detail: &str) -> &str {
     detail.lines().last().unwrap_or_default().trim()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_an_endpoint_hides_is_hidden_in_words_of_others() {
-        let endpoint = Endpoint::parse("rtmp://user:pass-word@host/live/abcd-efgh?token=deadbeef", "input").unwrap();
-        let said = "cannot open rtmp://user:pass-word@host/live/abcd-efgh?token=deadbeef: stream abcd-efgh, deadbeef";
-        let scrubbed = scrubbed(said, Some(&endpoint));
-        for secret in ["abcd", "deadbeef", "pass-word"] {
-            assert!(!scrubbed.contains(secret), "{scrubbed}");
-        }
-        assert!(scrubbed.contains("rtmp://***@host/live/***?***"), "{scrubbed}");
-    }
 }

@@ -32,6 +32,7 @@ use ffrtmp_core::media::MediaInfo;
 use gstreamer as gst;
 
 use super::media::{Clock, Events, Raw, TrackKind};
+use super::secrets::Guarded;
 use basin::{Basin, Item, Overflow, Taken};
 use facts::Seen;
 pub(super) use graph::Generated;
@@ -120,6 +121,7 @@ pub(super) struct Intake {
     /// Pictures that were dropped since it was said last.
     unsaid: u64,
     told: Option<Instant>,
+    _secrets: Option<Guarded>,
 }
 
 enum Link {
@@ -141,8 +143,13 @@ impl Intake {
         events: Events,
     ) -> Result<Self> {
         let now = Instant::now();
+        let secrets = match &origin {
+            Origin::Live(endpoint) => Some(Guarded::new(endpoint)),
+            Origin::File(_) | Origin::Generated(_) => None,
+        };
         let mut intake = Self {
             timeline: if matches!(origin, Origin::Live(_)) { Timeline::default() } else { Timeline::of_file() },
+            _secrets: secrets,
             origin,
             wants,
             rules: *rules,

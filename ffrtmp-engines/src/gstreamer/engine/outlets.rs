@@ -1,0 +1,200 @@
+//! The outputs of an attempt: which track goes where, from the first encoded sample to the end.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ffrtmp_core::engine::Task;
+use ffrtmp_core::error::{Error, Result};
+use ffrtmp_core::live::LiveRules;
+use ffrtmp_core::plan::Plan;
+
+use super::tally::{Meter, Tally};
+use crate::gstreamer::media::{Clock, Encoded, Events, Track, TrackKind};
+use crate::gstreamer::output::{Output, OutputState, Target};
+use crate::libav::readback;
+
+/// Time for an output to send or write what it has when the attempt ends.
+const FAREWELL: Duration = Duration::from_secs(10);
+/// Media that may wait for a file while nothing is live.
+const PATIENT_QUEUE: Duration = Duration::from_secs(3600);
+
+/// Takes encoded media from the session's threads.
+pub(super) struct Outlets {
+    meter: Arc<Meter>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    tallies: Vec<Tally>,
+    kinds: Vec<TrackKind>,
+    outlets: Vec<Outlet>,
+    /// What came before the outputs were there.
+    early: Vec<Encoded>,
+    started: bool,
+}
+
+struct Outlet {
+    recording: Option<Recording>,
+    output: Output,
+}
+
+/// A file that is written.
+#[derive(Clone, Debug)]
+pub(super) struct Recording {
+    pub(super) path: PathBuf,
+    /// Its tracks, in the order of the file.
+    pub(super) tracks: Vec<usize>,
+}
+
+/// How everything ended.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    pub(super) tallies: Vec<Tally>,
+    pub(super) recordings: Vec<(Recording, OutputState)>,
+    pub(super) pushes: Vec<OutputState>,
+}
+
+impl Ended {
+    pub(super) fn states(&self) -> impl Iterator<Item = &OutputState> {
+        self.recordings.iter().map(|(_, state)| state).chain(&self.pushes)
+    }
+}
+
+impl Outlets {
+    pub(super) fn new(kinds: Vec<TrackKind>, meter: Arc<Meter>) -> Self {
+        let tallies = vec![Tally::default(); kinds.len()];
+        Self { meter, state: Mutex::new(State { tallies, kinds, ..State::default() }) }
+    }
+
+    /// Takes a sample from the session; never blocks for long.
+    pub(super) fn take(&self, encoded: Encoded) {
+        let mut state = self.lock();
+        let Some(tally) = state.tallies.get_mut(encoded.track) else { return };
+        tally.add(&encoded.buffer);
+        let (first, end) = (tally.first.unwrap_or(0), tally.end);
+        self.meter.add_bytes(encoded.buffer.size() as u64);
+        self.meter.reach(end.saturating_sub(first.min(end)));
+        if encoded.track == 0 && state.kinds.first() == Some(&TrackKind::Video) {
+            self.meter.add_frame();
+        }
+        if state.started {
+            state.outlets.iter().for_each(|outlet| outlet.output.push(&encoded));
+        } else {
+            state.early.push(encoded);
+        }
+    }
+
+    pub(super) fn are_started(&self) -> bool {
+        self.lock().started
+    }
+
+    /// Starts every output of a task, now that the tracks are known.
+    ///
+    /// # Errors
+    /// Those of [`Output::start`].
+    pub(super) fn start(
+        &self,
+        task: &Task,
+        plan: &Plan,
+        tracks: &[Track],
+        clock: &Clock,
+        events: &Events,
+    ) -> Result<()> {
+        let rules = match &task.live {
+            Some(live) => live.rules,
+            None => LiveRules { queue: PATIENT_QUEUE, ..LiveRules::default() },
+        };
+        let mut outlets = Vec::new();
+        for (target, places, recording) in targets(task, plan, tracks) {
+            let own = places.iter().filter_map(|place| Some((*place, tracks.get(*place)?.clone()))).collect();
+            let output = Output::start(target, own, &rules, clock.clone(), Arc::clone(events))?;
+            outlets.push(Outlet { recording, output });
+        }
+        let mut state = self.lock();
+        for encoded in std::mem::take(&mut state.early) {
+            outlets.iter().for_each(|outlet| outlet.output.push(&encoded));
+        }
+        state.outlets = outlets;
+        state.started = true;
+        Ok(())
+    }
+
+    /// Notices outputs that are gone for good: a recording that failed, or the last server.
+    ///
+    /// # Errors
+    /// Theirs.
+    pub(super) fn check(&self) -> Result<()> {
+        let state = self.lock();
+        let mut failed = None;
+        let mut alive = 0;
+        for outlet in &state.outlets {
+            match outlet.output.state().failed {
+                Some(error) if outlet.recording.is_some() => return Err(error),
+                Some(error) => failed = Some(error),
+                None => alive += 1,
+            }
+        }
+        failed.filter(|_| alive == 0).map_or(Ok(()), Err)
+    }
+
+    /// Ends every output.
+    ///
+    /// # Errors
+    /// Of a recording that could not be completed.
+    pub(super) fn finish(&self) -> Result<Ended> {
+        let (outlets, tallies) = {
+            let mut state = self.lock();
+            (std::mem::take(&mut state.outlets), state.tallies.clone())
+        };
+        let mut ended = Ended { tallies, ..Ended::default() };
+        let mut failed: Option<Error> = None;
+        for outlet in outlets {
+            match (outlet.output.finish(FAREWELL), outlet.recording) {
+                (Ok(state), Some(recording)) => ended.recordings.push((recording, state)),
+                (Ok(state), None) => ended.pushes.push(state),
+                (Err(error), Some(_)) => failed = failed.or(Some(error)),
+                (Err(error), None) => {
+                    ended.pushes.push(OutputState { failed: Some(error), ..OutputState::default() });
+                }
+            }
+        }
+        failed.map_or(Ok(ended), Err)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Every target of a task with the tracks that go there.
+fn targets(task: &Task, plan: &Plan, tracks: &[Track]) -> Vec<(Target, Vec<usize>, Option<Recording>)> {
+    let of_kind = |kind| tracks.iter().enumerate().filter(move |(_, track)| track.kind == kind).map(|(place, _)| place);
+    let pictures: Vec<usize> = of_kind(TrackKind::Video).collect();
+    let sound: Vec<usize> = of_kind(TrackKind::Audio).collect();
+    // A group of tracks for each rendition, or one for sound alone.
+    let groups: Vec<(Option<&str>, Vec<usize>)> = match pictures[..] {
+        [] => vec![(None, sound)],
+        [only] => vec![(None, std::iter::once(only).chain(sound).collect())],
+        _ => pictures
+            .iter()
+            .map(|place| (Some(tracks[*place].name.as_str()), std::iter::once(*place).chain(sound.clone()).collect()))
+            .collect(),
+    };
+    let mut files = readback::files(&task.output, plan).into_iter();
+    let mut targets = Vec::new();
+    for (name, places) in groups {
+        for endpoint in task.live.iter().flat_map(|live| &live.push) {
+            let endpoint = name.map_or_else(|| endpoint.clone(), |name| endpoint.of_rendition(name));
+            targets.push((Target::Push(endpoint), places.clone(), None));
+        }
+        if task.live.as_ref().is_none_or(|live| live.record) {
+            let path = files.next().unwrap_or_else(|| task.output.clone());
+            let recording = Recording { path: path.clone(), tracks: places.clone() };
+            let limit = task.bounds.max_output_bytes;
+            targets.push((Target::Record { path, container: plan.container, limit }, places, Some(recording)));
+        }
+    }
+    targets
+}

@@ -1,0 +1,3 @@
+//! The live engine: its contract, and what it does when sources and outputs go wrong.
+
+mod conformance;

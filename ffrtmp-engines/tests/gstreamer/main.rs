@@ -1,0 +1,5 @@
+//! Live media in this process, against real programs on loopback.
+
+#![cfg(feature = "gstreamer")]
+
+mod engine;
