@@ -258,6 +258,18 @@ pub trait Engine: Send + Sync + 'static {
     /// What works on this machine. May take seconds the first time; remembered afterwards.
     fn capabilities(&self) -> &EngineCapabilities;
 
+    /// What it has found out by trying devices, in words that only another copy of the same engine on
+    /// the same machine understands; `None` if there is nothing to pass on.
+    fn findings(&self) -> Option<String> {
+        None
+    }
+
+    /// Takes over what another copy has found out, instead of trying it again. Words that it does
+    /// not understand change nothing.
+    fn learn(&self, findings: &str) {
+        let _ = findings;
+    }
+
     /// Describes a file.
     fn probe(&self, source: &Source, bounds: &MediaBounds) -> Result<MediaInfo>;
 

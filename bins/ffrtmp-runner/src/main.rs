@@ -21,7 +21,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<ExitCode> {
     let Settings { engine, policy } = Settings::parse(env::args().skip(1))?;
-    let sandbox = Layers::new(policy);
+    let sandbox = Layers::new(policy).ahead();
     match engine {
         Chosen::Libav => {
             libav::init();

@@ -13,12 +13,14 @@ use rustix::process::Signal;
 
 use super::child::{Child, End};
 use super::disk::DiskWatch;
+use super::memory::MemoryWatch;
 use super::printed::{Printed, cut};
 use super::verdict::{self, Circumstances, Doom};
 use super::wire::{Answer, Broken, Inbox, Request, ToChild, ToParent, frame};
 
-/// How often orders and memory are looked at.
-const TICK: Duration = Duration::from_millis(20);
+/// How often orders and bounds are looked at, and how often when the end is near.
+const TICK: Duration = Duration::from_millis(40);
+const LAST_TICKS: Duration = Duration::from_millis(10);
 /// Time for a child to take a request.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A canceled child is asked; after this it is terminated; after [`KILL_AFTER`] killed. Encoders
@@ -82,7 +84,7 @@ pub(super) fn ask(
         child,
         control,
         observer,
-        memory,
+        memory: memory.map(MemoryWatch::over),
         conditions,
         inbox: Inbox::default(),
         printed: Printed::default(),
@@ -91,10 +93,8 @@ pub(super) fn ask(
         is_finishing: false,
         canceled: None,
         doom: None,
-        peak: 0,
         lines: 0,
         started: Instant::now(),
-        looked: Instant::now(),
     };
     let ending = attempt.follow();
     attempt.close(ending)
@@ -104,7 +104,7 @@ struct Attempt<'a> {
     child: Child,
     control: &'a Control,
     observer: &'a dyn Observer,
-    memory: Option<u64>,
+    memory: Option<MemoryWatch>,
     conditions: Conditions,
     inbox: Inbox,
     printed: Printed,
@@ -115,11 +115,8 @@ struct Attempt<'a> {
     is_finishing: bool,
     canceled: Option<Canceled>,
     doom: Option<Doom>,
-    peak: u64,
     lines: u32,
     started: Instant,
-    /// When its bounds were last looked at.
-    looked: Instant,
 }
 
 #[derive(Clone, Copy)]
@@ -160,12 +157,15 @@ impl Attempt<'_> {
             if self.is_killed() && *doomed_at.get_or_insert_with(Instant::now) + DEATH < Instant::now() {
                 return Ending::Stuck;
             }
-            let ended = self.child.await_news(TICK);
-            self.read_printed();
-            match self.read_news() {
+            let is_ending = self.canceled.is_some() || self.doom.is_some();
+            let news = self.child.await_news(if is_ending { LAST_TICKS } else { TICK });
+            if news.printed {
+                self.read_printed();
+            }
+            match news.said.then(|| self.read_news()).flatten() {
                 Some(ending) => return ending,
                 // Somebody it left behind may hold the channel open.
-                None if ended => return Ending::Gone,
+                None if news.ended => return Ending::Gone,
                 None => {}
             }
         }
@@ -264,13 +264,10 @@ impl Attempt<'_> {
     }
 
     fn watch_bounds(&mut self) {
-        if self.doom.is_some() || self.looked.elapsed() < TICK {
+        if self.doom.is_some() {
             return;
         }
-        self.looked = Instant::now();
-        let resident = self.child.resident();
-        self.peak = self.peak.max(resident.map_or(0, |resident| resident.peak));
-        let is_too_large = resident.zip(self.memory).is_some_and(|(resident, limit)| resident.now > limit);
+        let is_too_large = self.memory.as_mut().is_some_and(|memory| memory.look(&mut self.child));
         self.doom = match self.conditions.time {
             _ if is_too_large => Some(Doom::Memory),
             Some((limit, code)) if self.started.elapsed() > limit => Some(Doom::Time(code)),
@@ -379,11 +376,16 @@ impl Attempt<'_> {
         Answered {
             answer,
             cpu: told.map_or(Duration::ZERO, |ended| ended.cpu),
-            peak_memory_bytes: told.map_or(0, |ended| ended.max_resident_bytes).max(self.peak),
+            peak_memory_bytes: told.map_or(0, |ended| ended.max_resident_bytes).max(self.seen()),
             usage,
             sandbox: self.sandbox,
             warning: (!clean).then(|| format!("the runner {} after its work", verdict::describe(end))),
         }
+    }
+
+    /// Most bytes of memory that were seen.
+    fn seen(&self) -> u64 {
+        self.memory.as_ref().map_or(0, MemoryWatch::peak)
     }
 
     /// The error for a child that ended without a word.
@@ -392,11 +394,13 @@ impl Attempt<'_> {
             Some(End::Told(ended)) => ended.max_resident_bytes,
             _ => 0,
         };
+        let limit = self.memory.as_ref().map(MemoryWatch::limit);
+        let peak = known.max(self.seen()).max(usage.map_or(0, |usage| usage.peak_memory_bytes));
         Circumstances {
             canceled: self.canceled.is_some(),
             doom: self.doom,
             end,
-            memory: (self.memory, known.max(self.peak).max(usage.map_or(0, |usage| usage.peak_memory_bytes))),
+            memory: (limit, peak),
             max_file_bytes: self.conditions.disk.as_ref().and_then(DiskWatch::most),
             out_of_memory: usage.is_some_and(|usage| usage.oom_kills > 0),
             last_words: self.printed.last_words(),

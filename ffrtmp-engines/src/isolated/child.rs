@@ -1,9 +1,10 @@
 //! One child as the agent sees it: a channel to talk, a pipe with what its libraries print, and a
 //! tether on which the fork server tells of its end.
 
-use std::fs;
+use std::fs::File;
 use std::io::{self, PipeReader, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, pidfd_send_signal, prlimit};
 
 use super::link::{Link, Received, wait_on};
+use super::memory::resident_pages;
 use super::sys;
 use super::wire::{Ended, FromServer, ToServer};
 
@@ -28,7 +30,20 @@ pub(super) struct Child {
     pub(super) errors: Option<PipeReader>,
     /// While it is there, the server keeps the id of the child from being given to another process.
     tether: Option<Link>,
+    /// What the kernel tells of its memory, kept open: it stays that of this process.
+    memory: Option<File>,
     end: Option<End>,
+}
+
+/// What there is to hear of a child.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct News {
+    /// It said something.
+    pub(super) said: bool,
+    /// Its libraries printed something.
+    pub(super) printed: bool,
+    /// It has ended. What it said may still be unread then.
+    pub(super) ended: bool,
 }
 
 /// How it came to an end.
@@ -49,7 +64,7 @@ impl Child {
         errors: PipeReader,
         tether: Link,
     ) -> Self {
-        Self { pid, process, channel, errors: Some(errors), tether: Some(tether), end: None }
+        Self { pid, process, channel, errors: Some(errors), tether: Some(tether), memory: None, end: None }
     }
 
     /// Process id; the same as that of its session and group.
@@ -57,14 +72,18 @@ impl Child {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// Waits until it says something or ends, or the time is over; whether it has ended. What it
-    /// said may still be unread then.
-    pub(super) fn await_news(&mut self, timeout: Duration) -> bool {
+    /// Waits until it says something or ends, or the time is over.
+    pub(super) fn await_news(&mut self, timeout: Duration) -> News {
         let mut fds = vec![PollFd::new(&self.channel, PollFlags::IN)];
-        fds.extend(self.errors.as_ref().map(|errors| PollFd::new(errors, PollFlags::IN)));
         fds.extend(self.teller());
+        let tellers = fds.len();
+        fds.extend(self.errors.as_ref().map(|errors| PollFd::new(errors, PollFlags::IN)));
         wait_on(&mut fds, timeout);
-        self.look().is_some()
+        let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
+        let (said, printed) = (is_ready(&fds[0]), fds[tellers..].iter().any(is_ready));
+        let may_have_ended = tellers == 1 || fds[1..tellers].iter().any(is_ready);
+        let ended = may_have_ended && self.look().is_some();
+        News { said: said || ended, printed: printed || ended, ended }
     }
 
     /// Waits for its end as long as `patience`.
@@ -159,9 +178,15 @@ impl Child {
         Ok(())
     }
 
-    /// Resident memory now and at its largest, in bytes; `None` once it has ended.
-    pub(super) fn resident(&self) -> Option<Resident> {
-        parse_resident(&fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?)
+    /// Resident memory in bytes; `None` once it has ended.
+    pub(super) fn resident(&mut self) -> Option<u64> {
+        if self.memory.is_none() {
+            self.memory = File::open(format!("/proc/{}/statm", self.pid())).ok();
+        }
+        let mut text = [0; 128];
+        let count = self.memory.as_ref()?.read_at(&mut text, 0).ok()?;
+        let pages = resident_pages(std::str::from_utf8(&text[..count]).ok()?)?;
+        pages.checked_mul(rustix::param::page_size() as u64)
     }
 }
 
@@ -174,36 +199,5 @@ impl Drop for Child {
             // A server that is gone needs not be told.
             let _ = tether.send(&ToServer::LetGo, &[], Duration::ZERO);
         }
-    }
-}
-
-/// Resident memory of a process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Resident {
-    /// Bytes now.
-    pub(super) now: u64,
-    /// Most bytes so far.
-    pub(super) peak: u64,
-}
-
-/// Reads `VmRSS` and `VmHWM` from the text of `/proc/PID/status`.
-pub(super) fn parse_resident(status: &str) -> Option<Resident> {
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        kib.checked_mul(1024)
-    };
-    Some(Resident { now: field("VmRSS:")?, peak: field("VmHWM:")? })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn resident_memory_is_read_from_status() {
-        let text = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t     1024 kB\n";
-        assert_eq!(parse_resident(text), Some(Resident { now: 1 << 20, peak: 2 << 20 }));
-        assert_eq!(parse_resident("State:\tZ (zombie)\n"), None);
     }
 }

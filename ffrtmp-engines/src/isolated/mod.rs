@@ -11,7 +11,7 @@
 //! |---|---|
 //! | `server.rs`, `child.rs` | the agent's side of the fork server, and of one child |
 //! | `reserve.rs` | a child that is governed before it has work |
-//! | `attempt.rs`, `disk.rs` | watch one request from the agent's side |
+//! | `attempt.rs`, `memory.rs`, `disk.rs` | watch one request from the agent's side |
 //! | `verdict.rs`, `printed.rs` | say how it ended without an answer, and what it printed |
 //! | `fork.rs`, `serve.rs` | the runner's side: the fork server, and what a child does |
 //! | `reach.rs` | what a request may touch, and the place for what it writes |
@@ -27,6 +27,7 @@ mod disk;
 pub mod fault;
 mod fork;
 mod link;
+mod memory;
 mod printed;
 mod reach;
 mod reserve;
@@ -97,7 +98,13 @@ struct Shared {
     servers: Arc<Servers>,
     /// `None` for a program that runs one task.
     reserve: Option<Arc<Reserve>>,
-    capabilities: OnceLock<EngineCapabilities>,
+    known: OnceLock<Known>,
+}
+
+/// What the trial child told. It read nothing foreign, so the others may believe it.
+struct Known {
+    capabilities: EngineCapabilities,
+    findings: Option<String>,
 }
 
 impl IsolatedEngine {
@@ -124,7 +131,7 @@ impl IsolatedEngine {
         let program = std::path::absolute(&program).unwrap_or(program);
         let servers = Arc::new(Servers::new(Recipe { program, args, nice: DEFAULT_NICE }));
         Self {
-            shared: Arc::new(Shared { name, servers, reserve, capabilities: OnceLock::new() }),
+            shared: Arc::new(Shared { name, servers, reserve, known: OnceLock::new() }),
             limits: ResourceLimits::default(),
             governor: None,
         }
@@ -161,22 +168,22 @@ impl IsolatedEngine {
     /// # Errors
     /// As in the description of the type.
     pub fn try_capabilities(&self) -> Result<&EngineCapabilities> {
-        if let Some(known) = self.shared.capabilities.get() {
-            return Ok(known);
+        if let Some(known) = self.shared.known.get() {
+            return Ok(&known.capabilities);
         }
         let time = (CAPABILITIES_TIME, Code::EngineUnavailable);
-        let found = match self.ask_quietly(Work::Capabilities, time)? {
-            Answer::Capabilities(found) => found,
+        let known = match self.ask_quietly(Work::Capabilities, time)? {
+            Answer::Capabilities(capabilities, findings) => Known { capabilities, findings },
             other => return Err(wrong_answer(&other)),
         };
-        Ok(self.shared.capabilities.get_or_init(|| found))
+        Ok(&self.shared.known.get_or_init(|| known).capabilities)
     }
 
     fn ask_quietly(&self, work: Work, time: (Duration, Code)) -> Result<Answer> {
         let memory = (!matches!(work, Work::Capabilities)).then_some(PROBE_MEMORY);
         let conditions = Conditions { time: Some(time), ..Conditions::default() };
         let child = self.shared.servers.child(None)?;
-        let request = Request { work, memory };
+        let request = Request { work, memory, findings: None };
         attempt::ask(child, request, conditions, &Control::default(), &Unobserved).map(|answered| answered.answer)
     }
 
@@ -187,7 +194,8 @@ impl IsolatedEngine {
         let (child, governed) = self.child(&limits, &task.output)?;
         let conditions = Conditions { disk: Some(DiskWatch::over(task)), governed, ..Conditions::default() };
         let memory = self.limits.max_memory_mb.and_then(|mb| mb.checked_mul(1 << 20));
-        let request = Request { work: Work::Run(task.into()), memory };
+        let findings = self.shared.known.get().and_then(|known| known.findings.clone());
+        let request = Request { work: Work::Run(task.into()), memory, findings };
         let report = self.report(task, attempt::ask(child, request, conditions, control, observer)?)?;
         place.keep();
         Ok(report)
@@ -237,7 +245,7 @@ fn probe_time(bounds: &MediaBounds) -> (Duration, Code) {
 
 fn wrong_answer(answer: &Answer) -> Error {
     let kind = match answer {
-        Answer::Capabilities(_) => "capabilities",
+        Answer::Capabilities(..) => "capabilities",
         Answer::Media(_) => "a description",
         Answer::Plan(_) => "a plan",
         Answer::Report(_) => "a report",

@@ -2,7 +2,7 @@
 //! does it, tells the end, and is gone.
 
 use std::any::Any;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -19,7 +19,6 @@ use ffrtmp_core::live::LiveEvent;
 use ffrtmp_core::node::Safeguard;
 use ffrtmp_core::sandbox::{Reach, Sandbox};
 
-use super::child::parse_resident;
 use super::fork::{Role, Server};
 use super::link::Link;
 use super::wire::{Answer, FromServer, Inbox, Request, ToChild, ToParent, WireError, Work, frame};
@@ -85,6 +84,7 @@ fn attend(channel: UnixStream, engine: &dyn Engine, sandbox: &dyn Sandbox) -> Re
         parent.say(&ToParent::Confined(layers.clone()));
         let control = Control::default();
         obey(orders, control.clone())?;
+        request.findings.iter().for_each(|findings| engine.learn(findings));
         catch_unwind(AssertUnwindSafe(|| answer(engine, request.work, layers, &control, &parent)))
             .unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
     });
@@ -136,7 +136,7 @@ fn answer(
         Work::Capabilities => {
             let mut found = engine.capabilities().clone();
             found.sandbox = layers;
-            Ok(Answer::Capabilities(found))
+            Ok(Answer::Capabilities(found, engine.findings()))
         }
         Work::Probe(source, bounds) => engine.probe(&Source::from(&source), &bounds).map(Answer::Media),
         Work::Plan(task) => engine.plan(&Task::from(&task)).map(Answer::Plan),
@@ -147,8 +147,6 @@ fn answer(
 fn run(engine: &dyn Engine, task: &Task, control: &Control, parent: &Parent) -> Result<JobReport> {
     let reporter = Reporter { parent: parent.clone(), last: Mutex::new(None) };
     let mut report = engine.run(task, control, &reporter)?;
-    let resident = fs::read_to_string("/proc/self/status").ok().and_then(|status| parse_resident(&status));
-    report.peak_memory_bytes = resident.map_or(report.peak_memory_bytes, |resident| resident.peak);
     for number in [&mut report.duration_seconds, &mut report.fps, &mut report.speed, &mut report.wall_seconds] {
         *number = finite(*number);
     }

@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Version of the protocol; it stands in every header.
-pub(super) const VERSION: u8 = 3;
+pub(super) const VERSION: u8 = 4;
 /// Most bytes of JSON in a frame.
 pub(super) const MAX_FRAME: usize = 4 << 20;
 
@@ -117,6 +117,8 @@ pub(super) struct Request {
     pub(super) work: Work,
     /// Most bytes of memory.
     pub(super) memory: Option<u64>,
+    /// What the trial child of this agent found out.
+    pub(super) findings: Option<String>,
 }
 
 /// One piece of work.
@@ -160,8 +162,8 @@ pub(super) enum ToParent {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Answer {
-    /// To `Capabilities`.
-    Capabilities(EngineCapabilities),
+    /// To `Capabilities`, with what other children need not try again.
+    Capabilities(EngineCapabilities, Option<String>),
     /// To `Probe`.
     Media(MediaInfo),
     /// To `Plan`.
@@ -373,7 +375,7 @@ mod tests {
     fn messages_survive_the_wire_in_any_pieces() {
         let path = Path::new(std::ffi::OsStr::from_bytes(b"/tmp/\xff name.mp4"));
         let task = Task::new(Source::File(path.into()), "/tmp/out.mp4".into(), "720p30-h264".parse().unwrap());
-        let request = Request { work: Work::Run((&task).into()), memory: None };
+        let request = Request { work: Work::Run((&task).into()), memory: None, findings: None };
         let mut bytes = frame(&ToChild::Begin(Box::new(request))).unwrap();
         bytes.extend(frame(&ToChild::Cancel).unwrap());
         let mut inbox = Inbox::default();
@@ -401,8 +403,9 @@ mod tests {
     fn foreign_bytes_are_refused_at_once() {
         assert!(matches!(inbox(b"x").next::<ToParent>(), Err(Broken::Garbage)));
         assert!(matches!(inbox(b"FFR\x01\0\0\0\0").next::<ToParent>(), Err(Broken::Version(1))));
-        assert!(matches!(inbox(b"FFR\x02\xff\xff\xff\xff").next::<ToParent>(), Err(Broken::TooLong(_))));
-        assert!(matches!(inbox(b"FFR\x02\0\0\0\x02[]").next::<ToParent>(), Err(Broken::Json(_))));
-        assert!(matches!(inbox(b"FFR\x02\0\0\0\x02[").next::<ToParent>(), Ok(None)));
+        let behind_version = |rest: &[u8]| inbox(&[&MAGIC[..], &[VERSION], rest].concat());
+        assert!(matches!(behind_version(&[255; 4]).next::<ToParent>(), Err(Broken::TooLong(_))));
+        assert!(matches!(behind_version(b"\0\0\0\x02[]").next::<ToParent>(), Err(Broken::Json(_))));
+        assert!(matches!(behind_version(b"\0\0\0\x02[").next::<ToParent>(), Ok(None)));
     }
 }

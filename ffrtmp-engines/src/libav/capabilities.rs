@@ -30,6 +30,8 @@ const RATE: (i32, i32) = (30, 1);
 type Outcome = std::result::Result<(), String>;
 /// A test encode that happens once.
 type Test = Arc<OnceLock<Outcome>>;
+/// A test encode by encoder and bits, and what it failed with.
+type Finding = (VideoEncoder, u8, Option<String>);
 /// Test encodes by encoder and bits.
 type Tests = Mutex<HashMap<(VideoEncoder, u8), Test>>;
 
@@ -143,6 +145,26 @@ impl Encoders {
         let own = test_of(&self.tested, encoder, depth);
         let tried = || test_of(&TRIED, encoder, depth).get_or_init(|| test_encode(encoder, depth)).clone();
         own.get_or_init(tried).clone()
+    }
+
+    /// The outcomes of all tests of devices, as text. What software is there costs nothing to ask.
+    pub(super) fn findings(&self) -> Option<String> {
+        let tested = self.tested.lock().unwrap_or_else(PoisonError::into_inner);
+        let found: Vec<Finding> = tested
+            .iter()
+            .filter(|((encoder, _), _)| encoder.is_hardware())
+            .filter_map(|((encoder, depth), test)| Some((*encoder, *depth, test.get()?.clone().err())))
+            .collect();
+        serde_json::to_string(&found).ok().filter(|_| !found.is_empty())
+    }
+
+    /// Takes over what another process on this machine has found out.
+    pub(super) fn learn(&self, findings: &str) {
+        let Ok(found) = serde_json::from_str::<Vec<Finding>>(findings) else { return };
+        for (encoder, depth, failed) in found {
+            // What was tried here already is at least as fresh.
+            let _ = test_of(&self.tested, encoder, depth).set(failed.map_or(Ok(()), Err));
+        }
     }
 
     /// Encoders that work for a codec, the preferred one first.
@@ -344,6 +366,19 @@ mod tests {
         assert_eq!(choice.encoders, ["libx264"]);
         let reason = choice.reason().unwrap();
         assert_eq!(reason, "h264_nvenc: no device; h264_qsv: no device; h264_vaapi: no device");
+    }
+
+    #[test]
+    fn what_one_process_found_out_the_next_need_not_try() {
+        let first = without_devices(VideoCodec::H264);
+        first.assume(VideoEncoder::Av1Qsv, 10, Ok(()));
+        let next = Encoders::default();
+        next.learn(&first.findings().unwrap());
+        let asked = plan(VideoCodec::H264, Hardware::Auto);
+        assert_eq!(next.choose(&asked, 8).unwrap(), first.choose(&asked, 8).unwrap());
+        assert_eq!(next.test(VideoEncoder::Av1Qsv, 10), Ok(()));
+        next.learn("[[\"h264_nvenc\"");
+        assert_eq!(Encoders::default().findings(), None);
     }
 
     #[test]

@@ -170,6 +170,14 @@ impl Engine for LibavEngine {
         self.encoders.all()
     }
 
+    fn findings(&self) -> Option<String> {
+        self.encoders.findings()
+    }
+
+    fn learn(&self, findings: &str) {
+        self.encoders.learn(findings);
+    }
+
     fn probe(&self, source: &Source, bounds: &MediaBounds) -> Result<MediaInfo> {
         let _lines = Collector::start();
         match source {

@@ -1,9 +1,8 @@
 //! The layer `rlimits`: bounds that the kernel keeps for every process.
 
-use std::thread;
-
 use ffrtmp_core::sandbox::Reach;
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
+use rustix::thread::sched_getaffinity;
 
 use super::namespaces::Spaces;
 use super::{Outcome, refused, sys};
@@ -42,7 +41,8 @@ pub(super) fn bound(reach: &Reach, spaces: &mut Spaces) -> Outcome {
 
 /// Threads of one attempt, processes included: codecs start a few for each core.
 fn threads() -> u64 {
-    let cores = thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+    // The same question that codecs ask; the standard library's reads half a dozen files for it.
+    let cores = sched_getaffinity(None).map_or(1, |cores| u64::from(cores.count()));
     128 + 16 * cores
 }
 

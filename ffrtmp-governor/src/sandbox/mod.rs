@@ -39,7 +39,7 @@ use ffrtmp_core::node::Safeguard;
 use ffrtmp_core::sandbox::{Reach, Sandbox};
 use rustix::process::{getppid, parent_process_death_signal, set_parent_process_death_signal};
 
-use namespaces::Spaces;
+use namespaces::{HostNetwork, Spaces};
 use places::Places;
 
 /// The user as which attempts run where the agent is root: nobody.
@@ -173,13 +173,26 @@ pub struct Policy {
 #[derive(Clone, Debug, Default)]
 pub struct Layers {
     policy: Policy,
+    /// Set in a process that has left the host's network, and in its copies.
+    host: Option<HostNetwork>,
 }
 
 impl Layers {
     /// A sandbox by this policy.
     #[must_use]
     pub const fn new(policy: Policy) -> Self {
-        Self { policy }
+        Self { policy, host: None }
+    }
+
+    /// The same in a fork server: this process, of which each attempt will be a copy, leaves the
+    /// network at once where it may, so that its copies need not each make a namespace. A copy whose
+    /// work opens connections returns. Called while there is one thread.
+    #[must_use]
+    pub fn ahead(mut self) -> Self {
+        if self.wants(Layer::Network) {
+            self.host = HostNetwork::leave();
+        }
+        self
     }
 
     fn wants(&self, layer: Layer) -> bool {
@@ -189,6 +202,13 @@ impl Layers {
 
 impl Sandbox for Layers {
     fn confine(&self, reach: &Reach) -> Result<Vec<Safeguard>> {
+        if let Some(host) = self.host.as_ref().filter(|_| reach.network) {
+            host.enter().map_err(|error| {
+                Error::new(Code::EngineUnavailable, "the attempt cannot return to the network of the host")
+                    .operation("sandbox.network")
+                    .source(error)
+            })?;
+        }
         let mut put_on = PutOn { layers: self, found: Vec::with_capacity(Layer::ALL.len()) };
         if self.policy.mode == Mode::Off {
             Layer::ALL.iter().for_each(|layer| put_on.say(*layer, Err("switched off".into())));
@@ -221,7 +241,7 @@ impl PutOn<'_> {
         // Rules name files as they are now; behind the new mounts they may be out of sight.
         let rules = wants(Layer::Landlock).then(|| landlock::Rules::new(reach, &places));
         let mut spaces = Spaces::default();
-        let network = wants(Layer::Network).then(|| network(&mut spaces, reach));
+        let network = wants(Layer::Network).then(|| network(&mut spaces, reach, self.layers.host.as_ref()));
         let mounts = wants(Layer::Mounts).then(|| spaces.mounts().and_then(|()| view::enter(&places)));
         let (uid, gid) = self.layers.policy.user.unwrap_or((NOBODY, NOBODY));
         let mut left = user::Left::default();
@@ -286,8 +306,12 @@ fn no_new_privs() -> Outcome {
     Ok("exec gives no privileges".into())
 }
 
-fn network(spaces: &mut Spaces, reach: &Reach) -> Outcome {
-    if reach.network { Err("the task opens connections".into()) } else { spaces.network() }
+fn network(spaces: &mut Spaces, reach: &Reach, left: Option<&HostNetwork>) -> Outcome {
+    match left {
+        _ if reach.network => Err("the task opens connections".into()),
+        Some(_) => Ok("the empty network namespace of the runner".into()),
+        None => spaces.network(),
+    }
 }
 
 /// Renews the order to end with the parent, which a change of the user takes back.

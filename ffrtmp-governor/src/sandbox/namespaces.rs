@@ -5,9 +5,12 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
-use rustix::process::{getegid, geteuid};
-use rustix::thread::{CapabilitySet, capabilities};
+use rustix::process::{getegid, geteuid, getppid};
+use rustix::thread::{CapabilitySet, LinkNameSpaceType, capabilities, move_into_link_name_space};
 
 use super::{Outcome, refused, sys};
 
@@ -42,6 +45,33 @@ impl Spaces {
             return Err(reason.clone());
         }
         sys::unshare(flag).map_err(refused)
+    }
+}
+
+/// The way back to the network of the host, for a process that has left it with root's privileges:
+/// the process above it, which is still there. Everybody else has no way back, and does not leave.
+#[derive(Clone, Debug)]
+pub(super) struct HostNetwork(PathBuf);
+
+impl HostNetwork {
+    /// Leaves it for an empty namespace; `None`, and nothing has changed, if there is no way back.
+    pub(super) fn leave() -> Option<Self> {
+        let parent = getppid()?;
+        let way = Self(format!("/proc/{}/ns/net", parent.as_raw_nonzero()).into());
+        // The process above may be in another one; opening it also shows that it can be opened.
+        let is_same = way.place().ok()? == Self("/proc/self/ns/net".into()).place().ok()?;
+        (is_same && may_administer() && sys::unshare(libc::CLONE_NEWNET).is_ok()).then_some(way)
+    }
+
+    fn place(&self) -> io::Result<(u64, u64)> {
+        let place = fs::File::open(&self.0)?.metadata()?;
+        Ok((place.dev(), place.ino()))
+    }
+
+    /// Returns to it.
+    pub(super) fn enter(&self) -> io::Result<()> {
+        let network = Some(LinkNameSpaceType::Network);
+        Ok(move_into_link_name_space(fs::File::open(&self.0)?.as_fd(), network)?)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -102,22 +102,29 @@ fn put(root: BorrowedFd<'_>, taken: &Taken) -> Result<(), String> {
 
 /// A file or directory to mount on. Links lead nowhere but into the new tree.
 fn make_place(root: BorrowedFd<'_>, taken: &Taken) -> rustix::io::Result<OwnedFd> {
-    let names: Vec<_> = taken.path.components().filter(|part| matches!(part, Component::Normal(_))).collect();
-    let mut sofar = PathBuf::from(".");
-    for (index, name) in names.iter().enumerate() {
-        let above = inside(root, &sofar)?;
-        sofar.push(name);
-        if !matches!(inside(root, &sofar), Err(Errno::NOENT)) {
-            continue;
-        }
-        if taken.directory || index + 1 < names.len() {
-            rustix::fs::mkdirat(&above, name.as_os_str(), Mode::from_raw_mode(0o755))?;
-        } else {
-            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-            rustix::fs::openat(&above, name.as_os_str(), flags, Mode::from_raw_mode(0o644))?;
+    // From the bottom up, since most places lack little.
+    let mut missing = Vec::new();
+    let mut above = None;
+    for path in taken.path.ancestors() {
+        match inside(root, path) {
+            Err(Errno::NOENT) => missing.extend(path.file_name().map(|name| (path, name))),
+            found => {
+                above = Some(found?);
+                break;
+            }
         }
     }
-    inside(root, &sofar)
+    let mut above = above.ok_or(Errno::NOENT)?;
+    while let Some((path, name)) = missing.pop() {
+        if taken.directory || !missing.is_empty() {
+            rustix::fs::mkdirat(&above, name, Mode::from_raw_mode(0o755))?;
+        } else {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+            rustix::fs::openat(&above, name, flags, Mode::from_raw_mode(0o644))?;
+        }
+        above = inside(root, path)?;
+    }
+    Ok(above)
 }
 
 fn inside(root: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<OwnedFd> {
