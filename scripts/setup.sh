@@ -9,6 +9,11 @@ packages=(
     ffmpeg # ffprobe, the independent judge of the demo and the tests
     python3 python3-venv curl openssl
     postgresql # tests and benchmarks start private servers from it
+    libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev # the live engine, and the plugins it works with
+    gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
+    gstreamer1.0-libav
+    gstreamer1.0-tools # gst-launch-1.0, which the live engine is measured against
+    nginx libnginx-mod-rtmp # tests of live work start private servers from it
 )
 
 say() { printf '%s\n' "$*" >&2; }
@@ -41,9 +46,11 @@ if command -v dpkg-query >/dev/null 2>&1; then
         done
         missing=("${kept[@]}")
     fi
-elif ! pkg-config --exists libavcodec libavformat libavfilter libavutil libswscale libswresample 2>/dev/null; then
-    say "error: this is neither Debian nor Ubuntu, and the FFmpeg development files are missing"
-    say "hint: install a C compiler, pkg-config, clang with libclang, FFmpeg with its development files, python3, PostgreSQL"
+elif ! pkg-config --exists libavcodec libavformat libavfilter libavutil libswscale libswresample \
+    'gstreamer-app-1.0 >= 1.22' gstreamer-audio-1.0 gstreamer-video-1.0 2>/dev/null; then
+    say "error: this is neither Debian nor Ubuntu, and development files of FFmpeg or GStreamer 1.22 are missing"
+    say "hint: install a C compiler, pkg-config, clang with libclang, FFmpeg and GStreamer with their development"
+    say "hint: files, the plugins of GStreamer (base, good, bad, ugly, libav), python3, PostgreSQL, nginx with its RTMP module"
     exit 2
 fi
 
@@ -61,17 +68,38 @@ if [ "$(id -u)" -ne 0 ]; then
     fi
 fi
 
-# Debian's package would make a cluster and start it on port 5432; nobody here wants that one. The
-# setting goes again afterwards: it is not ours to keep.
-settings=/etc/postgresql-common/createcluster.d
-keep_quiet() {
-    "${as_root[@]}" mkdir -p "$settings"
-    printf 'create_main_cluster = false\n' | "${as_root[@]}" tee "$settings/ffrtmp-setup.conf" >/dev/null
-    trap '"${as_root[@]}" rm -f "$settings/ffrtmp-setup.conf"; "${as_root[@]}" rmdir "$settings" 2>/dev/null || true' EXIT
+# Debian's packages would make a cluster and start it on port 5432, and start a web server on port 80;
+# nobody here wants those. The settings go again afterwards: they are not ours to keep.
+clusters=/etc/postgresql-common/createcluster.d
+policy=/usr/sbin/policy-rc.d
+written=()
+clean_up() {
+    [ "${#written[@]}" -eq 0 ] || "${as_root[@]}" rm -f "${written[@]}"
+    "${as_root[@]}" rmdir "$clusters" 2>/dev/null || true
 }
-case " ${missing[*]} " in *" postgresql "*) keep_quiet ;; esac
+trap clean_up EXIT
+write() { # the file, what is in it, its mode
+    written+=("$1")
+    printf '%s\n' "$2" | "${as_root[@]}" tee "$1" >/dev/null
+    "${as_root[@]}" chmod "$3" "$1"
+}
+case " ${missing[*]} " in *" postgresql "*)
+    "${as_root[@]}" mkdir -p "$clusters"
+    write "$clusters/ffrtmp-setup.conf" 'create_main_cluster = false' 644
+    ;;
+esac
+web_server=false
+case " ${missing[*]} " in *" nginx "*) web_server=true ;; esac
+# One that is there already, as in containers, says the same or what its owner wants.
+if "$web_server" && [ ! -e "$policy" ]; then
+    write "$policy" $'#!/bin/sh\nexit 101' 755
+fi
 
 say "installing ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 "${as_root[@]}" apt-get update -qq
 "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+# It was not started; neither shall it be when the machine is.
+if "$web_server" && command -v update-rc.d >/dev/null 2>&1; then
+    "${as_root[@]}" update-rc.d nginx disable >&2
+fi
