@@ -60,7 +60,9 @@ def by_setting(results: Results) -> list[Setting]:
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in results.rows():
         if row["type"] != "baseline" and row["duration"] and row["wall_seconds"]:
-            groups.setdefault(tuple(row[key] for key in KEYS), []).append(row)
+            # A mean over a short file is not quite the rate.
+            rounded = {**row, "fps": None if row["fps"] is None else float(round(row["fps"]))}
+            groups.setdefault(tuple(rounded[key] for key in KEYS), []).append(row)
     energy = "net_energy_wh" if results.basis == "net" else "total_energy_wh"
     varied = [i for i in range(len(KEYS)) if len({key[i] for key in groups}) > 1]
     return [_setting(key, rows, energy, varied) for key, rows in groups.items()]

@@ -73,7 +73,7 @@ def bd_quality(
     """
     anchor = _points(anchor_quality, anchor_rate, "anchor", method)
     test = _points(test_quality, test_rate, "test", method)
-    return _mean_difference(anchor[::-1], test[::-1], method, "rate")
+    return _mean_difference((anchor[1], anchor[0]), (test[1], test[0]), method, "rate")
 
 
 def _points(quality: Sequence[float], rate: Sequence[float], whose: str, method: Method) -> tuple[Numbers, Numbers]:

@@ -79,8 +79,10 @@ def _chosen_metric(derived: dict[str, Numbers], joules: Numbers, metric: Metric)
     if metric != "auto":
         return metric
     known = ~np.isnan(joules)
-    complete = (name for name in METRICS[:3] if known.any() and not np.isnan(derived[name][known]).any())
-    return next(complete, "pixels_per_joule")
+    for name in METRICS[:3]:
+        if known.any() and not np.isnan(derived[name][known]).any():
+            return name
+    return "pixels_per_joule"
 
 
 def ranks(score: Numbers) -> Numbers:

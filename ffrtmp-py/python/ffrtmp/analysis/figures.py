@@ -179,7 +179,7 @@ def _plain_ticks(axis: Any) -> None:
     """Ticks of a logarithmic axis as numbers, not as formulas."""
     ticker = package("matplotlib.ticker")
     axis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _place: f"{value:g}"))
+    axis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(ticker.NullFormatter())
 
 

@@ -73,7 +73,10 @@ def write_report(
 def _measured(results: Results) -> Measure:
     names: tuple[Measure, ...] = ("vmaf", "psnr", "ssim")
     np = package("numpy")
-    return next((name for name in names if not np.isnan(results.numbers(name)).all()), "vmaf")
+    for name in names:
+        if not np.isnan(results.numbers(name)).all():
+            return name
+    return "vmaf"
 
 
 def _picture(results: Results, measure: Measure, title: str, form: str) -> bytes:

@@ -105,11 +105,24 @@ def _facts(program: str, url: str) -> _Facts:
     told = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60, check=False).stderr
     line = next((line for line in told.splitlines() if "Video:" in line and "attached pic" not in line), "")
     size = _SIZE.search(line)
-    rate = re.search(r"([\d.]+k?) fps", line)
-    if not size or not rate or rate[1].endswith("k"):
+    rate = _rate(line)
+    if not size or not rate:
         raise errors.of("input_invalid", "output: has no video that can be compared", "give a video file", "output")
+    return _Facts(int(size[1]), int(size[2]), rate, "10le" in line or "p10" in line)
+
+
+def _rate(line: str) -> str | None:
+    """The rate between pictures; the mean, which a short file rounds badly, only where pictures come unevenly.
+
+    >>> _rate("Video: h264, yuv420p, 320x180, 26 fps, 25 tbr, 16k tbn"), _rate("320x180, 29.97 fps, 1k tbr, 1k tbn")
+    ('25', '30000/1001')
+    """
+    mean, even = re.search(r"([\d.]+) fps", line), re.search(r"([\d.]+) tbr", line)
+    if not mean:
+        return None
+    rate = even[1] if even and float(even[1]) <= 1.5 * float(mean[1]) else mean[1]
     exact = {"23.98": "24000/1001", "29.97": "30000/1001", "59.94": "60000/1001", "119.88": "120000/1001"}
-    return _Facts(int(size[1]), int(size[2]), exact.get(rate[1], rate[1]), "10le" in line or "p10" in line)
+    return exact.get(rate, rate)
 
 
 def _graph(facts: _Facts, log: str) -> str:

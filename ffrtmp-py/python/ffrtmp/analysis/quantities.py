@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from ffrtmp.analysis.errors import AnalysisError, fault, shown
+from ffrtmp.analysis.errors import fault, shown
 
 Measure = Literal["vmaf", "psnr", "ssim"]
 """A measure of quality: VMAF from 0 to 100, PSNR in decibels, SSIM up to 1."""

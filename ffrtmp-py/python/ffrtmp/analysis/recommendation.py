@@ -117,7 +117,8 @@ def _area(resolution: str) -> int:
 
 
 def _missed(results: Results) -> frozenset[tuple[object, ...]]:
-    return frozenset(tuple(row[key] for key in KEYS) for row in results.rows() if row["target_met"] is False)
+    missed = [index for index, row in enumerate(results.rows()) if row["target_met"] is False]
+    return frozenset(setting.key for setting in by_setting(results.taking(missed)))
 
 
 def _choice(

@@ -42,7 +42,7 @@ def plain(row: object) -> Any:
 
 def shape_of(rows: Sequence[Any]) -> Shape:
     """Which shape the objects have, by the members of the first one."""
-    first = rows[0] if rows else {}
+    first: Any = rows[0] if rows else {}
     if not isinstance(first, Mapping):
         raise fault(
             f"is {shown(first)}, not a result", field="[0]", index=0, hint="give jobs, rows of a matrix, or reports"
@@ -137,8 +137,8 @@ def _pixels(value: Any, field: Field, shape: Shape, index: int) -> float | None:
         return None
     total = 0.0
     for rendition in cast("Sequence[Any]", value):
-        size = rendition.get("resolution") if isinstance(rendition, Mapping) else None
-        frames = rendition.get("frames") if isinstance(rendition, Mapping) else None
+        told = cast("Mapping[str, Any]", rendition) if isinstance(rendition, Mapping) else _EMPTY
+        size, frames = told.get("resolution"), told.get("frames")
         if not isinstance(size, str) or not isinstance(frames, int) or not 0 <= frames < 2**53:
             raise _fault(field.path, shape, index, "has a rendition without size and frames")
         width, height = picture_size(size)

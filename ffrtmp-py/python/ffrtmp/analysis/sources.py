@@ -71,7 +71,8 @@ def read(
 
 def _of_master(client: Client, filters: Mapping[str, Any]) -> Iterator[Raw]:
     """The jobs in batches, so that memory holds columns and not objects."""
-    jobs = client.iterate(**{"state": "completed", **filters})
+    wanted: Any = {"state": "completed", **filters}
+    jobs = client.iterate(**wanted)
     read = 0
     while batch := [plain(job) for job in islice(jobs, _BATCH)]:
         yield checked(raw_columns(batch, "job", first_index=read), "job", first_index=read)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 
 from ffrtmp.analysis.columns import COLUMNS, DERIVED, RECORDED, arrow_type, column, schema
 from ffrtmp.analysis.efficiency import BASES, METRICS, Basis, Metric, scores
-from ffrtmp.analysis.errors import AnalysisError, fault, nearest, shown
+from ffrtmp.analysis.errors import fault, nearest, shown
 from ffrtmp.analysis.extras import package
 from ffrtmp.analysis.fields import Shape
 from ffrtmp.analysis.normal import recorded
@@ -64,6 +64,9 @@ class Results:
     """
 
     __slots__ = ("_basis", "_metric", "_table")
+    _table: Any
+    _metric: Metric
+    _basis: Basis
 
     def __init__(self, table: ArrowTable, *, metric: Metric = "auto", basis: Basis = "auto") -> None:
         """Scores a table of recorded columns. Use :func:`read` or :meth:`of` to make one."""
@@ -141,7 +144,7 @@ class Results:
 
     def _taking(self, indices: Any) -> Results:
         some = object.__new__(Results)
-        some._table = cast("Any", self._table).take(indices)
+        some._table = self._table.take(indices)
         some._metric, some._basis = self._metric, self._basis
         return some
 
@@ -159,7 +162,7 @@ class Results:
             MissingExtraError: pandas is not installed.
         """
         pandas = package("pandas")
-        table = cast("Any", self._table)
+        table = self._table
         return table.to_pandas(types_mapper=pandas.ArrowDtype) if arrow else table.to_pandas()
 
     def to_polars(self) -> Any:
@@ -220,10 +223,10 @@ class Results:
             return self.texts(key) if column(key).kind == "text" else cast("Sequence[Any]", self.numbers(key))
         if not -len(self) <= key < len(self):
             raise IndexError(f"row {key} of {len(self)}")
-        return cast("Any", self._table).slice(key % len(self), 1).to_pylist()[0]
+        return self._table.slice(key % len(self), 1).to_pylist()[0]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Results) and bool(cast("Any", self._table).equals(other._table))
+        return isinstance(other, Results) and bool(self._table.equals(other._table))
 
     __hash__ = None  # pyright: ignore[reportAssignmentType]
 
@@ -285,7 +288,7 @@ def _scored(table: Any, metric: Metric, basis: Basis) -> tuple[Any, Metric, Basi
 
 
 def _notes(results: Results) -> Iterator[str]:
-    table = cast("Any", results.arrow())
+    table: Any = results.arrow()
     pc = package("pyarrow.compute")
     encodes = table.filter(pc.not_equal(pc.fill_null(table.column("type"), ""), "baseline"))
     rows: int = encodes.num_rows

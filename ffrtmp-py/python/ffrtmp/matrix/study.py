@@ -8,7 +8,7 @@ import os
 import platform
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -172,7 +172,7 @@ def _require_files(steps: list[tuple[Scenario, str | None]]) -> None:
 
 
 @contextmanager
-def _worker(on: Client | Cluster | None, steps: list[tuple[Scenario, str | None]], watts_per_core: float) -> Iterator[Worker]:
+def _worker(on: Client | Cluster | None, steps: list[tuple[Scenario, str | None]], watts_per_core: float) -> Generator[Worker]:
     generated = any(source is None and scenario.type != "baseline" for scenario, source in steps)
     if on is None and generated:
         most = max(scenario.count if scenario.type == "multi" else 1 for scenario, _ in steps)
@@ -183,7 +183,7 @@ def _worker(on: Client | Cluster | None, steps: list[tuple[Scenario, str | None]
 
 
 @contextmanager
-def _directory(outputs: str | os.PathLike[str] | None) -> Iterator[Path]:
+def _directory(outputs: str | os.PathLike[str] | None) -> Generator[Path]:
     if outputs is None:
         with tempfile.TemporaryDirectory(prefix="ffrtmp-matrix-") as folder:
             yield Path(folder)
@@ -268,7 +268,7 @@ class _Bench:
             if self.rests and scenario.stabilization:
                 warm_up(self.worker, scenario, source, outputs)
             work = self.worker.encode(scenario, source, outputs)
-            row = _made(work) | _energy(work, self.idle_watts)
+            row = _made(scenario, work) | _energy(work, self.idle_watts)
             quality, why = self._quality(source, outputs[0])
         except FfrtmpError as error:
             return {"state": "failed", "missing": f"{error.code}: {error.message[:500]}"}
@@ -314,7 +314,7 @@ def _asked(scenario: Scenario, clip: str | None) -> dict[str, Any]:
     }
 
 
-def _made(work: Work) -> dict[str, Any]:
+def _made(scenario: Scenario, work: Work) -> dict[str, Any]:
     first = work.reports[0]
     width, _, height = str(first.get("resolution") or "").partition("x")
     sides = (int(width), int(height)) if width.isdecimal() and height.isdecimal() else (None, None)
@@ -331,7 +331,7 @@ def _made(work: Work) -> dict[str, Any]:
         "width": sides[0],
         "height": sides[1],
         # Without sound the length is that of the pictures.
-        "fps": round(frames / video, 3) if video else None,
+        "fps": scenario.fps or (round(frames / video, 3) if video else None),
         "duration": video / len(work.reports),
         "wall_seconds": wall,
         "frames": frames,

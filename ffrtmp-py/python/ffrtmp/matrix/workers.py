@@ -18,7 +18,7 @@ from ffrtmp.errors import CanceledError, FfrtmpError, JobTimeoutError
 from ffrtmp.local import transcode
 from ffrtmp.matrix.format import Scenario
 from ffrtmp.matrix.power import LOOK_EVERY, WATTS_PER_CORE, Meter
-from ffrtmp.records import Job
+from ffrtmp.records import Job, Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +192,21 @@ class Fleet:
         looks: list[float] = []
         started = time.perf_counter()
         while True:
-            powers = [(node.get("telemetry") or {}).get("power_watts") for node in self._client.nodes()]
-            if not powers or any(power is None for power in powers):
+            powers = [_watts(node) for node in self._client.nodes()]
+            known = [power for power in powers if power is not None]
+            if not known or len(known) < len(powers):
                 return None, "not every node measures its power"
-            looks.append(float(sum(powers)))
+            looks.append(sum(known))
             left = seconds - (time.perf_counter() - started)
             if left <= 0:
                 return sum(looks) / len(looks), "telemetry"
             rest(min(left, 5.0))
+
+
+def _watts(node: Node) -> float | None:
+    telemetry: Any = node.get("telemetry")
+    power: Any = telemetry.get("power_watts") if telemetry else None
+    return None if power is None else float(power)
 
 
 class InProcessFleet(Fleet):
