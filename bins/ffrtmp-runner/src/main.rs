@@ -1,6 +1,8 @@
 //! The isolated child of ffrtmp: a fork server with one copy of itself for each attempt. Agents
 //! start it; people do not.
 
+mod settings;
+
 use std::env;
 use std::process::ExitCode;
 
@@ -63,26 +65,13 @@ impl Settings {
     }
 
     fn take(&mut self, flag: &str, value: Option<&str>) -> Result<()> {
-        let value = || value.ok_or_else(|| Error::new(Code::InvalidField, "the value is missing"));
-        match flag {
-            "--sandbox" => self.set_sandbox(value()?)?,
-            "--without" => self.policy.without.push(value()?.parse()?),
-            "--synthetic" => self.engine = Chosen::Synthetic(behaviour(value()?)?),
-            "--fault" => self.engine = Chosen::Faulty(value()?.parse()?),
-            _ => {
-                return Err(Error::new(Code::InvalidRequest, "ffrtmp-runner knows no such argument")
-                    .hint("it is started by agents; people use `ffrtmp transcode`"));
-            }
+        if settings::take(&mut self.policy, flag, value)? {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    /// A mode, and layers that are left out of it: `on,landlock,seccomp` is all but two.
-    fn set_sandbox(&mut self, words: &str) -> Result<()> {
-        let mut words = words.split(',');
-        self.policy.mode = words.next().unwrap_or_default().parse()?;
-        for layer in words {
-            self.policy.without.push(layer.parse()?);
+        match flag {
+            "--synthetic" => self.engine = Chosen::Synthetic(behaviour(settings::given(value)?)?),
+            "--fault" => self.engine = Chosen::Faulty(settings::given(value)?.parse()?),
+            _ => return Err(settings::unknown("ffrtmp-runner")),
         }
         Ok(())
     }

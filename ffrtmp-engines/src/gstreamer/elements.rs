@@ -335,6 +335,13 @@ pub fn missing() -> Vec<(&'static str, &'static str)> {
     gone.map(|element| (*element, package(element).unwrap_or("gstreamer1.0-plugins-base"))).collect()
 }
 
+/// Every element that is used anywhere here and drives no device.
+pub(super) fn in_software() -> impl Iterator<Item = &'static str> {
+    let drives = |element: &str| ["nv", "qsv", "va"].iter().any(|driver| element.starts_with(driver));
+    let all = PACKAGES.iter().flat_map(|(_, elements)| elements.iter().copied()).chain(NEEDED.iter().copied());
+    all.filter(move |element| !drives(element))
+}
+
 /// Whether the element is installed; whether it works is another question.
 #[must_use]
 pub fn is_here(element: &str) -> bool {

@@ -30,3 +30,40 @@ pub fn init() -> ffrtmp_core::Result<()> {
             .source(error)
     })
 }
+
+/// Elements of sources that are loaded ahead, besides those of [`elements`].
+const SOURCES: [&str; 14] = [
+    "avdec_aac",
+    "avdec_h264",
+    "filesrc",
+    "flvdemux",
+    "matroskademux",
+    "multiqueue",
+    "qtdemux",
+    "rtmp2src",
+    "rtspsrc",
+    "srtsrc",
+    "tsdemux",
+    "typefind",
+    "udpsrc",
+    "videoflip",
+];
+
+/// Loads GStreamer and the plugins that attempts need, for a process that copies itself for each of
+/// them. Starts no thread and touches no device.
+///
+/// # Errors
+/// As [`init`].
+pub fn preload() -> ffrtmp_core::Result<()> {
+    use gstreamer::prelude::*;
+    init()?;
+    for element in elements::in_software().chain(SOURCES) {
+        // One that is missing is missed by the attempt that needs it.
+        if let Some(factory) = gstreamer::ElementFactory::find(element)
+            && let Err(error) = factory.load()
+        {
+            tracing::warn!(element, %error, "an element cannot be loaded");
+        }
+    }
+    Ok(())
+}

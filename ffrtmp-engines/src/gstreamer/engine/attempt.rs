@@ -104,7 +104,7 @@ impl Attempt<'_> {
         self.prepare_output(&plan)?;
         let kinds = kinds(&plan);
         let clock = intake.clock();
-        let outlets = Arc::new(Outlets::new(kinds.clone(), Arc::clone(self.meter)));
+        let outlets = Arc::new(Outlets::new(kinds.clone(), self.task.live.is_some(), Arc::clone(self.meter)));
         let session = self.session(&intake, &plan, &clock, &outlets)?;
         let mut warnings = left_out(&plan);
         let encoders = encoders(&plan, &mut warnings)?;

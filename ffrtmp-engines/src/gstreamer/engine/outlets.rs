@@ -1,5 +1,6 @@
 //! The outputs of an attempt: which track goes where, from the first encoded sample to the end.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,7 +33,36 @@ struct State {
     outlets: Vec<Outlet>,
     /// What came before the outputs were there.
     early: Vec<Encoded>,
+    /// What waits for the other tracks where nothing is live: encoders give one track long before
+    /// another, and outputs begin with a key frame.
+    waiting: Option<Vec<VecDeque<Encoded>>>,
     started: bool,
+}
+
+impl State {
+    fn send(&mut self, encoded: Encoded) {
+        if self.started {
+            self.outlets.iter().for_each(|outlet| outlet.output.push(&encoded));
+        } else {
+            self.early.push(encoded);
+        }
+    }
+
+    /// Sends what is next in time; `all` does not wait for tracks that have nothing.
+    fn send_in_order(&mut self, all: bool) {
+        while let Some(next) = self.waiting.as_mut().and_then(|waiting| earliest(waiting, all)) {
+            self.send(next);
+        }
+    }
+}
+
+fn earliest(waiting: &mut [VecDeque<Encoded>], all: bool) -> Option<Encoded> {
+    if !all && waiting.iter().any(VecDeque::is_empty) {
+        return None;
+    }
+    let time = |encoded: &Encoded| encoded.buffer.dts().or(encoded.buffer.pts());
+    let heads = waiting.iter_mut().filter(|queue| !queue.is_empty());
+    heads.min_by_key(|queue| queue.front().and_then(time))?.pop_front()
 }
 
 struct Outlet {
@@ -63,9 +93,11 @@ impl Ended {
 }
 
 impl Outlets {
-    pub(super) fn new(kinds: Vec<TrackKind>, meter: Arc<Meter>) -> Self {
+    /// Outputs for tracks of these kinds; of a live attempt they get everything at once.
+    pub(super) fn new(kinds: Vec<TrackKind>, is_live: bool, meter: Arc<Meter>) -> Self {
         let tallies = vec![Tally::default(); kinds.len()];
-        Self { meter, state: Mutex::new(State { tallies, kinds, ..State::default() }) }
+        let waiting = (!is_live).then(|| kinds.iter().map(|_| VecDeque::new()).collect());
+        Self { meter, state: Mutex::new(State { tallies, kinds, waiting, ..State::default() }) }
     }
 
     /// Takes a sample from the session; never blocks for long.
@@ -79,10 +111,12 @@ impl Outlets {
         if encoded.track == 0 && state.kinds.first() == Some(&TrackKind::Video) {
             self.meter.add_frame();
         }
-        if state.started {
-            state.outlets.iter().for_each(|outlet| outlet.output.push(&encoded));
-        } else {
-            state.early.push(encoded);
+        match state.waiting.as_mut().and_then(|waiting| waiting.get_mut(encoded.track)) {
+            Some(queue) => {
+                queue.push_back(encoded);
+                state.send_in_order(false);
+            }
+            None => state.send(encoded),
         }
     }
 
@@ -146,6 +180,7 @@ impl Outlets {
     pub(super) fn finish(&self) -> Result<Ended> {
         let (outlets, tallies) = {
             let mut state = self.lock();
+            state.send_in_order(true);
             (std::mem::take(&mut state.outlets), state.tallies.clone())
         };
         let mut ended = Ended { tallies, ..Ended::default() };
