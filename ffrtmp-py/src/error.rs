@@ -6,14 +6,9 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
 
-/// The exception for an error.
-pub(crate) fn raised(py: Python<'_>, error: &Error) -> PyErr {
-    exception(py, error).map_or_else(|cause| cause, PyErr::from_value)
-}
-
-/// The same, for errors of calls whose arguments are the encoding parameters themselves.
-pub(crate) fn raised_here(py: Python<'_>, error: Error) -> PyErr {
-    raised(py, &named(error))
+/// The exception for an error; a field of a request or a flag is named as the argument that it is here.
+pub(crate) fn raised(py: Python<'_>, error: Error) -> PyErr {
+    exception(py, named(error)).map_or_else(|cause| cause, PyErr::from_value)
 }
 
 /// A result for Python.
@@ -23,13 +18,13 @@ pub(crate) trait OrRaise<T> {
 
 impl<T> OrRaise<T> for ffrtmp::Result<T> {
     fn or_raise(self, py: Python<'_>) -> PyResult<T> {
-        self.map_err(|error| raised_here(py, error))
+        self.map_err(|error| raised(py, error))
     }
 }
 
 /// A wrong argument that this package found itself.
 pub(crate) fn invalid(py: Python<'_>, field: &str, message: impl Into<String>, hint: impl Into<String>) -> PyErr {
-    raised_here(py, Error::new(Code::InvalidField, message).field(field).hint(hint))
+    raised(py, Error::new(Code::InvalidField, message).field(field).hint(hint))
 }
 
 /// A defect: what a task that panicked leaves.
@@ -38,10 +33,10 @@ pub(crate) fn crashed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>
 }
 
 /// An exception that is not raised.
-pub(crate) fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn exception<'py>(py: Python<'py>, error: Error) -> PyResult<Bound<'py, PyAny>> {
     static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let make = MAKE.get_or_try_init(py, || Ok::<_, PyErr>(py.import("ffrtmp.errors")?.getattr("of")?.unbind()))?;
-    let arguments = (error.code().as_str(), error.to_string(), error.hint_text(), error.field_name().map(argument));
+    let arguments = (error.code().as_str(), error.to_string(), error.hint_text(), error.field_name());
     make.bind(py).call1(arguments)
 }
 
@@ -65,19 +60,31 @@ const fn disposition(disposition: Disposition) -> &'static str {
     }
 }
 
-/// There is no `parameters` in a Python call: its fields are arguments.
+/// A Python call has neither `parameters` nor flags: both are arguments.
 fn named(error: Error) -> Error {
-    match error.field_name().and_then(|field| field.strip_prefix("parameters.")).map(str::to_owned) {
-        Some(argument) => error.field(argument),
-        None => error,
-    }
+    let Some(field) = error.field_name() else { return error };
+    let argument = match (field.strip_prefix("parameters."), field.strip_prefix("--")) {
+        (Some(parameter), _) => parameter.to_owned(),
+        (_, Some("master")) => "url".to_owned(),
+        (_, Some(flag)) => flag.replace('-', "_"),
+        _ => return error,
+    };
+    error.field(argument)
 }
 
-/// The name of an argument for a flag of the command line.
-fn argument(field: &str) -> String {
-    match field.strip_prefix("--") {
-        Some("master") => "url".to_owned(),
-        Some(flag) => flag.replace('-', "_"),
-        None => field.to_owned(),
+/// Names the arguments of work on one file, and what to do where no agent is meant.
+pub(crate) fn about_files(error: Error) -> Error {
+    let error = match error.field_name() {
+        Some("input") => error.field("src"),
+        Some("output") => error.field("dst"),
+        None if error.code().as_str().starts_with("input_") => error.field("src"),
+        None if error.code().as_str().starts_with("output_") => error.field("dst"),
+        _ => error,
+    };
+    match error.code() {
+        Code::InputNotFound => error.hint("check the path; a relative one counts from the current directory"),
+        Code::InputUnreadable => error.hint("make it a regular file that you may read"),
+        Code::OutputNotWritable => error.hint("give a file path in a directory that you may write"),
+        _ => error,
     }
 }

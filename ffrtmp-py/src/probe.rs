@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
+use ffrtmp::Result;
 use ffrtmp::core::engine::{Engine as _, MediaBounds, Source};
 use ffrtmp::engines::LibavEngine;
-use ffrtmp::{Error, Result};
 use pyo3::prelude::*;
 use serde_json::Value;
 
-use crate::error::crashed;
+use crate::error::{about_files, crashed};
 use crate::request;
 use crate::runtime::{Give as _, later, now};
 use crate::value::json;
@@ -26,13 +26,6 @@ pub(crate) fn probe_async<'py>(py: Python<'py>, src: &Bound<'_, PyAny>) -> PyRes
 }
 
 async fn work(path: PathBuf) -> Result<Value> {
-    let look = move || {
-        let described = LibavEngine::new()?.probe(&Source::File(path), &MediaBounds::default());
-        described.map_err(|error| if error.field_name().is_none() { of_source(error) } else { error })
-    };
-    json(&tokio::task::spawn_blocking(look).await.map_err(crashed)??)
-}
-
-fn of_source(error: Error) -> Error {
-    error.field("src")
+    let look = move || LibavEngine::new()?.probe(&Source::File(path), &MediaBounds::default());
+    json(&tokio::task::spawn_blocking(look).await.map_err(crashed)?.map_err(about_files)?)
 }

@@ -73,7 +73,7 @@ pub(crate) fn parameters(options: &Bound<'_, PyAny>) -> PyResult<Parameters> {
         given.retain(|_, value| !value.is_null());
     }
     if parameters.get("resource_limits").is_some() {
-        return Err(crate::error::raised_here(
+        return Err(crate::error::raised(
             py,
             ffrtmp::Error::new(ffrtmp::Code::UnknownField, "is for jobs of a master")
                 .field("resource_limits")

@@ -14,7 +14,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinError, JoinHandle};
 
-use crate::error::{crashed, exception, raised, raised_here};
+use crate::error::{crashed, exception, raised};
 use crate::value::to_python;
 
 /// Between looks at Ctrl-C.
@@ -86,7 +86,7 @@ pub(crate) fn now_attended<T: Send + 'static>(
     work: impl Future<Output = Result<T>> + Send + 'static,
     attendance: &Attendance,
 ) -> PyResult<T> {
-    let handle = handle().map_err(|error| raised(py, &error))?;
+    let handle = handle().map_err(|error| raised(py, error))?;
     let mut task = handle.spawn(work);
     loop {
         match py.detach(|| handle.block_on(next(&mut task, &attendance.teller))) {
@@ -94,7 +94,7 @@ pub(crate) fn now_attended<T: Send + 'static>(
                 let last = tell(py, attendance);
                 return ended
                     .unwrap_or_else(|error| Err(crashed(error)))
-                    .map_err(|error| raised_here(py, error))
+                    .map_err(|error| raised(py, error))
                     .and_then(|value| last.map(|()| value));
             }
             Next::Told | Next::Time => {}
@@ -151,7 +151,7 @@ pub(crate) fn later_attended<'py, T: Give>(
     work: impl Future<Output = Result<T>> + Send + 'static,
     attendance: Attendance,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let handle = handle().map_err(|error| raised(py, &error))?;
+    let handle = handle().map_err(|error| raised(py, error))?;
     let event_loop = py.import("asyncio")?.call_method0("get_running_loop")?;
     let future = event_loop.call_method0("create_future")?;
     let awaited = Awaited { event_loop: event_loop.unbind(), future: future.clone().unbind() };
@@ -197,7 +197,7 @@ impl Awaited {
                     Err(error) => (py.None(), error.into_value(py).into_any()),
                 },
                 Err(error) => {
-                    let error = raised_here(py, error).into_value(py);
+                    let error = raised(py, error).into_value(py);
                     (py.None(), error.into_any())
                 }
             };
@@ -254,5 +254,5 @@ pub(crate) fn error_of<'py>(py: Python<'py>, told: &Bound<'py, PyDict>) -> PyRes
         told.get_item(key)?.map_or_else(|| Ok(String::new()), |value| value.extract())
     };
     let code = Code::from_name(&text("code")?).unwrap_or(Code::Internal);
-    exception(py, &Error::new(code, text("message")?).hint(text("hint")?))
+    exception(py, Error::new(code, text("message")?).hint(text("hint")?))
 }

@@ -10,7 +10,7 @@ use ffrtmp::{Result, Transcode};
 use pyo3::prelude::*;
 use serde_json::Value;
 
-use crate::error::{OrRaise, crashed};
+use crate::error::{OrRaise, about_files, crashed};
 use crate::request;
 use crate::runtime::{Attendance, Give as _, Teller, later_attended, now_attended};
 use crate::value::json;
@@ -108,11 +108,11 @@ async fn work(wanted: Transcode, control: Control, teller: Teller) -> Result<Val
         let wanted = wanted.control(control).engine(Arc::new(LibavEngine::new()?));
         wanted.run_observed(&Watched(teller))
     };
-    json(&tokio::task::spawn_blocking(run).await.map_err(crashed)??)
+    json(&tokio::task::spawn_blocking(run).await.map_err(crashed)?.map_err(about_files)?)
 }
 
 async fn planned(wanted: Transcode) -> Result<Value> {
-    json(&tokio::task::spawn_blocking(move || wanted.plan()).await.map_err(crashed)??)
+    json(&tokio::task::spawn_blocking(move || wanted.plan()).await.map_err(crashed)?.map_err(about_files)?)
 }
 
 /// Passes progress on; log lines of one file's transcode are its warnings, which the report has.

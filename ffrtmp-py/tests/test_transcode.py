@@ -1,20 +1,15 @@
 """What a Python user notices."""
 
-import ast
+import concurrent.futures
 import json
+import os
 import pathlib
 import subprocess
+import threading
 
 import ffrtmp
 import pytest
-
-
-@pytest.fixture
-def clip(tmp_path: pathlib.Path) -> pathlib.Path:
-    path = tmp_path / "in.mkv"
-    command = "ffmpeg -v error -f lavfi -i testsrc2=size=320x180:rate=25 -f lavfi -i sine -t 1 -c:v libx264 -preset ultrafast"
-    subprocess.run([*command.split(), str(path)], check=True)
-    return path
+from ffrtmp import options
 
 
 def test_transcodes_a_file(clip: pathlib.Path) -> None:
@@ -62,15 +57,12 @@ def test_one_call_makes_a_package_with_stills(clip: pathlib.Path) -> None:
     assert sum(stream["codec_type"] == "video" for stream in streams_of(out)) == 2
 
 
-def test_every_option_of_the_stub_is_an_option_of_the_engine(clip: pathlib.Path) -> None:
-    stub = (pathlib.Path(__file__).parent.parent / "python" / "ffrtmp" / "__init__.pyi").read_text()
-    call = next(node for node in ast.parse(stub).body if isinstance(node, ast.FunctionDef))
-    names = {argument.arg for argument in call.args.kwonlyargs} - {"scenario"}
+def test_every_option_of_the_types_is_an_option_of_the_engine(clip: pathlib.Path) -> None:
     with pytest.raises(ffrtmp.FfrtmpError) as raised:
         ffrtmp.transcode(clip, clip.with_name("out.mp4"), xyzzy=1)
     assert (raised.value.code, raised.value.field) == ("unknown_field", "xyzzy")
     known = set(raised.value.hint.removeprefix("known: ").split(", ")) - {"resource_limits"}
-    assert names == known
+    assert set(options.Options.__annotations__) == known
 
 
 def test_errors_name_the_option(clip: pathlib.Path) -> None:
@@ -90,3 +82,53 @@ def test_errors_name_the_option(clip: pathlib.Path) -> None:
     with pytest.raises(TypeError):
         ffrtmp.transcode(clip, out, crf=object())
     assert not out.exists()
+
+
+def test_progress_comes_in_this_thread_and_its_exception_stops_the_work(
+    clip: pathlib.Path, no_trace: pathlib.Path
+) -> None:
+    heard: list[tuple[int, ffrtmp.Progress]] = []
+    out = clip.with_name("out.mp4")
+    ffrtmp.transcode(clip, out, progress=lambda told: heard.append((threading.get_ident(), told)))
+    assert {thread for thread, _ in heard} == {threading.get_ident()}
+    assert heard[-1][1].frames == 25
+
+    class Enough(Exception):
+        pass
+
+    def stop(told: ffrtmp.Progress) -> None:
+        raise Enough
+
+    with pytest.raises(Enough):
+        ffrtmp.transcode(clip, no_trace / "out.mp4", progress=stop)
+
+
+def test_threads_work_side_by_side(clip: pathlib.Path) -> None:
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        outs = [clip.with_name(f"out{number}.mp4") for number in range(8)]
+        made = pool.map(lambda out: ffrtmp.transcode(clip, out, scenario="144p-h264", preset="ultrafast"), outs)
+        assert [report.frames for report in made] == [25] * 8
+
+
+def test_the_interpreter_runs_on_during_work(original: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    done = threading.Event()
+
+    def work() -> None:
+        ffrtmp.transcode(original, tmp_path / "out.mp4", scenario="144p-h264")
+        done.set()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    turns = 0
+    while not done.wait(0.001):
+        turns += 1
+    worker.join()
+    assert turns > 5
+
+
+def test_plan_and_probe(original: pathlib.Path, no_trace: pathlib.Path) -> None:
+    plan = ffrtmp.plan(original, no_trace / "out.mp4", ladder="144p:200k,90x50")
+    assert (plan.container, [one["size"] for one in plan.renditions]) == ("mp4", ["256x144", "90x50"])
+    info = ffrtmp.probe(os.fsencode(original))
+    assert info.best_video is not None
+    assert (info.best_video.codec, [stream.kind for stream in info.streams]) == ("h264", ["video", "audio"])

@@ -131,6 +131,20 @@ class Options(TypedDict, total=False):
     """Still pictures from the same decode."""
     chunks: Literal["auto", "off", "on"] | None
     """Whether the pictures are encoded in chunks side by side."""
+    output_mode: Literal["file", "rtmp"] | None
+    """What becomes of a job's output: a file, or a stream to an RTMP server."""
+    rtmp_url: str | None
+    """The RTMP server."""
+    stream_key: str | None
+    """Key of the stream on the RTMP server; the job's id by default."""
+    record: str | None
+    """File that an output on the network is recorded to as well."""
+    stall_timeout: float | str | None
+    """Seconds without a picture from a live source after which the job ends."""
+    slate: bool | None
+    """Whether the outputs get a still picture while a live source is away."""
+    adapt_preset: bool | None
+    """Whether a faster preset is taken while live encoding cannot keep up."""
 
 
 class Limits(TypedDict, total=False):
