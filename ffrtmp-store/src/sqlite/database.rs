@@ -6,6 +6,7 @@
 //! writes.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use ffrtmp_core::id::JobId;
 use ffrtmp_core::store::Lane;
@@ -23,7 +24,8 @@ pub(super) struct Database {
     pub(super) last_sequence: u64,
     /// Set by an operation that made a job claimable.
     pub(super) claimable: bool,
-    active: HashMap<JobId, Stored>,
+    /// Shared with the answers about them: those who wait for an answer make the copies.
+    active: HashMap<JobId, Arc<Stored>>,
     /// What the open transaction has done to the ledger, in order.
     moves: Vec<(Option<Place>, Option<Place>)>,
     /// Jobs whose memory the open transaction has changed.
@@ -56,14 +58,14 @@ impl Database {
         };
         for stored in active {
             database.ledger.moved(None, Some(&stored.place));
-            database.active.insert(stored.job().id, stored);
+            database.active.insert(stored.job().id, Arc::new(stored));
         }
         database.keep();
         database
     }
 
     /// The job, if a node holds it.
-    pub(super) fn active(&self, id: JobId) -> Option<&Stored> {
+    pub(super) fn active(&self, id: JobId) -> Option<&Arc<Stored>> {
         self.active.get(&id)
     }
 
@@ -71,17 +73,17 @@ impl Database {
     pub(super) fn active_mut(&mut self, id: JobId) -> Option<&mut Stored> {
         let stored = self.active.get_mut(&id)?;
         self.touched.push(id);
-        Some(stored)
+        Some(Arc::make_mut(stored))
     }
 
     /// A node holds this job now.
-    pub(super) fn activate(&mut self, stored: Stored) {
+    pub(super) fn activate(&mut self, stored: Arc<Stored>) {
         self.touched.push(stored.job().id);
         self.active.insert(stored.job().id, stored);
     }
 
     /// No node holds this job any more.
-    pub(super) fn deactivate(&mut self, id: JobId) -> Option<Stored> {
+    pub(super) fn deactivate(&mut self, id: JobId) -> Option<Arc<Stored>> {
         self.touched.push(id);
         self.active.remove(&id)
     }
@@ -128,10 +130,15 @@ impl Database {
         let mut statement = self.connection.prepare_cached(rows::BY_ID)?;
         let mut found = statement.query([rows::bytes(id)])?;
         match found.next()?.map(rows::whole).transpose()? {
-            Some(stored) if stored.place.phase == Phase::Leased => self.active.insert(id, stored),
+            Some(stored) if stored.place.phase == Phase::Leased => self.active.insert(id, Arc::new(stored)),
             _ => self.active.remove(&id),
         };
         Ok(())
+    }
+
+    /// How much of the memory the open transaction has changed: unchanged, this number stays the same.
+    pub(super) fn changes(&self) -> usize {
+        self.moves.len() + self.touched.len()
     }
 
     /// The transaction is committed. Returns whether it made a job claimable.

@@ -2,6 +2,8 @@
 //! reads, decides and encodes everything before it writes anything, so that a refusal leaves
 //! nothing to undo.
 
+use std::sync::Arc;
+
 use ffrtmp_core::Result as CoreResult;
 use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::id::{JobId, TenantId};
@@ -9,14 +11,16 @@ use ffrtmp_core::job::{Job, JobState};
 use ffrtmp_core::lifecycle::{JobCommand, Outcome};
 use ffrtmp_core::node::Requirements;
 use ffrtmp_core::store::{ClaimOrder, Idempotency, Lane, NewJob, Rank, Submitted};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::database::Database;
 use super::fault::Fault;
-use super::rows::{self, Ready, Stored};
+use super::rows::{self, Ready, Stored, Table, Told};
+use super::runs::{self, Later, Run};
 use crate::admission::{self, Admission};
 use crate::failpoint;
 use crate::job_not_found;
+use crate::ledger::Place;
 use crate::record::{self, Phase, Record};
 
 /// Submissions whose fixed part is text already.
@@ -201,36 +205,52 @@ impl Span {
 }
 
 /// Gives the best jobs that the node may have, as the ledger knows them.
-pub(super) fn claim(database: &mut Database, order: &ClaimOrder, now: Timestamp) -> Result<Vec<Job>, Fault> {
+pub(super) fn claim(database: &mut Database, order: &ClaimOrder, now: Timestamp) -> Result<Vec<Told>, Fault> {
     let mut taken = Vec::new();
-    for sequence in database.ledger.heads(order) {
-        match assign(&database.connection, sequence, order, now) {
-            Ok(assigned) => taken.push(assigned),
-            Err(fault @ (Fault::Sqlite(_) | Fault::Commit(_))) => return Err(fault),
-            Err(fault) => {
-                tracing::error!(sequence, error = %fault, "a queued job cannot be given away and is set aside");
-                database.ledger.set_aside(sequence);
-            }
-        }
+    for run in runs::runs(database.ledger.heads(order)) {
+        taken.append(&mut assign_run(database, &run, order, now)?);
     }
     failpoint::hit("sqlite.claim.selected")?;
+    runs::remove(&database.connection, Table::Pending, taken.iter().map(|(before, ..)| before.sequence))?;
     let mut jobs = Vec::with_capacity(taken.len());
     for (before, stored, ready) in taken {
-        rows::write(&database.connection, &stored, &ready, Some(before.phase))?;
+        rows::write(&database.connection, &stored, &ready, None)?;
         database.moved(Some(before), Some(stored.place));
-        jobs.push(stored.record.job.clone());
+        let stored = Arc::new(stored);
+        jobs.push(Told(Arc::clone(&stored)));
         database.activate(stored);
     }
     failpoint::hit("sqlite.claim.written")?;
     Ok(jobs)
 }
 
-type Assigned = (crate::ledger::Place, Stored, Ready);
+type Assigned = (Place, Stored, Ready);
 
-fn assign(connection: &Connection, sequence: u64, order: &ClaimOrder, now: Timestamp) -> Result<Assigned, Fault> {
-    let mut statement = connection.prepare_cached(rows::PENDING)?;
-    let mut found = statement.query([sequence])?;
-    let row = found.next()?.ok_or_else(|| rows::not_there(sequence))?;
+/// Assigns queued jobs that stand side by side. One that cannot be given away is set aside.
+fn assign_run(database: &mut Database, run: &Run, order: &ClaimOrder, now: Timestamp) -> Result<Vec<Assigned>, Fault> {
+    let mut statement = database.connection.prepare_cached(rows::PENDING)?;
+    let mut found = statement.query([run.start(), run.end()])?;
+    let mut assigned = Vec::new();
+    let mut set_aside = |sequence, fault: &Fault| {
+        tracing::error!(sequence, error = %fault, "a queued job cannot be given away and is set aside");
+        database.ledger.set_aside(sequence);
+    };
+    let mut next = *run.start();
+    while let Some(row) = found.next()? {
+        let sequence: u64 = row.get(0)?;
+        (next..sequence).for_each(|missing| set_aside(missing, &rows::not_there(missing)));
+        next = sequence + 1;
+        match assign(row, order, now) {
+            Ok(job) => assigned.push(job),
+            Err(fault @ (Fault::Sqlite(_) | Fault::Commit(_))) => return Err(fault),
+            Err(fault) => set_aside(sequence, &fault),
+        }
+    }
+    (next..=*run.end()).for_each(|missing| set_aside(missing, &rows::not_there(missing)));
+    Ok(assigned)
+}
+
+fn assign(row: &Row<'_>, order: &ClaimOrder, now: Timestamp) -> Result<Assigned, Fault> {
     let mut stored = rows::hot(row, 3)?;
     let before = stored.place;
     stored.record.job.assign(order.node, &order.node_name, order.lease, now)?;
@@ -263,78 +283,82 @@ pub(super) fn apply(
     database: &mut Database,
     orders: Vec<Order>,
     now: Timestamp,
-) -> Result<Vec<CoreResult<Job>>, Fault> {
+) -> Result<Vec<CoreResult<Told>>, Fault> {
     failpoint::hit("sqlite.apply.taken")?;
     let mut answers = Vec::with_capacity(orders.len());
-    for Order { id, command, report } in orders {
-        match report.map_err(Fault::from).and_then(|report| apply_one(database, id, command, report.as_deref(), now)) {
+    let mut later = Later::default();
+    for order in orders {
+        match apply_one(database, &mut later, order, now) {
             Err(fault @ (Fault::Sqlite(_) | Fault::Commit(_))) => return Err(fault),
             answer => answers.push(answer.map_err(|fault| fault.into_error("sqlite.apply"))),
         }
     }
+    later.write(&database.connection)?;
     failpoint::hit("sqlite.apply.written")?;
     Ok(answers)
 }
 
-fn apply_one(
-    database: &mut Database,
-    id: JobId,
-    command: JobCommand,
-    report: Option<&str>,
-    now: Timestamp,
-) -> Result<Job, Fault> {
-    match database.active(id) {
-        Some(_) => apply_active(database, id, command, report, now),
-        None => apply_stored(database, id, command, now),
+fn apply_one(database: &mut Database, later: &mut Later, order: Order, now: Timestamp) -> Result<Told, Fault> {
+    let Order { id, command, report } = order;
+    let report = report?;
+    if database.active(id).is_some() {
+        return apply_active(database, later, id, command, report.as_deref(), now);
     }
+    // It reads rows, which must be as the memory is.
+    later.write(&database.connection)?;
+    apply_stored(database, id, command, now)
 }
 
 /// A change of a job that a node holds: nothing is read.
 fn apply_active(
     database: &mut Database,
+    later: &mut Later,
     id: JobId,
     command: JobCommand,
     report: Option<&str>,
     now: Timestamp,
-) -> Result<Job, Fault> {
+) -> Result<Told, Fault> {
     let is_sign = record::is_sign(&command);
     let Some(stored) = database.active_mut(id) else { return Err(job_not_found(id).into()) };
     let (before, was) = (stored.place, stored.job().state);
-    if !stored.record.job.apply(command, now)? {
-        return Ok(stored.job().clone());
-    }
+    let has_changed = stored.record.job.apply(command, now)?;
     stored.moved();
-    if is_sign && stored.record.story_stands(was) {
-        let (place, job) = (stored.place, stored.job().clone());
-        rows::touch(&database.connection, &job)?;
-        database.moved(Some(before), Some(place));
-        return Ok(job);
+    let is_told = is_sign && stored.record.story_stands(was);
+    let Some(stored) = database.active(id).map(Arc::clone) else { return Err(job_not_found(id).into()) };
+    if !has_changed {
+        return Ok(Told(stored));
+    }
+    if is_told {
+        later.sign(stored.job());
+        database.moved(Some(before), Some(stored.place));
+        return Ok(Told(stored));
     }
     let ready = match Ready::with_report(&stored.record, report) {
         Ok(ready) => ready,
         Err(fault) => {
+            later.write(&database.connection)?;
             database.reload(id)?;
             return Err(fault);
         }
     };
-    if let (Phase::Leased, Ready::Hot(hot)) = (stored.place.phase, &ready) {
-        let (place, job) = (stored.place, stored.job().clone());
-        rows::write_hot(&database.connection, place, &job, hot)?;
-        database.moved(Some(before), Some(place));
-        return Ok(job);
+    if Table::from(stored.place.phase) == Table::Active {
+        later.write(&database.connection)?;
+        rows::write(&database.connection, &stored, &ready, Some(before.phase))?;
+    } else {
+        database.deactivate(id);
+        later.gone(stored.place.sequence);
+        rows::write(&database.connection, &stored, &ready, None)?;
     }
-    let Some(stored) = database.deactivate(id) else { return Err(job_not_found(id).into()) };
-    rows::write(&database.connection, &stored, &ready, Some(before.phase))?;
     database.moved(Some(before), Some(stored.place));
-    Ok(stored.record.job)
+    Ok(Told(stored))
 }
 
 /// A change of a job that no node holds.
-fn apply_stored(database: &mut Database, id: JobId, command: JobCommand, now: Timestamp) -> Result<Job, Fault> {
+fn apply_stored(database: &mut Database, id: JobId, command: JobCommand, now: Timestamp) -> Result<Told, Fault> {
     let mut stored = stored(&database.connection, id)?;
     let before = stored.place;
     if !stored.record.job.apply(command, now)? {
-        return Ok(stored.record.job);
+        return Ok(Told(Arc::new(stored)));
     }
     stored.moved();
     let ready = Ready::of(&stored.record)?;
@@ -343,12 +367,11 @@ fn apply_stored(database: &mut Database, id: JobId, command: JobCommand, now: Ti
         waits_no_more(&database.connection, stored.job())?;
     }
     database.moved(Some(before), Some(stored.place));
-    if stored.place.phase != Phase::Leased {
-        return Ok(stored.record.job);
+    let stored = Arc::new(stored);
+    if stored.place.phase == Phase::Leased {
+        database.activate(Arc::clone(&stored));
     }
-    let job = stored.job().clone();
-    database.activate(stored);
-    Ok(job)
+    Ok(Told(stored))
 }
 
 fn waits_no_more(connection: &Connection, job: &Job) -> Result<(), Fault> {

@@ -2,7 +2,8 @@
 //!
 //! `open` makes sure the file is ours, `schema` that it is current, and `load` reads what `database`
 //! remembers; `writer` is the group commit; `jobs` is the life of a job, `upkeep` what is written
-//! beside it, `nodes` the nodes; `rows` and `facet` are the form of what is stored; `query` and
+//! beside it, `nodes` the nodes; `rows` and `facet` are the form of what is stored, `runs`
+//! changes rows side by side; `query` and
 //! `list` read, through the pool in `readers`; `backup` copies a live file and `portable` moves its
 //! content; `fault` turns what SQLite says into errors.
 
@@ -21,6 +22,7 @@ mod portable;
 mod query;
 mod readers;
 mod rows;
+mod runs;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -216,12 +218,14 @@ impl Store for SqliteStore {
 
     async fn claim(&self, order: &ClaimOrder, now: Timestamp) -> Result<Vec<Job>> {
         let order = order.clone();
-        self.write("sqlite.claim", move |database| jobs::claim(database, &order, now)).await
+        let claimed = self.write("sqlite.claim", move |database| jobs::claim(database, &order, now)).await?;
+        Ok(claimed.into_iter().map(Job::from).collect())
     }
 
     async fn apply(&self, commands: Vec<(JobId, JobCommand)>, now: Timestamp) -> Result<Vec<Result<Job>>> {
         let orders: Vec<Order> = commands.into_iter().map(Order::new).collect();
-        self.write("sqlite.apply", move |database| jobs::apply(database, orders, now)).await
+        let applied = self.write("sqlite.apply", move |database| jobs::apply(database, orders, now)).await?;
+        Ok(applied.into_iter().map(|told| told.map(Job::from)).collect())
     }
 
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Due>> {

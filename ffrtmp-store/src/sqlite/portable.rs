@@ -1,5 +1,7 @@
 //! Moving a [`SqliteStore`]'s content.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use ffrtmp_core::Result;
 use ffrtmp_core::node::Node;
@@ -107,7 +109,7 @@ fn import(database: &mut Database, parcel: Parcel) -> Result<(), Fault> {
     database.last_sequence = database.last_sequence.max(sequence);
     database.moved(None, Some(stored.place));
     if stored.place.phase == Phase::Leased {
-        database.activate(stored);
+        database.activate(Arc::new(stored));
     }
     Ok(())
 }

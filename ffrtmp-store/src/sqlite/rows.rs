@@ -1,5 +1,7 @@
 //! Rows: a job's parts as columns, read and written. Which row is written when is in `jobs`.
 
+use std::sync::Arc;
+
 use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::id::{Fence, JobId, NodeId};
 use ffrtmp_core::job::{Job, JobState};
@@ -8,6 +10,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::facet::Facet;
 use super::fault::Fault;
+use super::runs;
 use crate::ledger::{LaneId, Place};
 use crate::record::{End, Hot, Phase, Record};
 
@@ -49,6 +52,17 @@ impl Stored {
     /// The place after a change of the job.
     pub(super) fn moved(&mut self) {
         self.place = Place::of(&self.record.job, self.place.lane, self.place.rank);
+    }
+}
+
+/// A job as an answer. The copy, where one is needed, is made by whoever waits for the answer and not
+/// by the writer.
+#[derive(Debug)]
+pub(super) struct Told(pub(super) Arc<Stored>);
+
+impl From<Told> for Job {
+    fn from(Told(stored): Told) -> Self {
+        Arc::try_unwrap(stored).map_or_else(|shared| shared.record.job.clone(), |stored| stored.record.job)
     }
 }
 
@@ -111,11 +125,12 @@ pub(super) const AFTER: &str = whole!("WHERE jobs.sequence > ?1 ORDER BY jobs.se
 pub(super) const DEPENDENTS: &str =
     whole!("WHERE jobs.sequence IN (SELECT job FROM dependencies WHERE dependency = ?1) ORDER BY jobs.sequence");
 
-/// Jobs of one table; [`hot`] reads the rows.
+/// Jobs of one table, side by side; [`hot`] reads the rows.
 pub(super) const PENDING: &str = concat!(
     "SELECT jobs.sequence, jobs.id, jobs.fixed, ",
     hot_columns!("pending"),
-    " FROM pending JOIN jobs ON jobs.sequence = pending.sequence WHERE pending.sequence = ?1"
+    " FROM pending CROSS JOIN jobs ON jobs.sequence = pending.sequence
+       WHERE pending.sequence BETWEEN ?1 AND ?2 ORDER BY pending.sequence"
 );
 pub(super) const ACTIVE: &str = concat!(
     "SELECT jobs.sequence, jobs.id, jobs.fixed, ",
@@ -293,7 +308,7 @@ pub(super) fn write(
 ) -> Result<(), Fault> {
     let (table, before) = (Table::from(stored.place.phase), before.map(Table::from));
     if let Some(before) = before.filter(|before| *before != table) {
-        remove(connection, before, stored.place.sequence)?;
+        runs::remove(connection, before, [stored.place.sequence])?;
     }
     match ready {
         Ready::Hot(hot) if before == Some(table) => write_hot(connection, stored.place, stored.job(), hot),
@@ -305,22 +320,12 @@ pub(super) fn write(
     }
 }
 
-pub(super) fn remove(connection: &Connection, table: Table, sequence: u64) -> Result<(), Fault> {
-    let sql = match table {
-        Table::Pending => "DELETE FROM pending WHERE sequence = ?1",
-        Table::Active => "DELETE FROM active WHERE sequence = ?1",
-        Table::Ended => "DELETE FROM ended WHERE sequence = ?1",
-    };
-    let removed = connection.prepare_cached(sql)?.execute([sequence])?;
-    if removed == 1 { Ok(()) } else { Err(not_there(sequence)) }
-}
-
 pub(super) fn not_there(sequence: u64) -> Fault {
     Fault::Unreadable { what: "job", name: sequence.to_string(), source: "it is not where this process left it".into() }
 }
 
 /// Writes a job that stays in its table.
-pub(super) fn write_hot(connection: &Connection, place: Place, job: &Job, hot: &Hot) -> Result<(), Fault> {
+fn write_hot(connection: &Connection, place: Place, job: &Job, hot: &Hot) -> Result<(), Fault> {
     let sql = if Table::from(place.phase) == Table::Active { update!("active") } else { update!("pending") };
     put_hot(connection, sql, place, job, hot)
 }
@@ -364,22 +369,4 @@ fn put_end(connection: &Connection, stored: &Stored, end: &End) -> Result<(), Fa
             end.story,
         ])?;
     Ok(())
-}
-
-/// Writes a sign of life: all that it changed is in columns.
-pub(super) fn touch(connection: &Connection, job: &Job) -> Result<(), Fault> {
-    let changed = connection
-        .prepare_cached(
-            "UPDATE active SET facet = ?2, started_at = ?3, progress = ?4, last_activity_at = ?5, lease_expires_at = ?6
-             WHERE sequence = ?1",
-        )?
-        .execute(params![
-            job.sequence_number,
-            Facet::from(job).0,
-            micros(job.started_at),
-            job.progress,
-            micros(job.last_activity_at),
-            micros(job.lease_expires_at),
-        ])?;
-    if changed == 1 { Ok(()) } else { Err(not_there(job.sequence_number)) }
 }

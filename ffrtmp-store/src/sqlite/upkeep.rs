@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::database::Database;
 use super::fault::Fault;
 use super::rows::{self, Stored, Table, bounded};
+use super::runs;
 use crate::job_not_found;
 use crate::ledger::Over;
 use crate::record::Phase;
@@ -110,7 +111,7 @@ fn ended(connection: &Connection, before: Timestamp, limit: usize) -> Result<Vec
 /// Removes everything about a job.
 pub(super) fn forget(connection: &Connection, stored: &Stored) -> Result<(), Fault> {
     let sequence = stored.place.sequence;
-    rows::remove(connection, Table::from(stored.place.phase), sequence)?;
+    runs::remove(connection, Table::from(stored.place.phase), [sequence])?;
     for (key, value) in &stored.job().labels {
         let sql = "DELETE FROM labels WHERE key = ?1 AND value = ?2 AND job = ?3";
         connection.prepare_cached(sql)?.execute(params![key, value, sequence])?;

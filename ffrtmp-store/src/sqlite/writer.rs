@@ -2,7 +2,6 @@
 //! (group commit). An operation that refuses has changed nothing; one that fails after it changed
 //! something takes the transaction with it. Nobody is answered before the commit.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rusqlite::Connection;
@@ -68,6 +67,9 @@ impl<T: Send, W: FnOnce(&mut Database) -> Result<T, Fault> + Send> Operation for
     }
 }
 
+/// Operations that wait for the writer.
+type Orders = mpsc::Receiver<Box<dyn Operation>>;
+
 /// The thread's own state.
 pub(super) struct Writer {
     database: Database,
@@ -80,36 +82,32 @@ impl Writer {
     }
 
     /// Works until every sender is gone and the queue is empty, then closes the database.
-    pub(super) fn run(mut self, mut orders: mpsc::Receiver<Box<dyn Operation>>) {
+    pub(super) fn run(mut self, mut orders: Orders) {
         while let Some(first) = orders.blocking_recv() {
-            let mut group = VecDeque::from([first]);
-            while group.len() < GROUP {
-                let Ok(next) = orders.try_recv() else { break };
-                group.push_back(next);
-            }
-            while !group.is_empty() {
-                self.transaction(&mut group);
-            }
+            self.transaction(first, &mut orders);
         }
         close(self.database.connection);
     }
 
-    /// Carries out as much of the group as one transaction takes: all of it, unless an operation
+    /// Carries out whatever waits when it would be over, so that callers who were answered together
+    /// and come back one by one share their next transaction as well: all of them, unless an operation
     /// fails in the middle (disk full, I/O error), which takes the done part with it.
-    fn transaction(&mut self, group: &mut VecDeque<Box<dyn Operation>>) {
+    fn transaction(&mut self, first: Box<dyn Operation>, orders: &mut Orders) {
+        let mut next = Some(first);
         if let Err(error) = self.begin() {
             self.abandon();
-            return answer_all(group.drain(..), Some(Arc::new(error)));
+            return answer_all(next, Some(Arc::new(error)));
         }
-        let mut done = Vec::with_capacity(group.len());
+        let mut done = Vec::new();
         let mut broken = None;
-        while let Some(mut operation) = group.pop_front() {
+        while let Some(mut operation) = next {
             let outcome = self.step(operation.as_mut());
             done.push(operation);
             if let Err(error) = outcome {
                 broken = Some(error);
                 break;
             }
+            next = if done.len() < GROUP { orders.try_recv().ok() } else { None };
         }
         let outcome = match broken {
             None => point("sqlite.transaction.before_commit").and_then(|()| self.statement("COMMIT")),
@@ -145,9 +143,10 @@ impl Writer {
 
     /// One operation. An error means that the whole transaction is lost.
     fn step(&mut self, operation: &mut dyn Operation) -> rusqlite::Result<()> {
-        let changes = self.database.connection.total_changes();
+        let changes = |database: &Database| (database.connection.total_changes(), database.changes());
+        let before = changes(&self.database);
         let outcome = operation.run(&mut self.database);
-        let wrote = self.database.connection.total_changes() != changes;
+        let wrote = changes(&self.database) != before;
         let undone = self.database.connection.is_autocommit();
         match outcome {
             Outcome::Refused(cause) if undone || wrote => {
