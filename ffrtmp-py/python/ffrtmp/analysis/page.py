@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,10 @@ def _picture(results: Results, measure: Measure, title: str, form: str) -> bytes
         if title:
             drawn_on(figure, title)
         out = io.BytesIO()
-        figure.savefig(out, format=form, dpi=130)
+        with warnings.catch_warnings():
+            # A name may have letters that the font has not; the table below shows them.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            figure.savefig(out, format=form, dpi=130)
     return out.getvalue()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast, overload
 
 from ffrtmp.analysis.columns import COLUMNS, DERIVED, RECORDED, arrow_type, column, schema
 from ffrtmp.analysis.efficiency import BASES, METRICS, Basis, Metric, scores
@@ -228,7 +228,7 @@ class Results:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Results) and bool(self._table.equals(other._table))
 
-    __hash__ = None  # pyright: ignore[reportAssignmentType]
+    __hash__: ClassVar[None] = None  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (self._table, self._metric, self._basis)
