@@ -100,13 +100,20 @@ struct Going<'a> {
 
 impl Attempt<'_> {
     fn transcode(&self, observer: &dyn Observer) -> Result<JobReport> {
-        let Opened { mut intake, plan, input_bytes } = self.open()?;
+        let Opened { mut intake, mut plan, input_bytes } = self.open()?;
+        let mut warnings = left_out(&plan);
+        if plan.video.is_some() && intake.caps(TrackKind::Video).is_none() {
+            return Err(Error::new(Code::InputInvalid, "no picture of the source could be decoded").field("input"));
+        }
+        if !plan.audio.is_empty() && intake.caps(TrackKind::Audio).is_none() {
+            plan.audio.clear();
+            warnings.push("the sound of the source was left out: none came".to_owned());
+        }
         self.prepare_output(&plan)?;
         let kinds = kinds(&plan);
         let clock = intake.clock();
         let outlets = Arc::new(Outlets::new(kinds.clone(), self.task.live.is_some(), Arc::clone(self.meter)));
         let session = self.session(&intake, &plan, &clock, &outlets)?;
-        let mut warnings = left_out(&plan);
         let encoders = encoders(&plan, &mut warnings)?;
         let pace = Pace::over(self.rules().slow);
         let mut going = Going {

@@ -9,6 +9,7 @@ use ffrtmp_core::engine::Task;
 use ffrtmp_core::error::{Error, Result};
 use ffrtmp_core::live::LiveRules;
 use ffrtmp_core::plan::Plan;
+use gstreamer as gst;
 
 use super::tally::{Meter, Tally};
 use crate::gstreamer::media::{Clock, Encoded, Events, Track, TrackKind};
@@ -41,11 +42,27 @@ struct State {
 
 impl State {
     fn send(&mut self, encoded: Encoded) {
-        if self.started {
-            self.outlets.iter().for_each(|outlet| outlet.output.push(&encoded));
-        } else {
+        if !self.started {
             self.early.push(encoded);
+            return;
         }
+        if let Some(tally) = self.tallies.get_mut(encoded.track) {
+            tally.add(&encoded.buffer);
+        }
+        self.outlets.iter().for_each(|outlet| outlet.output.push(&encoded));
+    }
+
+    /// Sends what came before the outputs were there: first the pictures that all begin with, then
+    /// everything else, without the sound that lies before them.
+    fn send_early(&mut self) {
+        let is_picture = |encoded: &Encoded| self.kinds.get(encoded.track) == Some(&TrackKind::Video);
+        let mut early = std::mem::take(&mut self.early);
+        let firsts = early.iter().filter(|it| is_picture(it) && it.is_key()).filter_map(|it| it.buffer.pts());
+        if let Some(begin) = firsts.min() {
+            early.retain(|encoded| is_picture(encoded) || encoded.buffer.pts() >= Some(begin));
+        }
+        early.sort_by_key(|encoded| (!is_picture(encoded), encoded.buffer.dts().or(encoded.buffer.pts())));
+        early.into_iter().for_each(|encoded| self.send(encoded));
     }
 
     /// Sends what is next in time; `all` does not wait for tracks that have nothing.
@@ -103,11 +120,9 @@ impl Outlets {
     /// Takes a sample from the session; never blocks for long.
     pub(super) fn take(&self, encoded: Encoded) {
         let mut state = self.lock();
-        let Some(tally) = state.tallies.get_mut(encoded.track) else { return };
-        tally.add(&encoded.buffer);
-        let (first, end) = (tally.first.unwrap_or(0), tally.end);
+        let end = encoded.buffer.pts().map(|pts| pts + encoded.buffer.duration().unwrap_or_default());
         self.meter.add_bytes(encoded.buffer.size() as u64);
-        self.meter.reach(end.saturating_sub(first.min(end)));
+        self.meter.reach(end.map_or(0, gst::ClockTime::nseconds));
         if encoded.track == 0 && state.kinds.first() == Some(&TrackKind::Video) {
             self.meter.add_frame();
         }
@@ -147,11 +162,9 @@ impl Outlets {
             outlets.push(Outlet { recording, output });
         }
         let mut state = self.lock();
-        for encoded in std::mem::take(&mut state.early) {
-            outlets.iter().for_each(|outlet| outlet.output.push(&encoded));
-        }
         state.outlets = outlets;
         state.started = true;
+        state.send_early();
         Ok(())
     }
 

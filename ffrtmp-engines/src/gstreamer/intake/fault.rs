@@ -12,7 +12,7 @@ pub(super) fn of_message(message: &gst::Message, endpoint: Option<&Endpoint>) ->
     let gst::MessageView::Error(said) = message.view() else { return None };
     let (cause, detail) = (said.error(), said.debug().unwrap_or_default());
     let words = scrub(&format!("{}: {}", cause.message(), last_line(&detail)));
-    let (code, what, hint) = judged(&cause, &detail);
+    let (code, what, hint) = judged(&cause, &detail, endpoint.is_some());
     tracing::debug!(element = message.src().map(|it| it.name().to_string()), %words, "the source failed");
     let place = endpoint.map_or_else(|| "the input".to_owned(), ToString::to_string);
     let error = Error::new(code, format!("{place} {what} ({})", words.trim_end_matches([':', ' ', '.'])));
@@ -27,7 +27,7 @@ pub(super) fn may_pass(error: &Error) -> bool {
     matches!(error.code(), Code::Network | Code::InputNotFound)
 }
 
-fn judged(cause: &gst::glib::Error, detail: &str) -> (Code, &'static str, Option<&'static str>) {
+fn judged(cause: &gst::glib::Error, detail: &str, is_remote: bool) -> (Code, &'static str, Option<&'static str>) {
     let said = |words: &[&str]| {
         let all = format!("{} {detail}", cause.message()).to_ascii_lowercase();
         words.iter().any(|word| all.contains(word))
@@ -56,6 +56,8 @@ fn judged(cause: &gst::glib::Error, detail: &str) -> (Code, &'static str, Option
         Some(gst::StreamError::TypeNotFound | gst::StreamError::WrongType) => {
             (Code::InputInvalid, "sends no media that is known here", None)
         }
+        // What only says that an element before it has failed.
+        Some(gst::StreamError::Failed) if is_remote => (Code::Network, "broke off", None),
         Some(_) => (Code::InputInvalid, "sends damaged media", None),
         None if cause.matches(gst::CoreError::MissingPlugin) => {
             (Code::InputUnsupported, "needs a plugin that is missing", Some("`ffrtmp doctor` names the package"))

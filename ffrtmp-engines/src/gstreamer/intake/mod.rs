@@ -46,6 +46,8 @@ const SILENCE: Duration = Duration::from_secs(2);
 const HUSH: Duration = Duration::from_millis(500);
 /// Time for the second kind of stream to show up after the first one.
 const SETTLING: Duration = Duration::from_secs(1);
+/// Pieces of a file that are read in search of the second kind.
+const MOST_AHEAD: usize = 64;
 /// Time between two words about dropped pictures.
 const WORDS_APART: Duration = Duration::from_secs(1);
 
@@ -209,7 +211,13 @@ impl Intake {
             Link::Away { .. } | Link::Over => false,
         };
         let settled = matches!(&self.link, Link::Up { connection: it, .. } if it.basin.is_settled());
-        settled && !missing(TrackKind::Video) && !missing(TrackKind::Audio) || first.elapsed() > SETTLING
+        if settled && !missing(TrackKind::Video) && !missing(TrackKind::Audio) {
+            return true;
+        }
+        match self.origin {
+            Origin::Live(_) => first.elapsed() > SETTLING,
+            Origin::File(_) | Origin::Generated(_) => self.ahead.len() > MOST_AHEAD,
+        }
     }
 
     /// Only these kinds are wanted from now on.

@@ -1,3 +1,5 @@
 //! The live engine: its contract, and what it does when sources and outputs go wrong.
 
+mod attempt;
 mod conformance;
+mod losses;
