@@ -12,6 +12,7 @@ mod story;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::id::{Fence, JobId, NodeId, TenantId};
@@ -20,7 +21,7 @@ use ffrtmp_core::job::{
 };
 use ffrtmp_core::lifecycle::JobCommand;
 use ffrtmp_core::{Code, Error, Result};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use code::Coded;
@@ -89,6 +90,17 @@ pub(crate) struct Hot {
     pub(crate) lease_expires_at: Option<Timestamp>,
     pub(crate) retry_at: Option<Timestamp>,
     pub(crate) story: String,
+}
+
+/// A claim that the story does not tell: the store has it in columns beside [`Hot`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim<'a> {
+    /// When.
+    pub(crate) at: Timestamp,
+    /// What the node was called.
+    pub(crate) name: &'a str,
+    /// Who had the job before: the story leaves out this node where it is an attempt's.
+    pub(crate) before: Option<NodeId>,
 }
 
 /// How a job ended: what is searched, and the rest as JSON.
@@ -178,6 +190,38 @@ impl Record {
         job.last_activity_at = hot.last_activity_at;
         job.lease_expires_at = hot.lease_expires_at;
         job.retry_at = hot.retry_at;
+        story::tell_start(job);
+        Ok(record)
+    }
+
+    /// A job whose story is the one from before its last claim. Its other columns are as they are now.
+    ///
+    /// # Errors
+    /// What serde says of a part that cannot be read.
+    pub(crate) fn from_claimed(
+        id: JobId,
+        sequence: u64,
+        fixed: &str,
+        hot: Hot,
+        claim: &Claim<'_>,
+    ) -> serde_json::Result<Self> {
+        let Hot { state, node, fence, attempt, progress, last_activity_at, lease_expires_at, .. } = hot;
+        let before = Hot {
+            state: JobState::Queued,
+            node: claim.before,
+            fence: Fence(fence.0.saturating_sub(1)),
+            attempt: attempt.saturating_sub(1),
+            lease_expires_at: None,
+            ..hot
+        };
+        let node = node.ok_or_else(|| serde_json::Error::custom("a claimed job has no node"))?;
+        let mut record = Self::from_hot(id, sequence, fixed, before)?;
+        let job = &mut record.job;
+        job.assign(node, claim.name, Duration::ZERO, claim.at).map_err(serde_json::Error::custom)?;
+        job.state = state;
+        job.progress = progress;
+        job.last_activity_at = last_activity_at;
+        job.lease_expires_at = lease_expires_at;
         story::tell_start(job);
         Ok(record)
     }

@@ -11,3 +11,5 @@ mod masters;
 mod outage;
 #[path = "postgres/refusal.rs"]
 mod refusal;
+#[path = "postgres/upgrade.rs"]
+mod upgrade;

@@ -3,6 +3,7 @@
 //! told.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,16 +16,14 @@ use super::rows::Held;
 const GRACE: Duration = Duration::from_secs(300);
 
 #[derive(Debug, Default)]
-pub(super) struct Active(Mutex<HashMap<JobId, Arc<Held>>>);
+pub(super) struct Active(Mutex<Jobs>);
+
+type Jobs = HashMap<JobId, Arc<Held>, Digits>;
 
 impl Active {
-    fn jobs(&self) -> MutexGuard<'_, HashMap<JobId, Arc<Held>>> {
+    /// The jobs. One that is taken out to be changed is remembered again once the change is stored.
+    pub(super) fn jobs(&self) -> MutexGuard<'_, Jobs> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Hands a job out to be changed; it is remembered again once the change is stored.
-    pub(super) fn take(&self, id: JobId) -> Option<Held> {
-        self.jobs().remove(&id).map(Arc::unwrap_or_clone)
     }
 
     /// Remembers jobs that a node holds, as they are now stored.
@@ -35,5 +34,32 @@ impl Active {
     /// Forgets what other masters must have ended.
     pub(super) fn prune(&self, now: Timestamp) {
         self.jobs().retain(|_, held| held.record.job.lease_expires_at.is_some_and(|end| end + GRACE > now));
+    }
+}
+
+/// Hashes job ids, which are random already, by mixing their digits.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Digits(u64);
+
+impl BuildHasher for Digits {
+    type Hasher = Self;
+
+    fn build_hasher(&self) -> Self {
+        *self
+    }
+}
+
+impl Hasher for Digits {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for part in bytes.chunks(8) {
+            let mut digits = [0; 8];
+            digits[..part.len()].copy_from_slice(part);
+            let mixed = u128::from(self.0 ^ u64::from_le_bytes(digits)) * 0x9e37_79b9_7f4a_7c15;
+            self.0 = (mixed as u64) ^ (mixed >> 64) as u64;
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! Commands: loaded or remembered, decided by [`ffrtmp_core::job::Job::apply`], saved if nobody
 //! else changed the job meanwhile.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,10 +14,11 @@ use ffrtmp_core::store::Rank;
 use ffrtmp_core::{Error, Result as CoreResult};
 use sqlx::postgres::PgConnection;
 
+use super::active::{Active, Digits};
 use super::desk::Work;
 use super::fault::Fault;
 use super::lanes::LaneId;
-use super::rows::{COLUMNS, EndRows, Held, HotRows, read, uuid};
+use super::rows::{COLUMNS, Held, HotRows, read, uuid};
 use super::session::Session;
 use super::signs::SignRows;
 use super::tally::{Difference, Stand};
@@ -49,67 +51,73 @@ impl Work for Changes {
         session: &mut Session,
         questions: &[Question],
     ) -> Result<Vec<CoreResult<Vec<CoreResult<Job>>>>, Fault> {
-        let ids: HashSet<JobId> = questions.iter().flat_map(|asked| asked.commands.iter().map(|(id, _)| *id)).collect();
-        let remembered: HashMap<JobId, Held> =
-            ids.iter().filter_map(|id| self.0.active.take(*id).map(|held| (*id, held))).collect();
-        let unknown: Vec<JobId> = ids.iter().filter(|id| !remembered.contains_key(id)).copied().collect();
-        let mut desk = Decisions::new(remembered.into_values(), false);
+        let mut group = Group::remembered(&self.0.active, questions);
+        let unknown = group.unknown();
         if !unknown.is_empty() {
-            desk.add(load(session.connection().await?, &unknown).await?.into_values(), true);
+            group.add(load(session.connection().await?, &unknown).await?.into_values());
         }
-        let answers = match desk.decide(questions) {
+        let answers = match group.decide(questions) {
             Some(answers) => answers,
             None => {
                 // What this master remembers may be old: nobody is refused without a look.
-                let all: Vec<JobId> = ids.into_iter().collect();
-                desk = Decisions::new(load(session.connection().await?, &all).await?.into_values(), true);
-                desk.decide(questions).ok_or(Fault::Outrun)?
+                group.forget();
+                group.add(load(session.connection().await?, &group.unknown()).await?.into_values());
+                group.decide(questions).ok_or(Fault::Outrun)?
             }
         };
-        let mut stored = self.save(session, desk.jobs).await?;
+        let is_sure = questions.iter().flat_map(|asked| &asked.commands).all(|(_, command)| may_be_repeated(command));
+        let mut stored = self.save(session, group.jobs, is_sure).await?;
         let mut said = |answers: Vec<Answer>| answers.into_iter().map(|answer| answer.said(&mut stored)).collect();
         let said = answers.into_iter().map(|answers| Ok(said(answers))).collect();
-        self.0.active.keep(stored.into_values().filter(|held| held.phase() == Phase::Leased));
+        self.0.active.keep(stored.into_iter().flatten().filter(|held| held.phase() == Phase::Leased));
         Ok(said)
     }
 }
 
+/// Jobs as they are stored, by their places in a group.
+type Stored = Vec<Option<Arc<Held>>>;
+
 impl Changes {
-    /// Stores what changed, and returns all jobs as they are now stored.
-    async fn save(
-        &self,
-        session: &mut Session,
-        jobs: HashMap<JobId, Working>,
-    ) -> Result<HashMap<JobId, Arc<Held>>, Fault> {
-        let mut jobs: Vec<Working> = jobs.into_values().collect();
+    /// Stores what changed, and returns all jobs as they are now stored. What may be decided again
+    /// if the answer is lost needs no transaction around its one statement.
+    async fn save(&self, session: &mut Session, jobs: Vec<Working>, may_be_repeated: bool) -> Result<Stored, Fault> {
+        let mut jobs = jobs;
+        let mut order: Vec<usize> = (0..jobs.len()).filter(|place| jobs[*place].part.is_some()).collect();
         // Masters that change the same jobs lock them in the same order.
-        jobs.sort_unstable_by_key(|working| working.held.record.job.sequence_number);
-        let (mut hot, mut revived, mut ends) = (HotRows::default(), HotRows::default(), EndRows::default());
-        let (mut signs, mut counted, mut woken) = (SignRows::default(), Difference::default(), Woken::default());
-        for working in &mut jobs {
-            let Some(part) = working.part.take() else { continue };
-            let Working { held, was, stood, .. } = working;
+        order.sort_unstable_by_key(|place| jobs[*place].held.record.job.sequence_number);
+        let (mut hot, mut revived, mut signs) = (HotRows::default(), HotRows::default(), SignRows::default());
+        let (mut counted, mut woken) = (Difference::default(), Woken::default());
+        for place in order {
+            let Working { held, was, stood, part, .. } = &mut jobs[place];
+            let (Some(part), held) = (part.take(), Arc::make_mut(held)) else { continue };
             counted.went(*stood);
             counted.came(Stand::of(held.lane, &held.record.job));
             if held.phase() == Phase::Ready && *was != Phase::Ready {
                 woken.add(held.lane, held.rank);
             }
             match (part, *was) {
-                (Part::End(end), _) => ends.push(held, end),
+                (Part::End(end), _) => signs.ends.push(held, end),
                 (Part::Sign, _) => signs.push(held),
-                (Part::Hot(part), Phase::Ended) => revived.push(held, part),
-                (Part::Hot(part), _) => hot.push(held, part),
+                (Part::Hot(part), Phase::Ended) => revived.push(held, *part),
+                (Part::Hot(part), _) => hot.push(held, *part),
             }
             held.version += 1;
         }
-        let stored = jobs.into_iter().map(|working| (working.held.record.job.id, Arc::new(working.held))).collect();
-        if signs.is_empty() && hot.is_empty() && revived.is_empty() && ends.is_empty() {
+        let stored = jobs.into_iter().map(|working| Some(working.held)).collect();
+        let only_signs = hot.is_empty() && revived.is_empty();
+        if signs.is_empty() && only_signs {
             return Ok(stored);
         }
         point("postgres.apply.decided")?;
+        if only_signs && woken.is_empty() && may_be_repeated {
+            point("postgres.apply.before_commit")?;
+            signs.write(session.connection().await?, counted.take()).await?;
+            point("postgres.apply.committed")?;
+            return Ok(stored);
+        }
         let mut change = session.begin().await?;
         if !signs.is_empty() {
-            let number = signs.update(change.connection(), counted.take()).await?;
+            let number = signs.write(change.connection(), counted.take()).await?;
             change.note(number);
         }
         if !hot.is_empty() {
@@ -118,10 +126,6 @@ impl Changes {
         }
         if !revived.is_empty() {
             let number = revived.revive(change.connection(), counted.take()).await?;
-            change.note(number);
-        }
-        if !ends.is_empty() {
-            let number = ends.end(change.connection(), counted.take()).await?;
             change.note(number);
         }
         self.0.notify(change.connection(), &woken).await?;
@@ -135,9 +139,14 @@ impl Changes {
     }
 }
 
+/// Whether a command that was done says the same when it is given again.
+fn may_be_repeated(command: &JobCommand) -> bool {
+    is_sign(command) || matches!(command, JobCommand::Finish { .. } | JobCommand::Cancel)
+}
+
 /// A job while a group of commands is decided.
 struct Working {
-    held: Held,
+    held: Arc<Held>,
     was: Phase,
     stood: Stand,
     /// Read for this group, and not only remembered.
@@ -149,76 +158,104 @@ struct Working {
 enum Part {
     /// What is in columns; the story stands.
     Sign,
-    Hot(Hot),
+    Hot(Box<Hot>),
     End(End),
 }
 
 /// The answer to one command.
 enum Answer {
-    /// The job as it will be stored: no later command of the group changes it.
-    Stored(JobId),
+    /// The job at this place as it will be stored: no later command of the group changes it.
+    Stored(usize),
     /// The job, or why not.
     Said(Box<CoreResult<Job>>),
 }
 
 impl Answer {
     /// The answer; a job that no node holds is handed over, one that is held is remembered too.
-    fn said(self, stored: &mut HashMap<JobId, Arc<Held>>) -> CoreResult<Job> {
-        match self {
-            Self::Said(said) => *said,
-            Self::Stored(id) => match stored.get(&id) {
-                Some(held) if held.phase() == Phase::Leased => Ok(held.record.job.clone()),
-                _ => stored
-                    .remove(&id)
-                    .map(|held| Arc::unwrap_or_clone(held).record.job)
-                    .ok_or_else(|| job_not_found(id)),
-            },
+    fn said(self, stored: &mut Stored) -> CoreResult<Job> {
+        let place = match self {
+            Self::Said(said) => return *said,
+            Self::Stored(place) => place,
+        };
+        match &stored[place] {
+            Some(held) if held.phase() == Phase::Leased => Ok(held.record.job.clone()),
+            _ => stored[place].take().map(|held| Arc::unwrap_or_clone(held).record.job).ok_or_else(|| crate::closed()),
         }
     }
 }
 
-/// What becomes of a group of commands.
-struct Decisions {
-    jobs: HashMap<JobId, Working>,
+/// The jobs that a group of commands is about, each once.
+#[derive(Default)]
+struct Group {
+    jobs: Vec<Working>,
+    /// Where they stand; `None` where the job is not known.
+    places: HashMap<JobId, Option<usize>, Digits>,
+    /// How many commands each place has yet to come.
+    left: Vec<usize>,
 }
 
-impl Decisions {
-    fn new(held: impl Iterator<Item = Held>, proven: bool) -> Self {
-        let mut decisions = Self { jobs: HashMap::new() };
-        decisions.add(held, proven);
-        decisions
+impl Group {
+    /// What this master remembers of the jobs.
+    fn remembered(active: &Active, questions: &[Question]) -> Self {
+        let mut group = Self::default();
+        let ids = questions.iter().flat_map(|asked| asked.commands.iter().map(|(id, _)| *id));
+        let count = questions.iter().map(|asked| asked.commands.len()).sum();
+        group.places.reserve(count);
+        group.jobs.reserve(count);
+        let mut active = active.jobs();
+        for id in ids {
+            if let Entry::Vacant(place) = group.places.entry(id) {
+                let held = active.remove(&id);
+                place.insert(held.is_some().then_some(group.jobs.len()));
+                group.jobs.extend(held.map(|held| Working::of(held, false)));
+            }
+        }
+        group
     }
 
-    fn add(&mut self, held: impl Iterator<Item = Held>, proven: bool) {
-        for held in held {
-            let (was, stood) = (held.phase(), Stand::of(held.lane, &held.record.job));
-            self.jobs.insert(held.record.job.id, Working { held, was, stood, proven, part: None });
+    /// Jobs that are not there.
+    fn unknown(&self) -> Vec<JobId> {
+        self.places.iter().filter(|(_, place)| place.is_none()).map(|(id, _)| *id).collect()
+    }
+
+    /// Drops all that is remembered.
+    fn forget(&mut self) {
+        self.jobs.clear();
+        self.places.values_mut().for_each(|place| *place = None);
+    }
+
+    /// Adds jobs that were read for this group.
+    fn add(&mut self, read: impl Iterator<Item = Held>) {
+        for held in read {
+            self.places.insert(held.record.job.id, Some(self.jobs.len()));
+            self.jobs.push(Working::of(Arc::new(held), true));
         }
     }
 
     /// Applies each command to what the one before it left. `None` if a remembered copy refuses one
     /// or has nothing to change: then the jobs must be read first.
     fn decide(&mut self, questions: &[Question]) -> Option<Vec<Vec<Answer>>> {
-        let mut left: HashMap<JobId, usize> = HashMap::new();
-        for (id, _) in questions.iter().flat_map(|question| &question.commands) {
-            *left.entry(*id).or_default() += 1;
+        let Self { jobs, places, left } = self;
+        left.clear();
+        left.resize(jobs.len(), 0);
+        let place = |id: &JobId| places.get(id).copied().flatten();
+        for place in questions.iter().flat_map(|question| question.commands.iter().filter_map(|(id, _)| place(id))) {
+            left[place] += 1;
         }
         let mut answers = Vec::with_capacity(questions.len());
         for Question { commands, now } in questions {
             let mut answer = Vec::with_capacity(commands.len());
             for (id, command) in commands {
-                let last = left.get_mut(id).is_some_and(|left| {
-                    *left -= 1;
-                    *left == 0
-                });
-                answer.push(match self.jobs.get_mut(id) {
-                    None => Answer::Said(Box::new(Err(job_not_found(id)))),
-                    Some(working) => match working.apply(command, *now) {
-                        Applied::Doubtful => return None,
-                        Applied::Refused(refusal) => Answer::Said(Box::new(Err(refusal))),
-                        Applied::Done if last => Answer::Stored(*id),
-                        Applied::Done => Answer::Said(Box::new(Ok(working.held.record.job.clone()))),
-                    },
+                let Some(place) = place(id) else {
+                    answer.push(Answer::Said(Box::new(Err(job_not_found(id)))));
+                    continue;
+                };
+                left[place] -= 1;
+                answer.push(match jobs[place].apply(command, *now) {
+                    Applied::Doubtful => return None,
+                    Applied::Refused(refusal) => Answer::Said(Box::new(Err(refusal))),
+                    Applied::Done if left[place] == 0 => Answer::Stored(place),
+                    Applied::Done => Answer::Said(Box::new(Ok(jobs[place].held.record.job.clone()))),
                 });
             }
             answers.push(answer);
@@ -237,14 +274,20 @@ enum Applied {
 }
 
 impl Working {
+    fn of(held: Arc<Held>, proven: bool) -> Self {
+        let (was, stood) = (held.phase(), Stand::of(held.lane, &held.record.job));
+        Self { held, was, stood, proven, part: None }
+    }
+
     fn apply(&mut self, command: &JobCommand, now: Timestamp) -> Applied {
         let (was, before) = (self.held.record.job.state, self.part.as_ref());
         // The story that is stored must be the one from before this command.
         let sign = is_sign(command) && before.is_none_or(|part| matches!(part, Part::Sign));
         if !self.proven {
             // A copy that refuses is thrown away, so it may be changed in place.
-            return match self.held.record.job.apply(command.clone(), now) {
-                Ok(true) => match part(&self.held, sign.then_some(was)) {
+            let held = Arc::make_mut(&mut self.held);
+            return match held.record.job.apply(command.clone(), now) {
+                Ok(true) => match part(held, sign.then_some(was)) {
                     Ok(part) => {
                         self.part = Some(part);
                         Applied::Done
@@ -254,12 +297,12 @@ impl Working {
                 Ok(false) | Err(_) => Applied::Doubtful,
             };
         }
-        let mut held = self.held.clone();
+        let mut held = Held::clone(&self.held);
         let changed = held.record.job.apply(command.clone(), now);
         match changed.and_then(|changed| changed.then(|| part(&held, sign.then_some(was))).transpose()) {
             Ok(None) => Applied::Done,
             Ok(Some(part)) => {
-                (self.held, self.part) = (held, Some(part));
+                (self.held, self.part) = (Arc::new(held), Some(part));
                 Applied::Done
             }
             Err(refusal) => Applied::Refused(refusal),
@@ -272,7 +315,7 @@ fn part(held: &Held, sign: Option<JobState>) -> CoreResult<Part> {
     Ok(match held.phase() {
         Phase::Leased if sign.is_some_and(|was| held.record.story_stands(was)) => Part::Sign,
         Phase::Ended => Part::End(held.record.end()?),
-        _ => Part::Hot(held.record.hot()?),
+        _ => Part::Hot(Box::new(held.record.hot()?)),
     })
 }
 

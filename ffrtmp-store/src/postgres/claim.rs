@@ -17,9 +17,9 @@ use uuid::Uuid;
 use super::desk::Work;
 use super::fault::Fault;
 use super::lanes::{Key, LaneId, Open};
-use super::rows::{Held, job_id};
-use super::session::Session;
-use super::signs::ClaimRows;
+use super::rows::{Held, job_id, uuid};
+use super::session::{Session, Tries};
+use super::signs::{Askers, Given, taken};
 use super::tally::{Difference, Stand};
 use super::{Shared, point};
 use crate::record::{Hot, Record};
@@ -64,21 +64,82 @@ impl Work for Claims {
         let Shared { lanes, active, .. } = &*self.0;
         let fits = |lane: &Lane| questions.iter().any(|question| lane.requirements.met_by(&question.order.offer));
         let open = lanes.begin(fits);
-        if open.is_empty() {
-            // A closed connection must not look like an empty queue.
-            session.connection().await?;
-            return Ok(questions.iter().map(|_| Ok(Vec::new())).collect());
+        let mut given = match open.as_slice() {
+            [] => {
+                // A closed connection must not look like an empty queue.
+                session.connection().await?;
+                return Ok(questions.iter().map(|_| Ok(Vec::new())).collect());
+            }
+            [open] if !is_bounded(questions, std::slice::from_ref(open)) => {
+                self.from_one_lane(session, questions, open).await?
+            }
+            open => self.from_lanes(session, questions, open).await?,
+        };
+        given.iter_mut().for_each(|held| held.sort_unstable_by_key(|held| (held.rank, held.sequence())));
+        active.keep(given.iter().flatten().cloned());
+        let answer = |held: Vec<Arc<Held>>| Ok(held.iter().map(|held| held.record.job.clone()).collect());
+        Ok(given.into_iter().map(answer).collect())
+    }
+}
+
+/// What each question is given.
+type Shares = Vec<Vec<Arc<Held>>>;
+
+impl Claims {
+    /// Nothing but the order of one lane decides: one statement takes its first jobs.
+    async fn from_one_lane(&self, session: &mut Session, questions: &[Question], open: &Open) -> Result<Shares, Fault> {
+        let able = |index: &usize| open.lane.requirements.met_by(&questions[*index].order.offer);
+        let able: Vec<usize> = (0..questions.len()).filter(able).collect();
+        let slots: Vec<i64> =
+            able.iter().map(|index| i64::try_from(questions[*index].order.slots).unwrap_or(i64::MAX)).collect();
+        let mut askers = Askers::default();
+        able.iter().for_each(|index| askers.push(&questions[*index]));
+        point("postgres.claim.selected")?;
+        point("postgres.claim.before_commit")?;
+        let mark = mark();
+        let rows = match askers.take(session.connection().await?, open, &slots, mark).await {
+            Err(fault) if fault.breaks_connection() => taken_after_all(session, fault, mark).await?,
+            rows => rows?,
+        };
+        point("postgres.claim.committed")?;
+        let mut given: Shares = questions.iter().map(|_| Vec::new()).collect();
+        let mut last = None;
+        for row in &rows {
+            let key = (row.try_get(0)?, row.try_get(1)?);
+            last = last.max(Some(key));
+            let Some(asker) = asker(row, questions, &able, &given)? else { continue };
+            match ready(row, open.id, key) {
+                Ok(held) => {
+                    let Question { order, now } = &questions[asker];
+                    let mut held = Held { version: mark, ..held };
+                    held.record.job.assign(order.node, &order.node_name, order.lease, *now)?;
+                    given[asker].push(Arc::new(held));
+                }
+                Err(fault @ Fault::Unreadable { .. }) => {
+                    set_aside(session.connection().await?, key.1).await?;
+                    tracing::error!(%fault, "a queued job is set aside");
+                }
+                Err(fault) => return Err(fault),
+            }
         }
+        let wanted = slots.iter().fold(0_i64, |all, slots| all.saturating_add(*slots));
+        let is_dry = i64::try_from(rows.len()).unwrap_or(i64::MAX) < wanted;
+        self.0.lanes.advance(open.id, last.filter(|_| !is_dry));
+        Ok(given)
+    }
+
+    /// Several lanes, or bounds: the heads are locked, shared out here, and given.
+    async fn from_lanes(&self, session: &mut Session, questions: &[Question], open: &[Open]) -> Result<Shares, Fault> {
         let mut change = session.begin().await?;
-        let standing = Standing::read(change.connection(), questions, &open).await?;
-        let plan = plan(change.connection(), questions, &open, &standing).await?;
-        let locked = lock(change.connection(), &open, &plan.wanted).await?;
+        let standing = Standing::read(change.connection(), questions, open).await?;
+        let plan = plan(change.connection(), questions, open, &standing).await?;
+        let locked = lock(change.connection(), open, &plan.wanted).await?;
         point("postgres.claim.selected")?;
         let heads: Vec<Head> = locked.iter().map(|locked| locked.head).collect();
-        let shares = share(questions, &open, &standing, &heads);
-        let (mut rows, mut counted) = (ClaimRows::default(), Difference::default());
-        questions.iter().for_each(|Question { order, now }| rows.asker(order.node, *now, *now + order.lease));
-        let mut given: Vec<Vec<Arc<Held>>> = questions.iter().map(|_| Vec::new()).collect();
+        let shares = share(questions, open, &standing, &heads);
+        let (mut askers, mut rows, mut counted) = (Askers::default(), Given::default(), Difference::default());
+        questions.iter().for_each(|question| askers.push(question));
+        let mut given: Shares = questions.iter().map(|_| Vec::new()).collect();
         for (locked, share) in locked.iter().zip(&shares) {
             let Some(asker) = *share else { continue };
             let lane = open[locked.head.lane].id;
@@ -95,12 +156,12 @@ impl Work for Claims {
             counted.went(Stand::of(lane, &held.record.job));
             held.record.job.assign(order.node, &order.node_name, order.lease, *now)?;
             counted.came(Stand::of(lane, &held.record.job));
-            rows.push(&held, asker, held.record.hot()?);
+            rows.push(held.sequence(), asker);
             held.version += 1;
             given[asker].push(Arc::new(held));
         }
         if !rows.is_empty() {
-            let number = rows.update(change.connection(), counted.take()).await?;
+            let number = askers.give(change.connection(), rows, counted.take()).await?;
             change.note(number);
         }
         point("postgres.claim.before_commit")?;
@@ -109,13 +170,53 @@ impl Work for Claims {
         }
         point("postgres.claim.committed")?;
         for (index, lane) in open.iter().enumerate() {
-            lanes.advance(lane.id, plan.rest(index, &heads, &shares));
+            self.0.lanes.advance(lane.id, plan.rest(index, &heads, &shares));
         }
-        given.iter_mut().for_each(|held| held.sort_unstable_by_key(|held| (held.rank, held.sequence())));
-        active.keep(given.iter().flatten().cloned());
-        let answer = |held: Vec<Arc<Held>>| Ok(held.iter().map(|held| held.record.job.clone()).collect());
-        Ok(given.into_iter().map(answer).collect())
+        Ok(given)
     }
+}
+
+/// A version that no other change has: it tells the jobs of one claim from all others.
+fn mark() -> i64 {
+    let (random, _) = Uuid::new_v4().as_u64_pair();
+    i64::try_from(random >> 2).unwrap_or_default()
+}
+
+/// Which question a row of [`Askers::take`] or [`taken`] is for.
+fn asker(row: &PgRow, questions: &[Question], able: &[usize], given: &Shares) -> Result<Option<usize>, Fault> {
+    if let Ok(place) = row.try_get::<i32, _>(PLACE) {
+        return Ok(usize::try_from(place).ok().and_then(|place| able.get(place).copied()));
+    }
+    let node: Option<Uuid> = row.try_get(PLACE)?;
+    let fits = |asker: &&usize| {
+        let order = &questions[**asker].order;
+        Some(uuid(order.node)) == node && given[**asker].len() < order.slots
+    };
+    Ok(able.iter().find(fits).copied())
+}
+
+/// What a claim was given whose answer was lost.
+///
+/// # Errors
+/// The fault, if it was given nothing or nobody can say: at worst its jobs wait for one lease.
+async fn taken_after_all(session: &mut Session, fault: Fault, mark: i64) -> Result<Vec<PgRow>, Fault> {
+    session.hang_up();
+    let mut tries = Tries::new();
+    loop {
+        let asked = async { taken(session.connection().await?, mark).await };
+        match asked.await {
+            Ok(rows) if rows.is_empty() => return Err(fault),
+            Ok(rows) => return Ok(rows),
+            Err(again) => session.recover(again, &mut tries).await?,
+        }
+    }
+}
+
+/// Takes a damaged row out of the way of leases and claims.
+async fn set_aside(connection: &mut PgConnection, sequence: i64) -> Result<(), Fault> {
+    let sql = "UPDATE ffrtmp.live SET phase = 4 WHERE sequence = $1";
+    sqlx::query(sql).bind(sequence).execute(connection).await?;
+    Ok(())
 }
 
 /// How many heads of which lanes to lock.
@@ -152,10 +253,7 @@ struct Standing {
 impl Standing {
     /// Reads it where a bound is set, and keeps other masters from claiming until the commit.
     async fn read(connection: &mut PgConnection, questions: &[Question], open: &[Open]) -> Result<Self, Fault> {
-        let gpu = open.iter().any(|open| open.lane.requirements.gpu);
-        let bounded =
-            |question: &Question| !question.order.caps.is_empty() || gpu && question.order.offer.gpu_sessions.is_some();
-        if !questions.iter().any(bounded) {
+        if !is_bounded(questions, open) {
             return Ok(Self::default());
         }
         sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(CLAIM_LOCK).execute(&mut *connection).await?;
@@ -178,6 +276,14 @@ impl Standing {
         }
         Ok(standing)
     }
+}
+
+/// Whether more than the order of the lanes decides who gets what.
+fn is_bounded(questions: &[Question], open: &[Open]) -> bool {
+    let gpu = open.iter().any(|open| open.lane.requirements.gpu);
+    let bounded =
+        |question: &Question| !question.order.caps.is_empty() || gpu && question.order.offer.gpu_sessions.is_some();
+    questions.iter().any(bounded)
 }
 
 /// With one lane all slots are wanted of it; with several a look at the heads tells which of them
@@ -235,14 +341,14 @@ async fn lock(
         return Ok(Vec::new());
     }
     let rows = sqlx::query(
-        "SELECT l.index, h.rank, h.sequence, j.id, j.fixed, h.version, h.fence, h.attempt, h.retry_count, h.node,
-                h.queued_at, h.started_at, h.last_activity_at, h.story
+        "SELECT g.rank, g.sequence, j.id, j.fixed, g.version, g.fence, g.attempt, g.retry_count, g.node,
+                g.queued_at, g.started_at, g.last_activity_at, g.story, l.index
          FROM unnest($1::integer[], $2::integer[], $3::bigint[], $4::bigint[], $5::bigint[])
              AS l(index, lane, rank, sequence, slots)
          CROSS JOIN LATERAL (SELECT * FROM ffrtmp.live
              WHERE live.lane = l.lane AND live.phase = 1 AND (live.rank, live.sequence) >= (l.rank, l.sequence)
-             ORDER BY live.rank, live.sequence LIMIT l.slots FOR NO KEY UPDATE SKIP LOCKED) h
-         JOIN ffrtmp.jobs j ON j.sequence = h.sequence",
+             ORDER BY live.rank, live.sequence LIMIT l.slots FOR NO KEY UPDATE SKIP LOCKED) g
+         JOIN ffrtmp.jobs j ON j.sequence = g.sequence",
     )
     .bind(wanted.keys().map(|index| i32::try_from(*index).unwrap_or(i32::MAX)).collect::<Vec<_>>())
     .bind(wanted.keys().map(|index| open[*index].id.0).collect::<Vec<_>>())
@@ -253,8 +359,8 @@ async fn lock(
     .await?;
     let mut locked = Vec::with_capacity(rows.len());
     for row in rows {
-        let lane = usize::try_from(row.try_get::<i32, _>(0)?).unwrap_or_default();
-        locked.push(Locked { head: Head { key: (row.try_get(1)?, row.try_get(2)?), lane }, row });
+        let lane = usize::try_from(row.try_get::<i32, _>(PLACE)?).unwrap_or_default();
+        locked.push(Locked { head: Head { key: (row.try_get(0)?, row.try_get(1)?), lane }, row });
     }
     locked.sort_unstable_by_key(|locked| (locked.head.lane, locked.head.key));
     Ok(locked)
@@ -300,28 +406,31 @@ fn share(questions: &[Question], open: &[Open], standing: &Standing, heads: &[He
     shares
 }
 
-/// A locked row as the job that it is.
+/// The column behind those of a queued job: whose it is.
+const PLACE: usize = 13;
+
+/// A row as the queued job that it was.
 fn ready(row: &PgRow, lane: LaneId, key: Key) -> Result<Held, Fault> {
     let time = |column: usize| -> Result<Option<Timestamp>, Fault> {
         Ok(row.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_micros))
     };
-    let id = job_id(row.try_get(3)?);
+    let id = job_id(row.try_get(2)?);
     let hot = Hot {
         state: JobState::Queued,
-        node: row.try_get::<Option<Uuid>, _>(9)?.map(|node| NodeId::from_u128(node.as_u128())),
-        fence: Fence(u64::try_from(row.try_get::<i64, _>(6)?).unwrap_or_default()),
-        attempt: u32::try_from(row.try_get::<i32, _>(7)?).unwrap_or_default(),
-        retry_count: u32::try_from(row.try_get::<i32, _>(8)?).unwrap_or_default(),
+        node: row.try_get::<Option<Uuid>, _>(8)?.map(|node| NodeId::from_u128(node.as_u128())),
+        fence: Fence(u64::try_from(row.try_get::<i64, _>(5)?).unwrap_or_default()),
+        attempt: u32::try_from(row.try_get::<i32, _>(6)?).unwrap_or_default(),
+        retry_count: u32::try_from(row.try_get::<i32, _>(7)?).unwrap_or_default(),
         progress: 0.0,
-        queued_at: time(10)?,
-        started_at: time(11)?,
-        last_activity_at: time(12)?,
+        queued_at: time(9)?,
+        started_at: time(10)?,
+        last_activity_at: time(11)?,
         lease_expires_at: None,
         retry_at: None,
-        story: row.try_get(13)?,
+        story: row.try_get(12)?,
     };
     let sequence = u64::try_from(key.1).unwrap_or_default();
     let record =
-        Record::from_hot(id, sequence, row.try_get(4)?, hot).map_err(|error| Fault::unreadable("job", id, error))?;
-    Ok(Held { record, lane, rank: Rank(key.0), version: row.try_get(5)? })
+        Record::from_hot(id, sequence, row.try_get(3)?, hot).map_err(|error| Fault::unreadable("job", id, error))?;
+    Ok(Held { record, lane, rank: Rank(key.0), version: row.try_get(4)? })
 }

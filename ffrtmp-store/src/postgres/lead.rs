@@ -12,7 +12,8 @@ use super::fault::Fault;
 use super::open::{Door, Purpose};
 use super::{Shared, point, wake};
 
-const LEAD_LOCK: i64 = 0x6666_7274_6d70_0003;
+/// Held by the leader.
+pub(super) const LEAD_LOCK: i64 = 0x6666_7274_6d70_0003;
 /// A leader that was not heard for longer is not projected any further.
 const STALE: Duration = Duration::from_secs(60);
 

@@ -9,9 +9,10 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection, Executor};
 
 use super::PostgresOptions;
+use super::lead::LEAD_LOCK;
 
 /// Changes of the schema, oldest first. They are history: never change one, add another.
-const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 /// PostgreSQL 12.
 const OLDEST_SERVER: i32 = 120_000;
 /// Held while a master looks at the schema and changes it.
@@ -157,10 +158,27 @@ impl Door {
         if current == newest {
             return Ok(());
         }
+        if current > 0 {
+            self.alone(&mut change).await?;
+        }
         self.migrate(&mut change, current).await.map_err(|error| self.unchangeable(error))?;
         change.commit().await.map_err(|error| self.unchangeable(error))?;
         tracing::info!(from = current, to = newest, "brought the schema of the database up to date");
         Ok(())
+    }
+
+    /// Masters of an older version cannot read what the new schema holds. Where there are any, one leads.
+    async fn alone(&self, change: &mut PgConnection) -> Result<()> {
+        let nobody_leads: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)")
+            .bind(LEAD_LOCK)
+            .fetch_one(change)
+            .await
+            .map_err(|error| self.unreachable(error))?;
+        if nobody_leads {
+            return Ok(());
+        }
+        Err(unavailable("a master of an older version works on the database")
+            .hint("stop all masters of the older version; the newer one then brings the database up to date"))
     }
 
     /// What has moved in only in part is no queue to work on.

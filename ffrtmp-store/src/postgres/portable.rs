@@ -13,7 +13,7 @@ use sqlx::{Connection, Row};
 
 use super::fault::Fault;
 use super::lanes::LaneId;
-use super::rows::{COLUMNS, Held, number, read};
+use super::rows::{COLUMNS, Held, WIDTH, number, read};
 use super::submit::Rows;
 use super::{PostgresStore, Session, Shared, Tries, lane_rows, nodes, query, with_connection};
 use crate::transfer::{Parcel, Portable, not_empty};
@@ -89,7 +89,7 @@ static SQL: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The column after those of a job.
-const KEY: usize = 19;
+const KEY: usize = WIDTH;
 
 async fn lane_of(shared: &Shared, connection: &mut PgConnection, held: &Held) -> Result<Lane, Fault> {
     let LaneId(id) = held.lane;

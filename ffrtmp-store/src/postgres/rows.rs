@@ -12,7 +12,7 @@ use super::digest;
 use super::fault::Fault;
 use super::lanes::LaneId;
 use super::tally::Deltas;
-use crate::record::{Coded, End, Hot, Phase, Record};
+use crate::record::{Claim, Coded, End, Hot, Phase, Record};
 
 /// A job as it is stored.
 #[derive(Clone, Debug)]
@@ -80,7 +80,10 @@ pub(super) const COLUMNS: &str = "j.sequence, j.id, j.lane, j.fixed,
     coalesce(l.rank, e.rank), coalesce(l.version, e.version), coalesce(l.state, e.state),
     coalesce(l.node, e.node), coalesce(l.story, e.story), e.completed_at,
     l.fence, l.attempt, l.retry_count, l.progress, l.queued_at, l.started_at, l.last_activity_at,
-    l.lease_expires_at, l.retry_at";
+    l.lease_expires_at, l.retry_at, l.claimed_at, l.node_name, l.node_before";
+
+/// How many [`COLUMNS`] there are.
+pub(super) const WIDTH: usize = 22;
 
 /// Reads [`COLUMNS`].
 pub(super) fn read(row: &PgRow) -> Result<Held, Fault> {
@@ -108,7 +111,14 @@ pub(super) fn read(row: &PgRow) -> Result<Held, Fault> {
             retry_at: time(row, 18)?,
             story,
         };
-        Record::from_hot(id, count, fixed, hot)
+        match time(row, 19)? {
+            None => Record::from_hot(id, count, fixed, hot),
+            Some(at) => {
+                let before = row.try_get::<Option<Uuid>, _>(21)?.map(|node| NodeId::from_u128(node.as_u128()));
+                let name = row.try_get::<Option<&str>, _>(20)?.unwrap_or_default();
+                Record::from_claimed(id, count, fixed, hot, &Claim { at, name, before })
+            }
+        }
     };
     let record = record.map_err(|error| Fault::unreadable("job", id, error))?;
     Ok(Held { record, lane: LaneId(row.try_get(2)?), rank: Rank(row.try_get(4)?), version: row.try_get(5)? })
@@ -198,7 +208,8 @@ impl HotRows {
         const SET: &str = "UPDATE ffrtmp.live SET version = u.version + 1, fence = u.fence, queued_at = u.queued_at,
             started_at = u.started_at, last_activity_at = u.last_activity_at, lease_expires_at = u.lease_expires_at,
             retry_at = u.retry_at, progress = u.progress, node = u.node, attempt = u.attempt,
-            retry_count = u.retry_count, phase = u.phase, state = u.state, story = u.story";
+            retry_count = u.retry_count, phase = u.phase, state = u.state, story = u.story, claimed_at = NULL,
+            node_name = NULL, node_before = NULL";
         static SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
             format!(
                 "WITH {TALLY}, done AS ({SET} FROM {HOT}
@@ -348,13 +359,13 @@ impl JobRows {
 /// Ends of jobs to be written, column by column.
 #[derive(Debug, Default)]
 pub(super) struct EndRows {
-    sequence: Vec<i64>,
-    completed_at: Vec<i64>,
-    rank: Vec<i64>,
-    version: Vec<i64>,
-    node: Vec<Option<Uuid>>,
-    state: Vec<i16>,
-    story: Vec<String>,
+    pub(super) sequence: Vec<i64>,
+    pub(super) completed_at: Vec<i64>,
+    pub(super) rank: Vec<i64>,
+    pub(super) version: Vec<i64>,
+    pub(super) node: Vec<Option<Uuid>>,
+    pub(super) state: Vec<i16>,
+    pub(super) story: Vec<String>,
 }
 
 impl EndRows {
@@ -367,44 +378,5 @@ impl EndRows {
         self.node.push(end.node.map(uuid));
         self.state.push(end.state.code());
         self.story.push(end.story);
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.sequence.is_empty()
-    }
-
-    /// Moves jobs from the hot rows to the ended ones. Returns the transaction's number.
-    ///
-    /// # Errors
-    /// [`Fault::Outrun`] if the version of one is no longer the one that was seen.
-    pub(super) async fn end(self, connection: &mut PgConnection, deltas: Deltas) -> Result<Option<i64>, Fault> {
-        let expected = self.sequence.len();
-        let query = bind_all!(
-            sqlx::query_as(
-                "WITH counted AS (INSERT INTO ffrtmp.tally (jobs, lane, priority, engine, state)
-                    SELECT * FROM unnest($8::bigint[], $9::integer[], $10::smallint[], $11::smallint[], $12::smallint[])),
-                 gone AS (DELETE FROM ffrtmp.live
-                    USING unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::uuid[], $6::smallint[], $7::text[])
-                        AS u(sequence, completed_at, rank, version, node, state, story)
-                    WHERE live.sequence = u.sequence AND live.version = u.version
-                    RETURNING u.sequence, u.completed_at, u.rank, u.version + 1, u.node, u.state, u.story),
-                 done AS (INSERT INTO ffrtmp.ended (sequence, completed_at, rank, version, node, state, story)
-                    SELECT * FROM gone RETURNING 1)
-                 SELECT count(*), txid_current() FROM done",
-            ),
-            self.sequence,
-            self.completed_at,
-            self.rank,
-            self.version,
-            self.node,
-            self.state,
-            self.story,
-            deltas.jobs,
-            deltas.lane,
-            deltas.priority,
-            deltas.engine,
-            deltas.state,
-        );
-        all_of(expected, query.fetch_one(connection).await?)
     }
 }

@@ -68,6 +68,11 @@ impl Session {
         Ok(self.connection.insert(connection))
     }
 
+    /// Gives up a connection that is broken.
+    pub(super) fn hang_up(&mut self) {
+        self.connection = None;
+    }
+
     /// Begins a transaction.
     pub(super) async fn begin(&mut self) -> Result<Change<'_>, Fault> {
         let transaction = self.connection().await?.begin().await?;

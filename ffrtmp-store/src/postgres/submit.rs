@@ -16,8 +16,9 @@ use uuid::Uuid;
 
 use super::desk::Work;
 use super::fault::Fault;
-use super::rows::{EndRows, Held, HotRows, JobRows, job_id, uuid, word};
+use super::rows::{Held, HotRows, JobRows, job_id, uuid, word};
 use super::session::Session;
+use super::signs::SignRows;
 use super::tally::{Difference, Stand};
 use super::wake::Woken;
 use super::{Shared, apply, digest, lane_rows, point};
@@ -235,7 +236,7 @@ impl Stored for Seen {
 pub(super) struct Rows {
     jobs: JobRows,
     hot: HotRows,
-    ends: EndRows,
+    ended: SignRows,
     labels: Vec<(Uuid, i64)>,
     dependencies: Vec<(Uuid, i64)>,
     counted: Difference,
@@ -262,7 +263,7 @@ impl Rows {
         self.hot.push(&held, held.record.hot()?);
         if held.phase() == Phase::Ended {
             held.version += 1;
-            self.ends.push(&held, held.record.end()?);
+            self.ended.ends.push(&held, held.record.end()?);
         }
         Ok(held.record.job)
     }
@@ -272,8 +273,8 @@ impl Rows {
             return Ok((self.woken, None));
         }
         let number = self.hot.insert(self.jobs, connection, self.counted.take()).await?;
-        if !self.ends.is_empty() {
-            self.ends.end(connection, Difference::default().take()).await?;
+        if !self.ended.is_empty() {
+            self.ended.write(connection, Difference::default().take()).await?;
         }
         let tables = [
             (self.labels, "INSERT INTO ffrtmp.labels (label, job) SELECT * FROM unnest($1::uuid[], $2::bigint[])"),

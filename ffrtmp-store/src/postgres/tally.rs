@@ -2,7 +2,7 @@
 //! up, and now and then somebody replaces many differences by their sum. No two transactions wait
 //! for each other, and nobody counts jobs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use ffrtmp_core::job::{EngineName, Job, JobState, Priority};
@@ -14,7 +14,6 @@ use super::fault::Fault;
 use super::lanes::{LaneId, Lanes};
 use super::rows::word;
 use crate::record::Coded;
-use crate::tally::{Cell, Tally};
 
 /// Paused while a node holds the job.
 const FROZEN: i16 = 11;
@@ -93,9 +92,10 @@ impl Deltas {
     }
 }
 
-/// Reads `lane, priority, engine, state, jobs`.
+/// Reads `lane, priority, engine, state, jobs`. A claim does not know the engines of its jobs: what it
+/// moves, it moves at engine 0, so that one sum alone may be below zero.
 const SUMS: &str = "SELECT lane, priority, engine, state, sum(jobs)::bigint FROM ffrtmp.tally
-                    GROUP BY lane, priority, engine, state HAVING sum(jobs) > 0";
+                    GROUP BY lane, priority, engine, state HAVING sum(jobs) <> 0";
 
 struct Sum {
     lane: Arc<Lane>,
@@ -104,7 +104,7 @@ struct Sum {
     engine: Option<EngineName>,
     state: JobState,
     frozen: bool,
-    jobs: u64,
+    jobs: i64,
 }
 
 fn sum(row: &PgRow, lanes: &Lanes) -> Result<Option<Sum>, Fault> {
@@ -119,7 +119,7 @@ fn sum(row: &PgRow, lanes: &Lanes) -> Result<Option<Sum>, Fault> {
         engine: EngineName::from_code(engine),
         state: if frozen { JobState::Paused } else { word(row, 3)? },
         frozen,
-        jobs: u64::try_from(row.try_get::<i64, _>(4)?).unwrap_or_default(),
+        jobs: row.try_get(4)?,
     }))
 }
 
@@ -136,12 +136,41 @@ async fn sums(connection: &mut PgConnection, lanes: &Lanes) -> Result<Vec<Sum>, 
     Ok(sums)
 }
 
+/// Jobs by something.
+type By<K> = BTreeMap<K, i64>;
+
+/// What there is any of.
+fn some<K: Ord>(by: By<K>) -> BTreeMap<K, u64> {
+    by.into_iter()
+        .filter_map(|(key, jobs)| u64::try_from(jobs).ok().filter(|jobs| *jobs > 0).map(|jobs| (key, jobs)))
+        .collect()
+}
+
 pub(super) async fn counts(connection: &mut PgConnection, lanes: &Lanes) -> Result<Counts, Fault> {
-    let mut tally = Tally::default();
+    let (mut by_state, mut by_queue, mut by_engine) = (By::new(), By::new(), By::new());
+    let (mut queued_by_priority, mut queued_by_queue, mut completed_by_engine) = (By::new(), By::new(), By::new());
     for Sum { lane, priority, engine, state, jobs, .. } in sums(connection, lanes).await? {
-        tally.add(Cell { state, queue: lane.queue, priority, engine }, jobs);
+        *by_state.entry(state).or_default() += jobs;
+        *by_queue.entry(lane.queue).or_default() += jobs;
+        if state == JobState::Queued {
+            *queued_by_priority.entry(priority).or_default() += jobs;
+            *queued_by_queue.entry(lane.queue).or_default() += jobs;
+        }
+        if let Some(engine) = engine {
+            *by_engine.entry(engine).or_default() += jobs;
+            if state == JobState::Completed {
+                *completed_by_engine.entry(engine).or_default() += jobs;
+            }
+        }
     }
-    Ok(tally.counts())
+    Ok(Counts {
+        by_state: some(by_state),
+        queued_by_priority: some(queued_by_priority),
+        queued_by_queue: some(queued_by_queue),
+        by_queue: some(by_queue),
+        by_engine: some(by_engine),
+        completed_by_engine: some(completed_by_engine),
+    })
 }
 
 /// Queued and active jobs by lane.
@@ -149,16 +178,19 @@ pub(super) async fn standings(
     connection: &mut PgConnection,
     lanes: &Lanes,
 ) -> Result<HashMap<LaneId, (Arc<Lane>, u64, u64)>, Fault> {
-    let mut standings = HashMap::new();
+    let mut standings: HashMap<LaneId, (Arc<Lane>, i64, i64)> = HashMap::new();
     for Sum { lane, id, state, frozen, jobs, .. } in sums(connection, lanes).await? {
         let (queued, active) = (state == JobState::Queued, state.is_active() || frozen);
-        if queued || active {
-            let standing = standings.entry(id).or_insert((lane, 0, 0));
-            standing.1 += if queued { jobs } else { 0 };
-            standing.2 += if active { jobs } else { 0 };
-        }
+        let standing = standings.entry(id).or_insert((lane, 0, 0));
+        standing.1 += if queued { jobs } else { 0 };
+        standing.2 += if active { jobs } else { 0 };
     }
-    Ok(standings)
+    let counted = |jobs: i64| u64::try_from(jobs).unwrap_or_default();
+    Ok(standings
+        .into_iter()
+        .map(|(id, (lane, queued, active))| (id, (lane, counted(queued), counted(active))))
+        .filter(|(_, (_, queued, active))| queued + active > 0)
+        .collect())
 }
 
 /// Replaces many differences by their sum, in one statement. Whoever else does so at the same time

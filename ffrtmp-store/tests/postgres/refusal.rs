@@ -75,7 +75,7 @@ async fn a_newer_or_foreign_schema_is_left_alone() {
     sql(&dsn, "UPDATE ffrtmp.about SET schema = 99").await;
     let (code, said) = refused(&dsn).await;
     assert!(code == Code::Storage && said.contains("schema 99"), "{said}");
-    sql(&dsn, "UPDATE ffrtmp.about SET schema = 1").await;
+    sql(&dsn, "UPDATE ffrtmp.about SET schema = 2").await;
     assert_eq!(store(&dsn).await.job(&kept.id.into()).await.expect("there").id, kept.id);
 
     for foreign in ["CREATE TABLE ffrtmp.jobs (x int)", "CREATE TABLE ffrtmp.about (program text, schema text)"] {
