@@ -1,8 +1,8 @@
 """The Bjøntegaard delta: how much more one encoder needs than another for the same quality.
 
 ITU-T VCEG-M33 (Bjøntegaard 2001) fits a cubic to the logarithm of the rate over the quality;
-VCEG-AI11 and JCT-VC use piecewise cubic Hermite interpolation (Fritsch and Carlson 1980), which
-does not swing between the points and takes any number of them.
+ITU-T HSTP-VID-WPOM (2020) uses monotone piecewise cubic interpolation (Fritsch and Carlson 1980),
+which does not swing between the points and takes any number of them.
 """
 
 from __future__ import annotations

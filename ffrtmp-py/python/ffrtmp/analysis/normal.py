@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from ffrtmp.analysis.columns import RECORDED, arrow_type
@@ -136,13 +135,11 @@ def _rates(texts: Any, place: str, first_index: int) -> Any:
     pa, pc = package("pyarrow"), package("pyarrow.compute")
     encoded = pc.dictionary_encode(texts)
     dictionary: list[str] = encoded.dictionary.to_pylist()
-    values = [_rate(text, lambda text=text: first_index + pc.index(texts, text).as_py(), place) for text in dictionary]
+    values: list[float] = []
+    for text in dictionary:
+        try:
+            values.append(bits_per_second(text))
+        except AnalysisError as error:
+            at: int = first_index + pc.index(texts, text).as_py()
+            raise fault(error.message, hint=error.hint, field=place.format(at), index=at) from None
     return pa.array(values, pa.float64()).take(encoded.indices)
-
-
-def _rate(text: str, index: Callable[[], int], place: str) -> float:
-    try:
-        return bits_per_second(text)
-    except AnalysisError as error:
-        at = index()
-        raise fault(str(error.args[0]), hint=error.hint, field=place.format(at), index=at) from None

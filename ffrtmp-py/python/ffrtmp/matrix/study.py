@@ -188,12 +188,12 @@ def _directory(outputs: str | os.PathLike[str] | None) -> Generator[Path]:
         with tempfile.TemporaryDirectory(prefix="ffrtmp-matrix-") as folder:
             yield Path(folder)
         return
-    folder = Path(outputs).absolute()
+    kept = Path(outputs).absolute()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        kept.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise errors.of("output_not_writable", f"outputs: cannot be made: {error.strerror}", "choose another directory", "outputs") from error
-    yield folder
+    yield kept
 
 
 def _measure(quality: bool | None) -> Callable[[str, Path], Quality] | str:
