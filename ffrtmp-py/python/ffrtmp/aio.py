@@ -87,7 +87,7 @@ class AsyncClient:
         return ids
 
     @overload
-    async def wait(
+    async def wait(  # type: ignore[overload-overlap]
         self,
         jobs: JobRef,
         *,
@@ -120,7 +120,8 @@ class AsyncClient:
         finally:
             if bar is not None:
                 bar.close()
-        return outcome(ended, single, check)
+        ended_jobs: Job | JobList = outcome(ended, single, check)
+        return ended_jobs
 
     async def get(self, job: JobRef) -> Job:
         """A job as it stands now."""

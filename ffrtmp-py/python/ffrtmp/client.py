@@ -75,7 +75,7 @@ class Client:
     >>> client = Client(cluster.url, api_key=cluster.api_key)
     >>> job = client.submit("144p-h264-test", duration=1)
     >>> client.wait(job).result.frames
-    25
+    30
     """
 
     __slots__ = ("__weakref__", "_inner", "_reached")
@@ -162,7 +162,7 @@ class Client:
         return ids
 
     @overload
-    def wait(
+    def wait(  # type: ignore[overload-overlap]
         self,
         jobs: JobRef,
         *,
@@ -212,7 +212,8 @@ class Client:
         finally:
             if bar is not None:
                 bar.close()
-        return outcome(ended, single, check)
+        ended_jobs: Job | JobList = outcome(ended, single, check)
+        return ended_jobs
 
     def get(self, job: JobRef) -> Job:
         """A job as it stands now."""
@@ -338,9 +339,12 @@ def _connect(
 ) -> tuple[_ffrtmp.Client, Reached]:
     url = url or os.environ.get("MASTER_URL") or "https://localhost:8080"
     api_key = api_key or os.environ.get("MASTER_API_KEY") or os.environ.get("FFMPEG_RTMP_API_KEY")
-    files = [None if path is None else os.fspath(path) for path in (ca, cert, key)]
-    reached = (url, api_key, *files, insecure_skip_verify)
+    reached = (url, api_key, _place(ca), _place(cert), _place(key), insecure_skip_verify)
     return _ffrtmp.Client(*reached), reached
+
+
+def _place(path: str | PathLike[str] | None) -> str | None:
+    return None if path is None else os.fspath(path)
 
 
 def _reconnect(kind: type[Any], reached: Reached) -> Any:

@@ -277,6 +277,11 @@ class Stream(Record):
     """Channels and sample rate of an audio stream."""
 
 
+def _pixels(stream: Stream) -> int:
+    video = stream.video or {}
+    return int(video.get("width", 0)) * int(video.get("height", 0))
+
+
 class MediaInfo(Record):
     """What a file holds."""
 
@@ -305,7 +310,7 @@ class MediaInfo(Record):
     def best_video(self) -> Stream | None:
         """The largest picture that is not cover art; ``None`` if there is none."""
         pictures = [stream for stream in self.streams if stream.video and not stream.video.get("cover_art")]
-        return max(pictures, key=lambda stream: stream.video["width"] * stream.video["height"], default=None)
+        return max(pictures, key=_pixels, default=None)
 
     def _repr_html_(self) -> str:
         return display.media_html(self._data)

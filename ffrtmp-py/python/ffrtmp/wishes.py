@@ -41,7 +41,8 @@ class Scenario:
     @property
     def size(self) -> str | None:
         """Bound on the picture size, such as ``"720p"``; ``None`` keeps the source's."""
-        return self._said["size"]
+        size: str | None = self._said["size"]
+        return size
 
     @property
     def fps(self) -> float | None:
@@ -52,7 +53,8 @@ class Scenario:
     @property
     def codec(self) -> str | None:
         """Video codec; ``None`` lets the container decide."""
-        return self._said["codec"]
+        codec: str | None = self._said["codec"]
+        return codec
 
     @property
     def words(self) -> list[str]:
@@ -62,7 +64,7 @@ class Scenario:
     @property
     def is_live(self) -> bool:
         """Whether its words ask for the live queue."""
-        return self._said["live"]
+        return bool(self._said["live"])
 
     def __str__(self) -> str:
         return self._text
