@@ -242,6 +242,65 @@ async fn a_full_disk_refuses_any_step_and_the_store_goes_on() {
     assert_eq!(reopened.counts().await.expect("answered").by_state.get(&JobState::Completed), Some(&300));
 }
 
+/// Words of one batch about the same jobs: what is written later is written before it is read.
+#[tokio::test]
+async fn a_batch_leaves_the_file_as_it_was_answered() {
+    use ffrtmp_core::job::{JobReport, JobState};
+    use ffrtmp_core::lifecycle::{Lease, Outcome};
+    let place = Place::new();
+    let store = SqliteStore::open(&place.db()).expect("it opens");
+    store.submit((0..6).map(|_| heavy(10)).collect(), now()).await.expect("accepted");
+    let order = ClaimOrder {
+        node: NodeId::from_u128(1),
+        node_name: "n".into(),
+        offer: ffrtmp_core::node::Offer::default(),
+        slots: 6,
+        lease: std::time::Duration::from_secs(30),
+        caps: ffrtmp_core::store::Caps::default(),
+    };
+    let jobs = store.claim(&order, now()).await.expect("claimed");
+    let lease = |job: usize| Lease { node: order.node, fence: jobs[job].fence };
+    let start = |job: usize| (jobs[job].id, JobCommand::Start { lease: lease(job), engine: None });
+    let sign = |job: usize| {
+        let renew_for = std::time::Duration::from_secs(60);
+        (jobs[job].id, JobCommand::Progress { lease: lease(job), percent: Some(50.0), renew_for })
+    };
+    let finish = |job: usize| {
+        let outcome = Outcome::Completed(Box::new(JobReport::default()));
+        (jobs[job].id, JobCommand::Finish { lease: lease(job), outcome })
+    };
+    let person = |job: usize, command| (jobs[job].id, command);
+    let batch = vec![
+        start(0),
+        start(1),
+        start(2),
+        start(4),
+        sign(4),
+        start(3),
+        finish(1),
+        finish(1),
+        finish(2),
+        person(0, JobCommand::Cancel),
+        person(0, JobCommand::Retry),
+        person(3, JobCommand::Pause),
+        sign(4),
+        finish(5),
+    ];
+    let ids: Vec<JobId> = batch.iter().map(|(id, _)| *id).collect();
+    let answers = store.apply(batch, now()).await.expect("applied");
+    let told: std::collections::BTreeMap<JobId, Job> =
+        ids.into_iter().zip(answers.into_iter().map(|answer| answer.expect("no refusal"))).collect();
+    let states: Vec<JobState> = jobs.iter().map(|job| told[&job.id].state).collect();
+    let (ended, active) = (JobState::Completed, JobState::Running);
+    assert_eq!(states, [JobState::Queued, ended, ended, JobState::Paused, active, ended]);
+    store.close().await.expect("closed");
+    let reopened = SqliteStore::open(&place.db()).expect("undamaged");
+    for (id, job) in told {
+        assert_eq!(reopened.job(&id.into()).await.expect("there"), job);
+    }
+    assert_eq!(reopened.claim(&order, now()).await.expect("claimed").len(), 1, "the one that is tried again");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_calls_share_a_commit() {
     let place = Place::new();
