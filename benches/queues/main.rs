@@ -31,6 +31,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ground::Ground;
+use mimalloc::MiMalloc;
+
+/// The one of `ffrtmp-master`.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// What can go wrong in a bench is told to a person and ends it.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

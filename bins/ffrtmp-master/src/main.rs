@@ -6,6 +6,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use ffrtmp::Result;
 use ffrtmp::config::{BackupArgs, MasterArgs, MigrateArgs};
+use mimalloc::MiMalloc;
+
+/// Jobs are made on one thread and freed on another.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The ffrtmp master: API, scheduler, lease reaper, metrics.
 #[derive(Parser)]
