@@ -9,6 +9,14 @@ import honker
 queue = honker.open(sys.argv[1]).queue("bench")
 WORKER = "bench"
 
+if sys.argv[2:] == ["--synced"]:
+    # There is no such option: its one writing connection is told so between two transactions.
+    with queue.db.transaction() as transaction:
+        for statement in ("COMMIT", "PRAGMA synchronous = FULL", "BEGIN IMMEDIATE"):
+            transaction.execute(statement)
+    with queue.db.transaction() as transaction:
+        assert transaction.query("PRAGMA synchronous") == [{"synchronous": 2}]
+
 
 def fill(jobs, payload):
     with queue.db.transaction() as transaction:

@@ -38,14 +38,24 @@ pub(crate) fn graphile(installed: &Path, dsn: &str) -> Result<Option<Peer>> {
     Peer::start(node).map(Some)
 }
 
+/// What a peer promises of a commit that it has confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Commits {
+    /// What it promises by itself.
+    AsShipped,
+    /// That it is on the disk, as ours is.
+    Synced,
+}
+
 /// PyPI's honker on a new file; `None` where it is not installed.
-pub(crate) fn honker(installed: &Path, file: &Path) -> Result<Option<Peer>> {
+pub(crate) fn honker(installed: &Path, file: &Path, commits: Commits) -> Result<Option<Peer>> {
     let python = installed.join("venv/bin/python");
     if !Command::new(&python).args(["-c", "import honker"]).output().is_ok_and(|output| output.status.success()) {
         return Ok(absent("honker"));
     }
     let mut command = Command::new(python);
     command.arg(source("peer/honker_calls.py")).arg(file);
+    command.args((commits == Commits::Synced).then_some("--synced"));
     Peer::start(command).map(Some)
 }
 

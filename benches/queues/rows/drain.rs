@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::cluster::Place;
 use crate::contest::{self, Bound, Contender, timed};
 use crate::ground::Ground;
-use crate::peer::Peer;
+use crate::peer::{Commits, Peer};
 use crate::{Result, cpu, load, peer};
 
 /// Callers at once, where calls are for single jobs.
@@ -86,19 +86,23 @@ pub(super) fn sqlite_batched(ground: &Ground) -> Result<()> {
 fn sqlite(ground: &Ground, callers: Callers, bound: Bound) -> Result<()> {
     let dir = tempfile::tempdir_in(ground.scratch())?;
     let store = ground.runtime.block_on(Place::Sqlite(dir.path().join("ours.db")).open())?;
-    let mut honker = peer::honker(&ground.peers, &dir.path().join("honker.db"))?;
+    let honker = |commits, file| peer::honker(&ground.peers, &dir.path().join(file), commits);
+    let mut unsynced = honker(Commits::AsShipped, "honker.db")?;
+    let mut synced = honker(Commits::Synced, "synced.db")?;
     let mut contenders = vec![ours(ground, &store, callers, &|| Ok(()), &|| Duration::ZERO)];
-    contenders.extend(honker.as_mut().map(|honker| honkers(honker, callers)));
+    contenders.extend(unsynced.as_mut().map(|honker| honkers(honker, "unsynced", callers)));
+    contenders.extend(synced.as_mut().map(|honker| honkers(honker, "made to sync", callers)));
     contest::run(&ground.scale, &mut contenders, bound)?;
     drop(contenders);
     ground.runtime.block_on(store.close())?;
     Ok(())
 }
 
-/// It does not sync its commits to the disk (`synchronous=NORMAL`); more threads make it no faster.
-fn honkers(honker: &mut Peer, Callers { slots, jobs, .. }: Callers) -> Contender<'_> {
+/// By itself it does not sync its commits to the disk (`synchronous=NORMAL`); more threads make it no
+/// faster.
+fn honkers<'a>(honker: &'a mut Peer, commits: &str, Callers { slots, jobs, .. }: Callers) -> Contender<'a> {
     Contender {
-        name: format!("honker, unsynced, 1 caller of {slots}"),
+        name: format!("honker, {commits}, 1 caller of {slots}"),
         round: Box::new(move || {
             honker.fill(jobs)?;
             honker.drain(json!({"batch": slots}), Duration::default)
