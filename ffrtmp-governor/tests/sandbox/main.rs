@@ -11,6 +11,7 @@ mod process;
 mod world;
 
 use std::collections::BTreeSet;
+use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
 use ffrtmp_core::sandbox::{Reach, Sandbox};
@@ -38,21 +39,30 @@ fn root_is_held() {
         println!("skipped: only root can attack as root");
         return;
     }
-    judge(Who::Root);
+    judge(Who::Root, |layers| layers);
+}
+
+#[test]
+fn root_is_held_in_the_copy_of_a_fork_server() {
+    if !geteuid().is_root() {
+        println!("skipped: only root can attack as root");
+        return;
+    }
+    judge(Who::Root, Layers::ahead);
 }
 
 #[test]
 fn an_ordinary_user_is_held() {
-    judge(Who::Ordinary);
+    judge(Who::Ordinary, |layers| layers);
 }
 
 /// Runs the whole table and names every line that is wrong.
-fn judge(who: Who) {
+fn judge(who: Who, prepare: fn(Layers) -> Layers) {
     let mut wrong = Vec::new();
     for attack in ATTACKS.iter().filter(|attack| attack.fits(who)) {
         let holders = attack.holders(who);
         let mut expect = |without: BTreeSet<Layer>, held: bool, what: String| {
-            let run = run(who, attack, &without);
+            let run = run(who, attack, &without, prepare);
             if run.held != held {
                 wrong.push(format!("{}: {what}: {}", attack.name, run.words));
             }
@@ -79,6 +89,25 @@ fn judge(who: Who) {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A fork server without a network, and the copy of it whose work opens connections.
+#[test]
+fn live_work_returns_to_the_network() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let connects = |reach: Reach| {
+        let (said, ended) = Process::start(None, || {
+            let layers = Layers::new(Policy::default()).ahead();
+            layers.confine(&reach).expect("layers that can be had");
+            say(if TcpStream::connect(address).is_ok() { "connected" } else { "alone" });
+        })
+        .wait();
+        assert!(ended.success(), "{said} {ended}");
+        said
+    };
+    assert_eq!(connects(Reach { network: true, ..Reach::default() }), "connected");
+    assert_eq!(connects(Reach::default()), "alone");
 }
 
 /// Every layer by its name, and what it takes to put them on.
@@ -122,11 +151,11 @@ struct Run {
     words: String,
 }
 
-fn run(who: Who, attack: &Attack, without: &BTreeSet<Layer>) -> Run {
+fn run(who: Who, attack: &Attack, without: &BTreeSet<Layer>, prepare: fn(Layers) -> Layers) -> Run {
     let user = (who == Who::Ordinary && geteuid().is_root()).then_some(ORDINARY);
     let world = World::new(user);
     let target = world.target();
-    let mut attacker = Process::start(user, || strike(attack, &target, without));
+    let mut attacker = Process::start(user, || strike(attack, &target, without, prepare));
     let (said, ended) = attacker.wait();
     assert!(said.contains("confined"), "{}: the attacker did not come so far: {said} {ended}", attack.name);
     let harm = world.harm();
@@ -144,8 +173,9 @@ fn reach(target: &Target) -> Reach {
 }
 
 /// What the attacker's process does.
-fn strike(attack: &Attack, target: &Target, without: &BTreeSet<Layer>) {
-    let layers = Layers::new(Policy { without: without.iter().copied().collect(), ..Policy::default() });
+fn strike(attack: &Attack, target: &Target, without: &BTreeSet<Layer>, prepare: fn(Layers) -> Layers) {
+    let policy = Policy { without: without.iter().copied().collect(), ..Policy::default() };
+    let layers = prepare(Layers::new(policy));
     let found = layers.confine(&reach(target)).expect("layers that can be had");
     say("confined");
     for guard in found.iter().filter(|guard| !guard.on && !guard.detail.contains("by the policy")) {
