@@ -144,7 +144,7 @@ def test_a_cluster_runs_a_matrix(cluster: ffrtmp.Cluster, tmp_path: pathlib.Path
     study = matrix.run(matrix.Matrix.parse({"scenarios": entries}), on=cluster, outputs=tmp_path / "kept")
     two, none = study.rows
     assert (two["state"], two["count"], two["width"], two["node"]) == ("completed", 2, 256, "agent-1")
-    assert len(list((tmp_path / "kept").iterdir())) == 2 and "the source is not at hand" in two["missing"]
+    assert len(list((tmp_path / "kept").iterdir())) == 2 and "quality: " in two["missing"]
     nvenc = any("h264_nvenc" in node["capabilities"]["encoders"] for node in cluster.client().nodes())
     assert nvenc or (none["state"] == "failed" and "capability_missing" in none["missing"])
     assert not cluster.client().list(state=["queued", "running", "assigned"], classification="benchmark")
