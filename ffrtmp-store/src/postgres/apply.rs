@@ -179,7 +179,7 @@ impl Answer {
         };
         match &stored[place] {
             Some(held) if held.phase() == Phase::Leased => Ok(held.record.job.clone()),
-            _ => stored[place].take().map(|held| Arc::unwrap_or_clone(held).record.job).ok_or_else(|| crate::closed()),
+            _ => stored[place].take().map(|held| Arc::unwrap_or_clone(held).record.job).ok_or_else(crate::closed),
         }
     }
 }

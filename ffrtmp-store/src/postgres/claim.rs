@@ -71,9 +71,9 @@ impl Work for Claims {
                 return Ok(questions.iter().map(|_| Ok(Vec::new())).collect());
             }
             [open] if !is_bounded(questions, std::slice::from_ref(open)) => {
-                self.from_one_lane(session, questions, open).await?
+                self.take_of_one(session, questions, open).await?
             }
-            open => self.from_lanes(session, questions, open).await?,
+            open => self.share_out(session, questions, open).await?,
         };
         given.iter_mut().for_each(|held| held.sort_unstable_by_key(|held| (held.rank, held.sequence())));
         active.keep(given.iter().flatten().cloned());
@@ -87,7 +87,7 @@ type Shares = Vec<Vec<Arc<Held>>>;
 
 impl Claims {
     /// Nothing but the order of one lane decides: one statement takes its first jobs.
-    async fn from_one_lane(&self, session: &mut Session, questions: &[Question], open: &Open) -> Result<Shares, Fault> {
+    async fn take_of_one(&self, session: &mut Session, questions: &[Question], open: &Open) -> Result<Shares, Fault> {
         let able = |index: &usize| open.lane.requirements.met_by(&questions[*index].order.offer);
         let able: Vec<usize> = (0..questions.len()).filter(able).collect();
         let slots: Vec<i64> =
@@ -129,7 +129,7 @@ impl Claims {
     }
 
     /// Several lanes, or bounds: the heads are locked, shared out here, and given.
-    async fn from_lanes(&self, session: &mut Session, questions: &[Question], open: &[Open]) -> Result<Shares, Fault> {
+    async fn share_out(&self, session: &mut Session, questions: &[Question], open: &[Open]) -> Result<Shares, Fault> {
         let mut change = session.begin().await?;
         let standing = Standing::read(change.connection(), questions, open).await?;
         let plan = plan(change.connection(), questions, open, &standing).await?;

@@ -128,7 +128,7 @@ async fn under_load(disturb: impl AsyncFn(&PrivateServer, &str)) {
     }
     let (mut ended, mut before) = (Vec::new(), None);
     loop {
-        let page = store.list_jobs(&completed, Page { limit: 500, before }).await.expect("a page");
+        let page = tally.insist(|| store.list_jobs(&completed, Page { limit: 500, before })).await.expect("a page");
         let Some(last) = page.last() else { break };
         before = Some(last.sequence_number);
         ended.extend(page);
