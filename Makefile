@@ -2,7 +2,7 @@
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: demo test build setup lint docs api-test bench deny python mutations chaos faults cgroup-v2 clean
+.PHONY: demo test build setup lint docs api-test bench deny python wheel mutations chaos faults cgroup-v2 clean
 
 # INPUT=path transcodes a file of yours instead of a generated one.
 demo: setup
@@ -34,6 +34,10 @@ api-test: setup
 # The Python package, built and imported in an environment of its own.
 python: setup
 	scripts/python-test.sh
+
+# A wheel with FFmpeg's libraries and the programs in it, tried where the system's libraries are hidden.
+wheel: setup
+	scripts/python-wheel.sh
 
 bench: setup
 	cargo bench --workspace

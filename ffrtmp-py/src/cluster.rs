@@ -16,6 +16,7 @@ use ffrtmp::core::node::Node;
 use ffrtmp::core::store::Store;
 use ffrtmp::engines::{IsolatedEngine, LibavEngine};
 use ffrtmp::governor::NoGovernor;
+use ffrtmp::governor::budget::{BudgetOptions, StrainLimits};
 use ffrtmp::governor::energy::{EnergyOptions, Metered};
 use ffrtmp::governor::host::{self, CgroupUse, HostOptions};
 use ffrtmp::store::{MemoryStore, SqliteStore};
@@ -234,6 +235,8 @@ fn means(isolated: bool, wanted: &Wanted) -> Result<(Arc<dyn Engine>, Arc<dyn Re
             .hint("install it beside ffrtmp or on the PATH, name it with FFRTMP_RUNNER, or leave out isolate=True")
     })?;
     let engine = IsolatedEngine::new(runner, Vec::<OsString>::new());
-    let options = HostOptions { cgroups: CgroupUse::Off, energy, ..HostOptions::default() };
+    // Whoever studies on a machine loads it too: that shall not hold the own jobs back.
+    let budget = BudgetOptions { strain: StrainLimits::none(), ..BudgetOptions::default() };
+    let options = HostOptions { cgroups: CgroupUse::Off, budget, energy, ..HostOptions::default() };
     Ok((Arc::new(engine), host::detect(&options)?))
 }

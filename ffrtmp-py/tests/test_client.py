@@ -51,7 +51,7 @@ def test_a_file_through_an_agent(master: Master) -> None:
 
 def test_jobs_are_held_let_go_stopped_and_tried_again(master: Master) -> None:
     client = master.client()
-    job = client.submit("144p-h264-test", duration=600)
+    job = client.submit("1080p-h265-test", duration=600, preset="veryslow")
     until(lambda: client.get(job).state == "running")
     assert client.pause(job).state == "paused"
     assert client.resume(job).state in ("queued", "assigned", "running")
@@ -166,7 +166,7 @@ def test_async_jobs(master: Master) -> None:
 def test_canceling_a_task_drops_its_request(master: Master) -> None:
     async def work() -> None:
         client = master.async_client()
-        job = await client.submit("144p-h264-test", duration=600)
+        job = await client.submit("1080p-h265-test", duration=600, preset="veryslow")
         waiting = asyncio.create_task(client.wait(job))
         following = asyncio.create_task(client.events(job).__anext__())
         assert (await following).state == "queued"

@@ -44,7 +44,7 @@ def test_ctrl_c_cancels_a_transcode(long_clip: pathlib.Path, no_trace: pathlib.P
 
 
 def test_ctrl_c_ends_a_wait_and_not_the_job(cluster: ffrtmp.Cluster) -> None:
-    job = cluster.client().submit("144p-h264-test", duration=600)
+    job = cluster.client().submit("1080p-h265-test", duration=600, preset="veryslow")
     program = (
         "import ffrtmp, sys\n"
         f"client = ffrtmp.Client({cluster.url!r}, api_key={cluster.api_key!r})\n"
