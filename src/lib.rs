@@ -16,6 +16,7 @@
 //!
 //! # Features
 //! - `cli`: the typed flags of the programs ([`config`]) and their logging.
+//! - `gstreamer`: live sessions: frames or samples in, encoded samples out, while they come.
 #![forbid(unsafe_code)]
 
 pub mod agent;
@@ -24,6 +25,8 @@ pub mod clock;
 pub mod config;
 #[cfg(feature = "cli")]
 pub mod logging;
+#[cfg(feature = "gstreamer")]
+pub mod live;
 pub mod master;
 #[cfg(feature = "cli")]
 pub mod program;

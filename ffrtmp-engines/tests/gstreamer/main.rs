@@ -4,3 +4,6 @@
 
 mod engine;
 mod servers;
+mod session;
+mod session_async;
+mod session_bench;

@@ -1,8 +1,8 @@
 //! From raw media of a caller to encoded media, as fast as it can be had: one conversion, a ladder
 //! scaled from rung to rung, encoders that hold nothing back.
 //!
-//! [`LiveSession`] is the blocking core, in the words of GStreamer; `live` wraps it
-//! for async callers in plain words.
+//! [`LiveSession`] is the blocking core, in the words of GStreamer; [`caller`] wraps it for async
+//! callers in plain words.
 //!
 //! | file | subject |
 //! |---|---|
@@ -10,11 +10,13 @@
 //! | `rung.rs` | one rendition, and exchanging its encoder while it runs |
 //! | `settings/` | what a plan means to each encoder |
 //! | `keys.rs`, `grid.rs` | when key frames are due; a constant rate |
+//! | `caller/` | the async interface: typed frames in, samples out, decoding of coded input |
 //! | `sink.rs` | running times of what comes out |
 //! | `shared.rs`, `room.rs`, `meter.rs`, `fault.rs` | what the threads share: tracks, room, latency, faults |
 //!
 //! Not here: where raw media comes from (`intake`) and where encoded media goes (`output`).
 
+pub mod caller;
 mod fault;
 mod graph;
 mod grid;
@@ -43,7 +45,7 @@ use grid::Grid;
 use keys::Schedule;
 pub use meter::{Latency, LatencySummary};
 use rung::Rung;
-use shared::Shared;
+use shared::{Ended, Shared, Taker};
 
 /// Pictures that wait before the first conversion.
 const ROOM_PICTURES: usize = 2;
@@ -187,8 +189,9 @@ impl Pictures {
         let grid = asked.filter(|asked| renditions.iter().all(|plan| plan.fps == Some(*asked)));
         let own = FrameRate::new(info.fps().numer().unsigned_abs(), info.fps().denom().unsigned_abs()).ok();
         let fps = grid.or(own).or(Some(FrameRate::whole(USUAL_FPS)));
-        // Colours of another kind are for the conversion to find.
-        let colors = info.is_yuv().then(|| info.colorimetry().to_string());
+        // Colours of another kind, and those that are not told, are for the conversion to find.
+        let told = input.caps.structure(0).is_some_and(|caps| caps.has_field("colorimetry"));
+        let colors = (told && info.is_yuv()).then(|| info.colorimetry().to_string());
         Ok(Self {
             caps: definite(&info, fps)?,
             fps,
@@ -245,15 +248,21 @@ impl LiveSession {
     /// `codec_unavailable`, `engine_unavailable` with the package that is missing, `invalid_field`
     /// for caps or options that cannot be.
     pub fn start(options: SessionOptions, taker: Box<dyn Fn(Encoded) + Send + Sync>) -> Result<Self> {
+        Self::start_watched(&options, Box::new(move |encoded, _| taker(encoded)), Box::new(|_| ()))
+    }
+
+    /// The same with a taker that gets caps where they are new, and with one who is told, once or
+    /// more often, that nothing comes any more and why.
+    pub(super) fn start_watched(options: &SessionOptions, taker: Taker, ended: Ended) -> Result<Self> {
         super::init()?;
         let names = options.renditions.iter().map(|plan| (TrackKind::Video, plan.name.clone()));
         let sound = options.sound.iter().map(|_| (TrackKind::Audio, "audio".to_owned()));
-        let shared = Arc::new(Shared::new(ROOM_PICTURES, ROOM_SOUND, names.chain(sound).collect(), taker));
+        let shared = Arc::new(Shared::new((ROOM_PICTURES, ROOM_SOUND), names.chain(sound).collect(), taker, ended));
         let pipeline = gst::Pipeline::new();
         options.clock.give_to(&pipeline);
         let mut session =
             Self { pipeline, shared, rungs: Vec::new(), video: None, audio: None, patience: options.patience };
-        session.build(&options)?;
+        session.build(options)?;
         session.play()?;
         Ok(session)
     }
@@ -429,25 +438,50 @@ impl LiveSession {
     /// # Errors
     /// What broke inside; `timeout`.
     pub fn end(&self, timeout: Duration) -> Result<()> {
-        for kind in [TrackKind::Video, TrackKind::Audio] {
-            self.shared.room(kind).close();
-        }
-        let sources = [
-            self.video.as_ref().map(|side| lock(side).source.clone()),
-            self.audio.as_ref().map(|side| lock(side).source.clone()),
-        ];
-        for source in sources.into_iter().flatten() {
+        self.finish(TrackKind::Video);
+        self.finish(TrackKind::Audio);
+        self.shared.wait_for_end(timeout)
+    }
+}
+
+impl LiveSession {
+    /// No more of a kind comes; what was pushed comes out.
+    pub(super) fn finish(&self, kind: TrackKind) {
+        self.shared.room(kind).close();
+        let source = match kind {
+            TrackKind::Video => self.video.as_ref().map(|side| lock(side).source.clone()),
+            TrackKind::Audio => self.audio.as_ref().map(|side| lock(side).source.clone()),
+        };
+        if let Some(source) = source {
             // A source that does not flow any more tells why on the bus.
             let _ = source.end_of_stream();
         }
-        self.shared.wait_for_end(timeout)
+    }
+
+    /// Something around it broke: whoever pushes or waits hears of it.
+    pub(super) fn fail(&self, fault: Error) {
+        self.shared.fail(fault);
+    }
+
+    /// Nobody waits for room any more.
+    pub(super) fn close(&self) {
+        self.shared.pictures.close();
+        self.shared.sound.close();
+    }
+
+    /// Caps of the raw media of a kind.
+    pub(super) fn input_caps(&self, kind: TrackKind) -> Result<gst::Caps> {
+        let (name, source) = match kind {
+            TrackKind::Video => ("video", self.video.as_ref().map(|side| lock(side).source.clone())),
+            TrackKind::Audio => ("audio", self.audio.as_ref().map(|side| lock(side).source.clone())),
+        };
+        source.and_then(|source| source.caps()).ok_or_else(|| no_input(name))
     }
 }
 
 impl Drop for LiveSession {
     fn drop(&mut self) {
-        self.shared.pictures.close();
-        self.shared.sound.close();
+        self.close();
         // Going to NULL cannot fail for elements without a device, and there is nobody to tell.
         let _ = self.pipeline.set_state(gst::State::Null);
         if let Some(bus) = self.pipeline.bus() {

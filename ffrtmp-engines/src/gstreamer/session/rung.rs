@@ -16,7 +16,7 @@ use gstreamer_video as gst_video;
 use super::Pace;
 use super::keys::Marks;
 use super::settings::{self, Setting};
-use crate::gstreamer::elements::{self, VideoElement};
+use crate::gstreamer::elements::{self, Family, VideoElement};
 
 /// What stays the same about a rendition's encoder.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +28,17 @@ pub(super) struct Kind {
 }
 
 impl Kind {
+    /// Whether the encoder makes no key frame when it is asked to: libaom in GStreamer takes no
+    /// notice, and libvpx loses pictures when it is asked while it looks ahead. Another encoder
+    /// begins with one.
+    fn is_deaf(&self) -> bool {
+        match self.what.family {
+            Family::Aom | Family::Svt | Family::Rav1e => true,
+            Family::Vp9 => self.pace == Pace::Calm,
+            _ => false,
+        }
+    }
+
     fn encoder(&self, plan: &VideoEncode, faster: usize) -> Result<gst::Element> {
         let encoder = elements::make(self.what.element)?;
         let setting = Setting { plan, pace: self.pace, fps: self.fps, threads: self.threads, faster };
@@ -85,6 +96,9 @@ impl Rung {
     fn picture(&self, before: &gst::Pad, time: gst::ClockTime) {
         let is_key = self.marks.take(time.nseconds());
         let mut state = self.state();
+        if is_key && !state.is_fresh && state.next.is_none() && self.kind.is_deaf() {
+            state.next = self.kind.encoder(&state.plan, state.faster).ok();
+        }
         if is_key && let Some(next) = state.next.take() {
             exchange(before, &state.encoder, &next);
             state.encoder = next;
@@ -152,8 +166,11 @@ fn exchange(before: &gst::Pad, old: &gst::Element, new: &gst::Element) {
     let unlinked = before.unlink(&old_in);
     // The end of this encoder is not the end of the track.
     old_out.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
-        let is_end = info.event().is_some_and(|event| event.type_() == gst::EventType::Eos);
-        if is_end { gst::PadProbeReturn::Drop } else { gst::PadProbeReturn::Ok }
+        if info.event().is_none_or(|event| event.type_() != gst::EventType::Eos) {
+            return gst::PadProbeReturn::Ok;
+        }
+        info.data = None;
+        gst::PadProbeReturn::Handled
     });
     old_in.send_event(gst::event::Eos::new());
     let linked = unlinked

@@ -10,13 +10,16 @@ use super::super::media::{Encoded, Track, TrackKind};
 use super::meter::{Arrivals, Histogram, LatencySummary};
 use super::room::Room;
 
-/// What takes the encoded media.
-pub(super) type Taker = Box<dyn Fn(Encoded) + Send + Sync>;
+/// What takes the encoded media, with caps where they are new.
+pub(super) type Taker = Box<dyn Fn(Encoded, Option<&gst::CapsRef>) + Send + Sync>;
+/// Who is told that nothing comes any more, and why, if it is not the end.
+pub(super) type Ended = Box<dyn Fn(Option<Error>) + Send + Sync>;
 
 pub(super) struct Shared {
     pub(super) pictures: Room,
     pub(super) sound: Room,
     pub(super) taker: Taker,
+    ended: Ended,
     pub(super) arrivals: Mutex<Arrivals>,
     state: Mutex<State>,
     changed: Condvar,
@@ -36,7 +39,7 @@ struct TrackState {
 }
 
 impl Shared {
-    pub(super) fn new(pictures: usize, sound: usize, tracks: Vec<(TrackKind, String)>, taker: Taker) -> Self {
+    pub(super) fn new(rooms: (usize, usize), tracks: Vec<(TrackKind, String)>, taker: Taker, ended: Ended) -> Self {
         let tracks = tracks.into_iter().map(|(kind, name)| TrackState {
             kind,
             name,
@@ -45,9 +48,10 @@ impl Shared {
             latency: Histogram::default(),
         });
         Self {
-            pictures: Room::new(pictures),
-            sound: Room::new(sound),
+            pictures: Room::new(rooms.0),
+            sound: Room::new(rooms.1),
             taker,
+            ended,
             arrivals: Mutex::default(),
             state: Mutex::new(State { tracks: tracks.collect(), fault: None }),
             changed: Condvar::new(),
@@ -66,17 +70,20 @@ impl Shared {
     }
 
     /// A sample comes out: its caps where they are new, and how long it was inside.
-    pub(super) fn note(&self, track: usize, caps: &gst::CapsRef, inside: Option<Duration>) {
+    /// Whether they are.
+    pub(super) fn note(&self, track: usize, caps: &gst::CapsRef, inside: Option<Duration>) -> bool {
         let mut state = self.state();
-        let Some(track) = state.tracks.get_mut(track) else { return };
+        let Some(track) = state.tracks.get_mut(track) else { return false };
         if let Some(inside) = inside {
             track.latency.add(inside);
         }
-        if track.caps.as_ref().is_none_or(|known| known.as_ref() != caps) {
+        let is_new = track.caps.as_ref().is_none_or(|known| known.as_ref() != caps);
+        if is_new {
             track.caps = Some(caps.to_owned());
             drop(state);
             self.changed.notify_all();
         }
+        is_new
     }
 
     /// When the picture of this running time was pushed.
@@ -110,6 +117,7 @@ impl Shared {
         self.changed.notify_all();
         self.pictures.close();
         self.sound.close();
+        (self.ended)(self.fault());
     }
 
     /// What broke, for the one who asks first in full, for others in short.
@@ -125,10 +133,16 @@ impl Shared {
     }
 
     pub(super) fn end_track(&self, track: usize) {
-        if let Some(track) = self.state().tracks.get_mut(track) {
+        let mut state = self.state();
+        if let Some(track) = state.tracks.get_mut(track) {
             track.has_ended = true;
         }
+        let have_all = state.tracks.iter().all(|track| track.has_ended);
+        drop(state);
         self.changed.notify_all();
+        if have_all {
+            (self.ended)(None);
+        }
     }
 
     /// Waits until every track has ended.

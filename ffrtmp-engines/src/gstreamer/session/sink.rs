@@ -30,8 +30,8 @@ pub(super) fn make(caps: &gst::Caps, shared: &Arc<Shared>, track: usize, kind: T
         gst_app::AppSinkCallbacks::builder()
             .new_sample(move |sink| {
                 let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-                if let Some(encoded) = take(&sample, &samples, track, kind, &times) {
-                    (samples.taker)(encoded);
+                if let Some((encoded, is_new)) = take(&sample, &samples, track, kind, &times) {
+                    (samples.taker)(encoded, sample.caps().filter(|_| is_new));
                 }
                 Ok(gst::FlowSuccess::Ok)
             })
@@ -41,7 +41,13 @@ pub(super) fn make(caps: &gst::Caps, shared: &Arc<Shared>, track: usize, kind: T
     Ok(element)
 }
 
-fn take(sample: &gst::Sample, shared: &Shared, track: usize, kind: TrackKind, times: &Mutex<Times>) -> Option<Encoded> {
+fn take(
+    sample: &gst::Sample,
+    shared: &Shared,
+    track: usize,
+    kind: TrackKind,
+    times: &Mutex<Times>,
+) -> Option<(Encoded, bool)> {
     let mut buffer = sample.buffer_owned()?;
     let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
     let own = Own {
@@ -53,8 +59,8 @@ fn take(sample: &gst::Sample, shared: &Shared, track: usize, kind: TrackKind, ti
     data.set_pts(pts);
     data.set_dts(dts);
     let inside = if kind == TrackKind::Video { shared.arrival(pts).map(|arrived| arrived.elapsed()) } else { None };
-    shared.note(track, sample.caps()?, inside);
-    Some(Encoded { track, buffer })
+    let is_new = shared.note(track, sample.caps()?, inside);
+    Some((Encoded { track, buffer }, is_new))
 }
 
 /// Times as the encoder gives them, negative where it needs room before the beginning.

@@ -203,7 +203,8 @@ pub(super) fn aom(to: &mut Properties, setting: &Setting<'_>) -> Result<()> {
     to.set("tile-columns", plan.options.tile_columns.map_or_else(|| columns(plan.size.width), u32::from));
     to.set("tile-rows", plan.options.tile_rows.unwrap_or(0));
     to.set_if_known("keyframe-max-dist", setting.key_distance());
-    to.set_if_known("keyframe-mode", if setting.keys_are_asked_for() { "disabled" } else { "auto" });
+    // With "disabled" it is deaf to requests as well.
+    to.set_if_known("keyframe-mode", "auto");
     to.set("min-quantizer", 0);
     to.set("max-quantizer", 63);
     match Hold::of(plan) {
