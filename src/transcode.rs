@@ -108,7 +108,7 @@ impl Transcode {
         let mut task = self.task(PathBuf::new())?;
         let staged = Staging::new(&self.output, &task.request, Some(&self.input))?;
         task.output = staged.path();
-        let report = engine.run(&task, &self.control, observer)?;
+        let report = staged.named(engine.run(&task, &self.control, observer)?);
         staged.commit()?;
         Ok(JobReport { output_uri: Some(self.output.display().to_string()), ..report })
     }

@@ -13,6 +13,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use ffrtmp_core::error::{Code, Error, Result};
+use ffrtmp_core::job::JobReport;
 use ffrtmp_core::media::Container;
 use ffrtmp_core::plan::OutputRequest;
 use tempfile::{Builder, TempPath};
@@ -86,6 +87,18 @@ impl Staging {
             Self::File(staged) => staged.path().to_owned(),
             Self::Package(staged) => staged.path(),
         }
+    }
+
+    /// The report of an engine that wrote here, with the names that the files will have.
+    #[must_use]
+    pub fn named(&self, mut report: JobReport) -> JobReport {
+        if let Self::File(staged) = self {
+            let (hidden, own) = (staged.path().file_name(), staged.target.file_name());
+            for file in report.files.iter_mut().filter(|file| Some(OsStr::new(&file.path)) == hidden) {
+                file.path = own.unwrap_or_default().to_string_lossy().into_owned();
+            }
+        }
+        report
     }
 
     /// The hidden file or directory that is left if this process is killed.

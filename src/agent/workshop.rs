@@ -281,6 +281,13 @@ impl Place {
         }
     }
 
+    fn named(&self, report: JobReport) -> JobReport {
+        match self {
+            Self::Staged { staged, .. } => staged.named(report),
+            Self::Nowhere { .. } => report,
+        }
+    }
+
     fn publish(self) -> Result<String> {
         match self {
             Self::Staged { target, staged, note } => {
@@ -321,7 +328,7 @@ impl Workpiece for LocalPiece {
     async fn run(&mut self, control: Control, observer: Arc<dyn Observer>) -> Result<JobReport> {
         let (engine, task) = (Arc::clone(&self.engine), self.task.clone());
         let worked = tokio::task::spawn_blocking(move || engine.run(&task, &control, &*observer));
-        let mut report = worked.await.map_err(lost_thread)??;
+        let mut report = self.place.named(worked.await.map_err(lost_thread)??);
         report.gpu = report.gpu.or(self.reservation.gpu());
         report.warnings.extend(self.reservation.warning().map(str::to_owned));
         Ok(report)

@@ -64,8 +64,8 @@ fn a_scenario_gives_what_it_names() {
             assert_eq!(seen.audio.len(), 1, "{context}");
             check_report(&job, &report, &seen);
             if scenario == "live-4k" {
-                assert_eq!((job.queue, job.engine_used), (Queue::Live, Some(EngineName::Ffmpeg)), "{job:?}");
-                assert!(job.engine_reason.unwrap_or_default().contains("gstreamer"), "the fallback is explained");
+                assert_eq!((job.queue, job.engine_used), (Queue::Live, Some(EngineName::Gstreamer)), "{job:?}");
+                assert!(job.engine_reason.unwrap_or_default().contains("live"), "the choice is explained");
             }
             if scenario == "test1" {
                 assert_eq!(job.classification, Classification::Test);
@@ -149,6 +149,12 @@ fn check_report(job: &Job, report: &JobReport, seen: &Seen) {
     let bytes = fs::read(path).expect("the output");
     assert_eq!((report.size_bytes, report.output_bytes), (bytes.len() as u64, bytes.len() as u64), "{context}");
     assert_eq!(report.hash, Some(format!("blake3:{}", blake3::hash(&bytes).to_hex())), "{context}");
+    let files: Vec<_> = report.files.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(
+        Some(files),
+        Path::new(path).file_name().and_then(|name| name.to_str()).map(|name| vec![name]),
+        "{context}"
+    );
     assert_eq!(report.frames, seen.picture.frames, "{context}");
     assert!((report.duration_seconds - seen.duration).abs() < 0.1, "{} s: {context}", seen.duration);
     for (name, value) in [

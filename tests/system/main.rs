@@ -7,6 +7,8 @@
 mod cluster;
 mod media;
 mod origin;
+#[path = "../../ffrtmp-engines/tests/gstreamer/servers.rs"]
+mod servers;
 
 mod databases;
 mod download;
@@ -14,6 +16,7 @@ mod examples;
 mod failures;
 mod jobs;
 mod latency;
+mod live;
 mod metrics;
 mod refusals;
 mod requests;

@@ -117,7 +117,8 @@ fn attempt(
     let shown = Shown::on(Board::new(console, command.progress).gauge(name(&task.source)));
     let ran = engine.run(&task, &control, &shown);
     let warnings = shown.clear();
-    let mut report = ran.map_err(|error| here(crate::local::named(error, "IN", &command.input)))?;
+    let report = ran.map_err(|error| here(crate::local::named(error, "IN", &command.input)))?;
+    let mut report = staged.named(report);
     // Between the last frame and here a signal still takes the output back.
     control.checkpoint()?;
     staged.commit()?;
