@@ -26,9 +26,10 @@ fn _ffrtmp(module: &Bound<'_, PyModule>) -> PyResult<()> {
     add! {
         cluster: start_cluster start_cluster_async stop_cluster stop_cluster_async;
         probe: probe probe_async;
-        runtime: error_of;
+        runtime: error_of leave;
         transcode: transcode transcode_async plan plan_async;
         wishes: read_scenario read_ladder;
     }
-    client::add(module)
+    client::add(module)?;
+    module.py().import("atexit")?.call_method1("register", (module.getattr("leave")?,)).map(drop)
 }

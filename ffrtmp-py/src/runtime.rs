@@ -2,6 +2,7 @@
 //! calls and [`later`] for awaitables. Both release the interpreter while work goes on.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -171,6 +172,36 @@ pub(crate) fn later_attended<'py, T: Give>(
     Ok(future)
 }
 
+/// Work that is in the interpreter, from threads that are not its own.
+static INSIDE: AtomicUsize = AtomicUsize::new(0);
+/// Whether the interpreter is about to end: nobody goes in any more.
+static LEAVING: AtomicBool = AtomicBool::new(false);
+
+/// Does something in the interpreter, unless it ends. A thread that waits for the lock of an
+/// interpreter that has ended is ended by it, through frames that cannot be unwound.
+fn inside<T>(work: impl FnOnce(Python<'_>) -> T) -> Option<T> {
+    struct Counted;
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            INSIDE.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+    INSIDE.fetch_add(1, Ordering::SeqCst);
+    let _counted = Counted;
+    if LEAVING.load(Ordering::SeqCst) { None } else { Python::try_attach(work) }
+}
+
+/// Waits until no thread of ours is in the interpreter. Called when it is about to end.
+#[pyfunction]
+pub(crate) fn leave(py: Python<'_>) {
+    LEAVING.store(true, Ordering::SeqCst);
+    py.detach(|| {
+        while INSIDE.load(Ordering::SeqCst) > 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+}
+
 /// What Python gets of a value.
 pub(crate) trait Give: Send + 'static {
     fn give(self, py: Python<'_>) -> PyResult<Py<PyAny>>;
@@ -190,7 +221,7 @@ struct Awaited {
 impl Awaited {
     /// Hands the outcome to the loop. Nobody hears it if the loop or the interpreter has ended.
     fn resolve<T: Give>(&self, outcome: Result<T>) {
-        let _ = Python::try_attach(|py| {
+        let _ = inside(|py| {
             let (value, error) = match outcome {
                 Ok(value) => match value.give(py) {
                     Ok(value) => (value, py.None()),
@@ -208,7 +239,7 @@ impl Awaited {
 
     fn tell(&self, attendance: &Attendance) {
         let (Some(callback), Some(what)) = (&attendance.callback, attendance.teller.take()) else { return };
-        let _ = Python::try_attach(|py| {
+        let _ = inside(|py| {
             let what = to_python(py, &what)?;
             self.event_loop.call_method1(py, "call_soon_threadsafe", (callback, what)).map(drop)
         });

@@ -68,7 +68,7 @@ def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Master]:
         url = running.enter_context(program("ffrtmp-master", options, folder))
         agent = ["--master", url, "--ca", str(certificate), "--api-key-file", str(folder / "key"), "--metrics-port", "0"]
         agent += ["--work-dir", str(folder / "agent"), "--allow-path", str(folder), "--log-format", "json"]
-        agent += ["--max-concurrent-jobs", "3", "--name", "worker", "--cgroups", "off", "--drain-timeout", "1s"]
+        agent += ["--max-concurrent-jobs", "2", "--name", "worker", "--cgroups", "off", "--drain-timeout", "1s"]
         running.enter_context(program("ffrtmp-agent", agent, folder, word="ffrtmp-agent"))
         master = Master(url, key, certificate, folder)
         until(lambda: master.client().nodes())

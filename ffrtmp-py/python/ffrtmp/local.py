@@ -124,7 +124,7 @@ def probe(src: Path) -> MediaInfo:
         InputError: if ``src`` does not exist (also ``FileNotFoundError``) or is no media.
 
     >>> info = probe("clip.mkv")
-    >>> info.best_video.codec, info.duration_seconds
+    >>> info.best_video.codec, round(info.duration_seconds, 1)
     ('h264', 2.0)
     """
     return MediaInfo(_ffrtmp.probe(src))
