@@ -104,6 +104,9 @@ pub struct EngineCapabilities {
     pub audio_encoders: Vec<String>,
     /// Versions of the libraries behind it, for people.
     pub versions: Vec<String>,
+    /// Parts that it works with and that are not installed, each with the package that brings it.
+    #[serde(default)]
+    pub missing: Vec<(String, String)>,
     /// Layers of the sandbox around an attempt, on or off and why; empty without one.
     #[serde(default)]
     pub sandbox: Vec<Safeguard>,

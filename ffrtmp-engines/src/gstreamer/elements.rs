@@ -209,6 +209,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
             "mp4mux",
             "qtdemux",
             "matroskamux",
+            "webmmux",
             "matroskademux",
             "rtspsrc",
             "rtph264pay",
@@ -252,7 +253,6 @@ const PACKAGES: &[(&str, &[&str])] = &[
             "tsdemux",
             "hlsdemux",
             "hlssink2",
-            "rtspclientsink",
         ],
     ),
     (UGLY, &["x264enc"]),
@@ -270,6 +270,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
             "avdec_flac",
         ],
     ),
+    ("gstreamer1.0-rtsp", &["rtspclientsink"]),
     ("gstreamer1.0-vaapi", &["vaapih264enc", "vaapih265enc"]),
 ];
 
@@ -318,6 +319,8 @@ const NEEDED: &[&str] = &[
     "souphttpsrc",
     "mp4mux",
     "matroskamux",
+    "webmmux",
+    "rtspclientsink",
 ];
 
 /// The Debian package that brings an element; `None` for one that Debian does not have, or that is

@@ -28,7 +28,9 @@ pub fn init() -> ffrtmp_core::Result<()> {
         Error::new(Code::EngineUnavailable, "GStreamer cannot start")
             .hint("install libgstreamer1.0-0 and the plugin packages that `ffrtmp doctor` names")
             .source(error)
-    })
+    })?;
+    secrets::watch_debug_output();
+    Ok(())
 }
 
 /// Elements of sources that are loaded ahead, besides those of [`elements`].

@@ -19,7 +19,6 @@ static KNOWN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 /// An endpoint whose secrets are kept.
 #[derive(Debug)]
 pub(super) struct Guarded {
-    endpoint: Endpoint,
     secrets: Vec<String>,
 }
 
@@ -27,11 +26,7 @@ impl Guarded {
     pub(super) fn new(endpoint: &Endpoint) -> Self {
         let secrets = secrets(endpoint.reveal());
         KNOWN.lock().unwrap_or_else(PoisonError::into_inner).extend(secrets.iter().cloned());
-        Self { endpoint: endpoint.clone(), secrets }
-    }
-
-    pub(super) fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+        Self { secrets }
     }
 }
 

@@ -263,6 +263,7 @@ impl Engine for IsolatedEngine {
             video_encoders: Vec::new(),
             audio_encoders: Vec::new(),
             versions: Vec::new(),
+            missing: Vec::new(),
             sandbox: Vec::new(),
         };
         self.try_capabilities().unwrap_or_else(|error| {

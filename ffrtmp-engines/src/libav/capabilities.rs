@@ -191,6 +191,7 @@ impl Encoders {
                 .map(|codec| audio_encoder(*codec).to_owned())
                 .collect(),
             versions: libraries(),
+            missing: Vec::new(),
             sandbox: Vec::new(),
         })
     }

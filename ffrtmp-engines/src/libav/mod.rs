@@ -59,6 +59,11 @@ mod tracks;
 mod verify;
 mod video;
 
+#[cfg(feature = "gstreamer")]
+pub(crate) use package::live::{LivePackager, LiveSample, LiveSettings};
+#[cfg(feature = "gstreamer")]
+pub(crate) use sys::{Described, DescribedShape};
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -70,6 +70,7 @@ impl SyntheticEngine {
             video_encoders: VideoCodec::ALL.iter().map(encoder).collect(),
             audio_encoders: vec!["synthetic_aac".into(), "synthetic_opus".into()],
             versions: vec![format!("synthetic {}", env!("CARGO_PKG_VERSION"))],
+            missing: Vec::new(),
             sandbox: Vec::new(),
         };
         Self { name: EngineName::Synthetic, behaviour, capabilities }

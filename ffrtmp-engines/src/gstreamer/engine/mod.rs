@@ -7,6 +7,7 @@
 //! | `outlets.rs` | which track goes to which output |
 //! | `pace.rs` | whether encoding keeps up, and what follows |
 //! | `tally.rs`, `teller.rs` | counts; progress and events for the observer |
+//! | `reaper.rs` | encoders that outlive a cancel |
 //! | `report.rs` | what was made, read back and described |
 //!
 //! What is not here: the pipelines themselves (`intake`, `session`, `output`), and protection against
@@ -15,6 +16,7 @@
 mod attempt;
 mod outlets;
 mod pace;
+mod reaper;
 mod report;
 mod tally;
 mod teller;
@@ -33,6 +35,7 @@ use super::elements;
 use super::intake::{Intake, Origin, Wants};
 use super::media::Events;
 use crate::libav::readback;
+use reaper::Reaper;
 
 /// Transcodes in this process with the elements of GStreamer: live sources and outputs, and files.
 ///
@@ -40,10 +43,13 @@ use crate::libav::readback;
 /// CPU time and peak memory in its reports are those of the whole process.
 ///
 /// # Cancel safety
-/// It looks at the control between pictures; pipelines are taken down before `run` returns.
+/// It looks at the control between pictures; pipelines are taken down before `run` returns. An encoder
+/// that works off what it holds before it lets go ends on a thread of the engine after a cancel; the
+/// engine waits for it when it is dropped.
 #[derive(Debug, Default)]
 pub struct GstreamerEngine {
     capabilities: OnceLock<EngineCapabilities>,
+    reaper: Reaper,
 }
 
 impl GstreamerEngine {
@@ -92,7 +98,7 @@ impl Engine for GstreamerEngine {
     }
 
     fn run(&self, task: &Task, control: &Control, observer: &dyn Observer) -> Result<JobReport> {
-        attempt::run(task, control, observer)
+        attempt::run(task, &self.reaper, control, observer)
     }
 }
 
@@ -111,6 +117,7 @@ fn find_capabilities() -> EngineCapabilities {
         video_encoders: codecs.into_iter().filter_map(of_codec).collect(),
         audio_encoders: audio.map(|element| (*element).to_owned()).collect(),
         versions: vec![gst::version_string().to_string()],
+        missing: elements::missing().into_iter().map(|(what, package)| (what.to_owned(), package.to_owned())).collect(),
         sandbox: Vec::new(),
     }
 }

@@ -1,5 +1,6 @@
 //! Which codecs which target carries, said before anything begins.
 
+use ffrtmp_core::encoding::SegmentKind;
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::media::Container;
 
@@ -23,6 +24,9 @@ const MATROSKA: Carriage = Carriage {
     videos: 8,
 };
 const WEBM: Carriage = Carriage { name: "WebM", codecs: &["VP8", "VP9", "AV1", "Opus"], videos: 8 };
+const HLS: Carriage =
+    Carriage { name: "HLS", codecs: &["H.264", "H.265", "VP9", "AV1", "AAC", "MP3", "Opus"], videos: 32 };
+const HLS_TS: Carriage = Carriage { name: "HLS of MPEG-TS", codecs: &["H.264", "H.265", "AAC", "MP3"], videos: 32 };
 const RTSP: Carriage = Carriage { name: "RTSP", codecs: &["H.264", "H.265", "VP8", "VP9", "AAC", "Opus"], videos: 1 };
 
 /// # Errors
@@ -64,6 +68,10 @@ fn of(target: &Target) -> Result<Carriage> {
                 let hint = "give rtmp://, rtmps://, srt://, rtsp:// or udp://";
                 return Err(Error::new(Code::UnsupportedScheme, what).field("output").hint(hint));
             }
+        },
+        Target::Hls { settings, .. } => match settings.segments {
+            SegmentKind::Fmp4 => HLS,
+            SegmentKind::Ts => HLS_TS,
         },
         Target::Record { container, .. } => match container {
             Container::Mp4 | Container::Fmp4 => MP4,

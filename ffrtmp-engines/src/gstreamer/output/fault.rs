@@ -24,7 +24,16 @@ fn judged(cause: &gst::glib::Error, detail: &str) -> (Code, &'static str, &'stat
     if cause.matches(gst::ResourceError::NoSpaceLeft) {
         return (Code::DiskFull, "cannot be written: the disk is full", "free some space; the job is tried again");
     }
-    if said(&["badname", "publish denied", "publish failed", "not authorized", "permission denied", "rejected"]) {
+    if let Some(gst::ResourceError::OpenWrite | gst::ResourceError::NotFound) = cause.kind::<gst::ResourceError>()
+        && said(&["for writing"])
+    {
+        return match said(&["no such file"]) {
+            true => (Code::OutputDirectoryMissing, "has no directory", "create the directory first"),
+            false => (Code::OutputNotWritable, "cannot be written", "give a place that this user may write"),
+        };
+    }
+    // A server that refuses a key says so, or just closes the connection.
+    if said(&["badname", "denied", "'publish' cmd failed", "not authorized", "rejected"]) {
         return (Code::OutputNotWritable, "refuses the stream key", "check the stream key, user and password");
     }
     if said(&["tls", "certificate"]) {

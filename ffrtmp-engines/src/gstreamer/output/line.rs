@@ -9,7 +9,7 @@ use ffrtmp_core::live::{LiveEvent, LiveEventKind, LiveRules};
 use gstreamer as gst;
 
 use super::groups::{Dropped, Groups, Unit};
-use super::{OutputState, Target, muxed, rtmp};
+use super::{OutputState, Target, hls, muxed, rtmp};
 use crate::gstreamer::media::{Clock, Encoded, Events, Track, TrackKind};
 
 /// Drops are told at once, and then not more often than this.
@@ -236,6 +236,7 @@ impl Line {
             Target::Push(endpoint) if rtmp::is_meant(endpoint) => rtmp::check()?,
             Target::Push(endpoint) => muxed::check_push(endpoint)?,
             Target::Record { container, .. } => muxed::check_record(*container)?,
+            Target::Hls { .. } => {}
         }
         Ok(line)
     }
@@ -289,6 +290,7 @@ impl Line {
                 rtmp::open(endpoint, &self.tracks, &self.rules, &self.shared)
             }
             Target::Push(endpoint) => muxed::push(endpoint, &self.tracks, &self.rules, &self.shared),
+            Target::Hls { path, settings } => hls::open(path, *settings, &self.tracks, &self.shared),
             Target::Record { path, container, .. } => muxed::record(path, *container, &self.tracks, &self.shared),
         }
     }
@@ -305,11 +307,15 @@ impl Line {
                 self.opened();
                 continue;
             }
-            if inner.is_stopping || inner.link.has_ended {
+            if inner.is_stopping {
                 return Ok(End::Over);
             }
+            // What breaks ends its stream as well.
             if let Some(error) = inner.link.fault.take() {
                 return Ok(End::Broken(error));
+            }
+            if is_ending && inner.link.has_ended {
+                return Ok(End::Over);
             }
             let bytes = inner.link.bytes;
             self.check_limit(bytes)?;
@@ -391,8 +397,7 @@ impl Line {
 
 impl Shared {
     fn passed_finally(&self, bytes: u64) {
-        let mut inner = self.lock();
-        inner.link.bytes = inner.link.bytes.max(bytes);
+        self.lock().link.bytes = bytes;
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `pipeline.rs` | a pipeline that is fed from outside, and what its bus says |
 //! | `rtmp.rs`, `flv.rs` | RTMP |
 //! | `muxed.rs` | transport streams over SRT and UDP, RTSP, and recordings |
+//! | `hls.rs` | playlists and segments, which the libav engine packs |
 //! | `fault.rs` | errors of elements as errors of ours, without secrets |
 //!
 //! What is not here: which track goes to which output, and what to do about one that failed
@@ -18,6 +19,7 @@ mod carriage;
 mod fault;
 mod flv;
 mod groups;
+mod hls;
 mod line;
 mod muxed;
 mod pipeline;
@@ -39,6 +41,7 @@ use gstreamer as gst;
 use self::line::{Line, Shared};
 use super::media::{Clock, Encoded, Events, Track};
 use super::secrets::Guarded;
+pub(super) use crate::libav::LiveSettings;
 
 /// Where an output goes.
 #[derive(Clone, Debug)]
@@ -52,6 +55,9 @@ pub(super) enum Target {
         /// Bytes that it may take.
         limit: Option<u64>,
     },
+    /// Into playlists and segments: `path` is the playlist that names all others, next to a directory
+    /// that does not exist yet.
+    Hls { path: PathBuf, settings: LiveSettings },
 }
 
 impl fmt::Display for Target {
@@ -59,6 +65,7 @@ impl fmt::Display for Target {
         match self {
             Self::Push(endpoint) => endpoint.fmt(f),
             Self::Record { .. } => f.write_str("the recording"),
+            Self::Hls { .. } => f.write_str("the playlist"),
         }
     }
 }
@@ -82,8 +89,8 @@ pub(super) struct OutputState {
 ///
 /// # Contract
 /// `push` never blocks. A push target that is lost or refuses is tried again until it has been away
-/// for `rules.stall`; a recording fails at its first error. Dropped without `finish`, it ends at
-/// once, and a recording is left as it is.
+/// for `rules.stall`; a recording or playlist fails at its first error. Dropped without `finish`, it
+/// ends at once: a recording is left as it is, and the directory of a playlist is removed.
 pub(super) struct Output {
     /// Place of each of its tracks in the list that `Encoded::track` counts in.
     places: Vec<usize>,
@@ -110,7 +117,7 @@ impl Output {
         carriage::check(&target, &tracks)?;
         let secrets = match &target {
             Target::Push(endpoint) => Some(Guarded::new(endpoint)),
-            Target::Record { .. } => None,
+            Target::Record { .. } | Target::Hls { .. } => None,
         };
         let shared = Arc::new(Shared::new(&tracks, rules, clock, events, target.to_string()));
         let line = Line::new(target, tracks, *rules, Arc::clone(&shared))?;

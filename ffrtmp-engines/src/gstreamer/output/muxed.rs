@@ -80,6 +80,8 @@ pub(super) fn record(
     let sink = make("filesink")?;
     sink.set_property("location", path);
     sink.set_property("async", false);
+    // What was written is in the file, whatever becomes of this process.
+    sink.set_property_from_str("buffer-mode", "unbuffered");
     build(tracks, Some(muxer), sink, shared)
 }
 

@@ -85,7 +85,7 @@ impl Pipeline {
     pub(super) fn end(&self) {
         for feed in &self.feeds {
             // Refused only by a pipeline that has broken, which its bus tells.
-            drop(feed.end_of_stream());
+            let _ = feed.end_of_stream();
         }
     }
 

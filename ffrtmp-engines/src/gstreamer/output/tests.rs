@@ -1,5 +1,6 @@
 //! Outputs against real servers, readers and files.
 
+mod playlists;
 mod pushes;
 mod recordings;
 mod reels;

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use ffrtmp_core::error::{Code, Error, Result};
-use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat, renameat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
 use crate::libav::fault::file_failed;
@@ -22,6 +22,8 @@ pub(super) struct Place {
     directory: OsString,
     /// Whether the directory is ours to remove: made by us, and the package is not finished.
     unfinished: bool,
+    /// Whether the manifest is there already, since the package grows.
+    announced: bool,
 }
 
 /// All files so far and their bytes, and how many bytes there may be.
@@ -43,6 +45,12 @@ impl Ledger {
 
     pub(super) fn files(&self) -> &[PathBuf] {
         &self.files
+    }
+
+    /// Bytes that are gone again.
+    #[cfg(feature = "gstreamer")]
+    fn release(&mut self, bytes: u64) {
+        self.written = self.written.saturating_sub(bytes);
     }
 
     fn spend(&mut self, bytes: usize) -> Result<()> {
@@ -73,7 +81,14 @@ impl Place {
             Errno::EXIST => exists(&directory),
             error => file_failed(error.into()),
         })?;
-        Ok(Self { root, root_path: root_path.to_owned(), manifest: name, directory, unfinished: true })
+        Ok(Self {
+            root,
+            root_path: root_path.to_owned(),
+            manifest: name,
+            directory,
+            unfinished: true,
+            announced: false,
+        })
     }
 
     pub(super) fn directory(&self) -> PathBuf {
@@ -94,6 +109,22 @@ impl Place {
         Folder::open(&self.root, &self.directory, self.directory())
     }
 
+    /// Replaces the manifest, of which there were `before` bytes, by a newer one.
+    #[cfg(feature = "gstreamer")]
+    pub(super) fn renew(&mut self, text: &str, before: u64, ledger: &mut Ledger) -> Result<()> {
+        let root = Folder { directory: self.root.try_clone().map_err(file_failed)?, path: self.root_path.clone() };
+        root.put(&self.manifest, text, ledger)?;
+        self.announced = true;
+        ledger.release(before);
+        Ok(())
+    }
+
+    /// Everything is there, and stays.
+    #[cfg(feature = "gstreamer")]
+    pub(super) fn complete(&mut self) {
+        self.unfinished = false;
+    }
+
     /// Writes the manifest and ends the package.
     pub(super) fn publish(&mut self, text: &str, ledger: &mut Ledger) -> Result<()> {
         let root = Folder { directory: self.root.try_clone().map_err(file_failed)?, path: self.root_path.clone() };
@@ -110,6 +141,12 @@ fn exists(directory: &OsStr) -> Error {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        if self.unfinished
+            && self.announced
+            && let Err(error) = unlinkat(&self.root, &self.manifest, AtFlags::empty())
+        {
+            tracing::warn!(path = %self.manifest().display(), %error, "an unfinished playlist could not be removed");
+        }
         if self.unfinished
             && let Err(error) = fs::remove_dir_all(self.directory())
         {
@@ -158,12 +195,37 @@ impl Folder {
 
     /// Writes a whole file that appears at once under its name.
     pub(super) fn replace(&self, name: &OsStr, text: &str, ledger: &mut Ledger) -> Result<()> {
+        self.put(name, text, ledger)?;
+        ledger.files.push(self.path.join(name));
+        Ok(())
+    }
+
+    /// Replaces a file, of which there were `before` bytes, by a newer one.
+    #[cfg(feature = "gstreamer")]
+    pub(super) fn renew(&self, name: &OsStr, text: &str, before: u64, ledger: &mut Ledger) -> Result<()> {
+        if before == 0 {
+            return self.replace(name, text, ledger);
+        }
+        self.put(name, text, ledger)?;
+        ledger.release(before);
+        Ok(())
+    }
+
+    /// Removes a file of so many bytes.
+    #[cfg(feature = "gstreamer")]
+    pub(super) fn remove(&self, name: &str, bytes: u64, ledger: &mut Ledger) -> Result<()> {
+        unlinkat(&self.directory, name, AtFlags::empty()).map_err(|error| file_failed(error.into()))?;
+        let path = self.path.join(name);
+        ledger.files.retain(|file| *file != path);
+        ledger.release(bytes);
+        Ok(())
+    }
+
+    fn put(&self, name: &OsStr, text: &str, ledger: &mut Ledger) -> Result<()> {
         const PART: &str = ".manifest.part";
         self.begin(PART)?.append(text.as_bytes(), ledger)?;
         let moved = renameat(&self.directory, PART, &self.directory, name);
-        moved.map_err(|error| file_failed(error.into()))?;
-        ledger.files.push(self.path.join(name));
-        Ok(())
+        moved.map_err(|error| file_failed(error.into()))
     }
 }
 

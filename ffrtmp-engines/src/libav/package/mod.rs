@@ -10,10 +10,12 @@
 //! | `manifests.rs`, `rendition.rs` | what manifests say |
 //! | `playlist.rs`, `mpd.rs` | how HLS and DASH say it |
 //! | `folder.rs`, `names.rs` | files and their names |
+//! | `live.rs` | a package that grows, of streams that are coded elsewhere |
 //!
 //! Every stream has a muxer of its own that writes into memory, a fragment at a time; the files are
-//! opened here, below the directory of the job and nowhere else. The package is for video on
-//! demand: manifests are written when all segments are there, the one that the job names last.
+//! opened here, below the directory of the job and nowhere else. Except in `live.rs`, the package is
+//! for video on demand: manifests are written when all segments are there, the one that the job names
+//! last.
 //!
 //! # Timing
 //! All streams keep the times they are given; nothing is moved for a stream alone. What is decoded
@@ -28,6 +30,8 @@ mod boxes;
 mod codecs;
 mod cuts;
 mod folder;
+#[cfg(feature = "gstreamer")]
+pub(crate) mod live;
 mod manifests;
 mod mpd;
 mod names;

@@ -12,14 +12,34 @@ pub(super) const PLAYLIST: &str = "index.m3u8";
 pub(super) const KEYS: &str = "iframes.m3u8";
 const SUBTITLES: &str = "subtitles";
 
+/// Which part of a stream a playlist names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    /// Number of the first segment, which is the first of the rendition's.
+    pub(super) first: usize,
+    /// EXT-X-PLAYLIST-TYPE, if nothing that was named is ever taken away.
+    pub(super) kind: Option<&'static str>,
+    pub(super) is_ended: bool,
+}
+
+impl Extent {
+    /// All there is.
+    const WHOLE: Self = Self { first: 0, kind: Some("VOD"), is_ended: true };
+}
+
 /// The playlist of one rendition. All renditions name the same target duration.
 pub(super) fn media(rendition: &Rendition, format: Segments, target: u64) -> String {
+    list(rendition, format, target, &Extent::WHOLE)
+}
+
+/// The same for a stream of which there is more to come, or was more.
+pub(super) fn list(rendition: &Rendition, format: Segments, target: u64, extent: &Extent) -> String {
     let (version, name): (u32, &dyn Fn(usize) -> String) = match (&rendition.content, format) {
         (Content::Text, _) => (3, &|index| text_segment(index)),
         (_, Segments::Cmaf) => (6, &|index| format.segment_name(index)),
         (_, Segments::MpegTs) => (3, &|index| format.segment_name(index)),
     };
-    let mut text = head(version, target);
+    let mut text = head(version, target, extent);
     if rendition.is_video() {
         text.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
     }
@@ -27,16 +47,18 @@ pub(super) fn media(rendition: &Rendition, format: Segments, target: u64) -> Str
         let _ = writeln!(text, "#EXT-X-MAP:URI=\"{HEADER}\"");
     }
     for (index, span) in rendition.segments.iter().enumerate() {
-        let _ = writeln!(text, "#EXTINF:{:.6},\n{}", span.seconds(), name(index));
+        let _ = writeln!(text, "#EXTINF:{:.6},\n{}", span.seconds(), name(extent.first + index));
     }
-    text.push_str("#EXT-X-ENDLIST\n");
+    if extent.is_ended {
+        text.push_str("#EXT-X-ENDLIST\n");
+    }
     text
 }
 
 /// The playlist of key pictures of one rendition, as ranges of its segments.
 pub(super) fn keys(rendition: &Rendition, format: Segments) -> String {
     let spans = rendition.key_spans();
-    let mut text = head(if format == Segments::Cmaf { 5 } else { 4 }, target_duration(&spans));
+    let mut text = head(if format == Segments::Cmaf { 5 } else { 4 }, target_duration(&spans), &Extent::WHOLE);
     text.push_str("#EXT-X-I-FRAMES-ONLY\n");
     if format == Segments::Cmaf {
         let _ = writeln!(text, "#EXT-X-MAP:URI=\"{HEADER}\"");
@@ -89,10 +111,14 @@ pub(super) fn text_segment(index: usize) -> String {
     format!("seg_{:05}.vtt", index + 1)
 }
 
-fn head(version: u32, target: u64) -> String {
-    format!(
-        "#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-TARGETDURATION:{target}\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n"
-    )
+fn head(version: u32, target: u64, extent: &Extent) -> String {
+    let first = extent.first;
+    let mut text =
+        format!("#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-TARGETDURATION:{target}\n#EXT-X-MEDIA-SEQUENCE:{first}\n");
+    if let Some(kind) = extent.kind {
+        let _ = writeln!(text, "#EXT-X-PLAYLIST-TYPE:{kind}");
+    }
+    text
 }
 
 /// Sound by codec: a player chooses among variants by their codecs, and in a group by language.
@@ -289,6 +315,27 @@ mod tests {
         let same = [audio("audio_en", "Stereo", Some("en")), audio("audio_en_2", "Stereo", Some("en"))];
         let text = multivariant(&same, Segments::Cmaf, "film", 4);
         assert!(text.contains("NAME=\"Stereo (audio_en)\"") && text.contains("NAME=\"Stereo (audio_en_2)\""), "{text}");
+    }
+
+    #[test]
+    fn a_playlist_that_grows_names_what_is_there() {
+        let sliding = list(&video(), Segments::MpegTs, 4, &Extent { first: 7, kind: None, is_ended: false });
+        assert_eq!(
+            sliding.lines().collect::<Vec<_>>(),
+            [
+                "#EXTM3U",
+                "#EXT-X-VERSION:3",
+                "#EXT-X-TARGETDURATION:4",
+                "#EXT-X-MEDIA-SEQUENCE:7",
+                "#EXT-X-INDEPENDENT-SEGMENTS",
+                "#EXTINF:4.000000,",
+                "seg_00008.ts",
+                "#EXTINF:4.000000,",
+                "seg_00009.ts",
+            ]
+        );
+        let event = list(&video(), Segments::Cmaf, 4, &Extent { first: 0, kind: Some("EVENT"), is_ended: true });
+        assert!(event.contains("#EXT-X-PLAYLIST-TYPE:EVENT\n") && event.ends_with("#EXT-X-ENDLIST\n"), "{event}");
     }
 
     #[test]

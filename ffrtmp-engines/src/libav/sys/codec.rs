@@ -367,6 +367,12 @@ mod layouts {
         // SAFETY: the layout belongs to the context; the name is NUL-terminated.
         check(unsafe { ffi::av_channel_layout_from_string(&raw mut context.ch_layout, name.as_ptr()) }).map(drop)
     }
+
+    #[cfg(feature = "gstreamer")]
+    pub(in super::super) fn set_usual_layout(parameters: &mut ffi::AVCodecParameters, channels: c_int) {
+        // SAFETY: the layout belongs to the parameters.
+        unsafe { ffi::av_channel_layout_default(&raw mut parameters.ch_layout, channels) };
+    }
 }
 
 #[cfg(not(feature = "ffmpeg_5_1"))]
@@ -409,7 +415,16 @@ mod layouts {
         }
         if context.channels == 0 { Err(AvError::INVALID) } else { Ok(()) }
     }
+
+    #[cfg(feature = "gstreamer")]
+    pub(in super::super) fn set_usual_layout(parameters: &mut ffi::AVCodecParameters, channels: c_int) {
+        parameters.channels = channels;
+        // SAFETY: a question without memory.
+        parameters.channel_layout = unsafe { ffi::av_get_default_channel_layout(channels) } as u64;
+    }
 }
 
-pub(super) use layouts::channel_layout;
 use layouts::set_layout;
+pub(super) use layouts::channel_layout;
+#[cfg(feature = "gstreamer")]
+pub(super) use layouts::set_usual_layout;

@@ -10,6 +10,8 @@ mod attached;
 mod canvas;
 mod codec;
 mod coded;
+#[cfg(feature = "gstreamer")]
+mod described;
 mod disposition;
 mod frame;
 mod graph;
@@ -34,6 +36,8 @@ use ffmpeg_sys_next as ffi;
 pub(crate) use analyse::Facts;
 pub(crate) use canvas::Canvas;
 pub(crate) use codec::{AudioFormat, Decoder, Encoder, HardwareDevice, VideoFormat};
+#[cfg(feature = "gstreamer")]
+pub(crate) use described::{Described, DescribedShape};
 pub(crate) use frame::{Frame, Luma, Packet};
 pub(crate) use graph::{Graph, Pulled};
 pub(crate) use input::{Input, InputLimits, OpenError, StreamView};

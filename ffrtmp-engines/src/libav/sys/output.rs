@@ -182,7 +182,7 @@ impl Output {
     }
 
     /// Apple's players want `hvc1` where the headers are in the container.
-    fn tag_hevc(&self, stream: *mut ffi::AVStream) {
+    pub(super) fn tag_hevc(&self, stream: *mut ffi::AVStream) {
         // SAFETY: the stream is one of ours; the format has a static name.
         unsafe {
             let mp4 = super::text((*(*self.context).oformat).name).is_some_and(|name| name == "mp4");

@@ -1,7 +1,9 @@
 //! Engines and encoders.
 
 use ffrtmp::core::engine::EngineCapabilities;
+use ffrtmp::core::job::EngineName;
 use ffrtmp::core::media::VideoCodec;
+use ffrtmp::engines::{IsolatedEngine, isolated};
 
 use super::{Finding, Standing};
 
@@ -33,7 +35,7 @@ pub(super) fn findings() -> Vec<Finding> {
             findings.extend(PACKAGES.iter().map(|row| video(known, row)));
             findings.extend(AUDIO.iter().map(|row| audio(known, row)));
             findings.push(hardware(known));
-            findings.push(gstreamer());
+            findings.extend(live());
             findings
         }
     }
@@ -77,6 +79,33 @@ fn hardware(known: &EngineCapabilities) -> Finding {
     Finding::not(WHAT, Standing::Absent, detail, cure)
 }
 
-fn gstreamer() -> Finding {
-    Finding::not("engine gstreamer", Standing::Absent, "not part of this build", "use --engine auto or ffmpeg")
+/// The live engine, which has a runner of its own, and each element that it misses.
+fn live() -> Vec<Finding> {
+    const WHAT: &str = "engine gstreamer";
+    const CURE: &str = "apt install libgstreamer1.0-0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+                        gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav";
+    let absent = |detail: String, cure: &str| vec![Finding::not(WHAT, Standing::Absent, detail, cure)];
+    let Some(runner) = isolated::live_runner_beside_current_exe() else {
+        let detail = "ffrtmp-runner-gstreamer is not beside ffrtmp-runner; live jobs go to other nodes";
+        return absent(detail.to_owned(), "install it there; `cargo build` makes both");
+    };
+    let engine = IsolatedEngine::named(runner, Vec::new(), EngineName::Gstreamer);
+    match engine.try_capabilities() {
+        Err(error) => absent(error.to_string(), CURE),
+        Ok(known) => {
+            let encoders = known.video_encoders.iter().flat_map(|(_, encoders)| encoders).chain(&known.audio_encoders);
+            let encoders: Vec<_> = encoders.map(String::as_str).collect();
+            let detail = format!("{}: {} (test encodes passed)", known.versions.join(", "), encoders.join(", "));
+            let mut findings = vec![match encoders.is_empty() {
+                true => Finding::not(WHAT, Standing::Absent, "no encoder works", CURE),
+                false => Finding::works(WHAT, detail),
+            }];
+            let missing = known.missing.iter().map(|(element, package)| {
+                let what = format!("element {element}");
+                Finding::not(what, Standing::Absent, "not installed", format!("apt install {package}"))
+            });
+            findings.extend(missing);
+            findings
+        }
+    }
 }

@@ -44,19 +44,19 @@ fn a_server_that_restarts_gets_the_stream_again_from_a_key_frame() {
     let reel = Reel::plain(4);
     let heard = Heard::default();
     let output = push(&server.url("back"), &reel, &rules(), &heard);
-    let mut killed = false;
+    let (mut killed, mut back) = (false, None);
     reel.play(&output, |seconds| {
         if seconds > 2.5 && !killed {
             server.kill();
             killed = true;
         }
-        if killed && seconds > 4.5 && heard.count(LiveEventKind::OutputBack) == 0 && server.published("back").len() < 2
-        {
-            if !server.is_running() {
-                server.begin();
-            }
+        if killed && seconds > 4.5 && !server.is_running() {
+            server.begin();
         }
-        seconds < 8.0
+        if back.is_none() && heard.count(LiveEventKind::OutputBack) > 0 {
+            back = Some(seconds);
+        }
+        back.map_or(seconds < 60.0, |at| seconds < at + 3.0)
     });
     let state = output.finish(SOON).unwrap();
     assert_eq!(state.losses, 1, "{:?}", heard.all());
@@ -68,14 +68,14 @@ fn a_server_that_restarts_gets_the_stream_again_from_a_key_frame() {
     let first = packets.iter().find(|packet| packet.is_video).unwrap();
     assert!(first.is_key, "{first:?}");
     let count = servers::decoded(&files[1]);
-    assert!(count >= 75 && count % RATE <= 1, "{count} pictures from a key frame on");
+    assert!(count >= 45, "{count} pictures from a key frame on");
 }
 
 #[test]
 fn a_server_that_reads_nothing_costs_whole_groups() {
     let server = RtmpServer::start();
-    // Enough bits to fill the buffers of the connection.
-    let reel = Reel::of(4, &x264("bframes=0 pass=cbr").replace("bitrate=400", "bitrate=30000"), AAC);
+    // Enough to fill the buffers of the connection in a second or two.
+    let reel = Reel::heavy(4);
     let heard = Heard::default();
     let slow = LiveRules { queue: Duration::from_secs(2), connect: Duration::from_secs(60), ..rules() };
     let output = push(&server.url("slow"), &reel, &slow, &heard);
@@ -114,10 +114,9 @@ fn a_refusal_and_an_absent_server_are_told_without_the_key() {
         let short = LiveRules { stall: Duration::from_secs(1), ..rules() };
         let output = push(&uri, &reel, &short, &heard);
         reel.pour(&output);
-        until("the output fails", SOON, || output.state().failed.is_some());
+        until(&format!("the output to {uri} fails"), SOON, || output.state().failed.is_some());
         let error = output.state().failed.unwrap();
         let told = format!("{error} {:?}", heard.all());
-        println!("{told}");
         assert_eq!(error.code(), code, "{error:?}");
         assert!(!told.contains("k3y") && told.contains("rtmp://"), "{told}");
         assert!(heard.count(LiveEventKind::OutputLost) >= 2, "it was tried again: {told}");

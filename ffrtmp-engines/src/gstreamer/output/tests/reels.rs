@@ -22,11 +22,20 @@ pub(super) struct Reel {
 impl Reel {
     /// So many seconds with a key frame each second.
     pub(super) fn of(seconds: u64, video: &str, audio: &str) -> Self {
+        Self::showing("ball", seconds, video, audio)
+    }
+
+    /// H.264 of noise, which takes megabytes a second, and AAC.
+    pub(super) fn heavy(seconds: u64) -> Self {
+        Self::showing("snow", seconds, &x264("bframes=0").replace("bitrate=400", "bitrate=40000"), AAC)
+    }
+
+    fn showing(pattern: &str, seconds: u64, video: &str, audio: &str) -> Self {
         crate::gstreamer::init().unwrap();
         let frames = seconds * RATE;
         let (picture, tone) = (
             format!(
-                "videotestsrc pattern=ball num-buffers={frames} ! video/x-raw,format=I420,width=320,height=180,framerate={RATE}/1 ! {video}"
+                "videotestsrc pattern={pattern} num-buffers={frames} ! video/x-raw,format=I420,width=320,height=180,framerate={RATE}/1 ! {video}"
             ),
             format!(
                 "audiotestsrc samplesperbuffer=1024 num-buffers={} ! audio/x-raw,rate=48000,channels=2 ! audioconvert ! {audio}",
@@ -88,6 +97,9 @@ impl Reel {
     }
 }
 
+/// What decoding may be ahead.
+const ROOM: gst::ClockTime = gst::ClockTime::from_mseconds(200);
+
 pub(super) const AAC: &str = "avenc_aac bitrate=64000 ! aacparse ! audio/mpeg,stream-format=raw";
 
 pub(super) fn x264(more: &str) -> String {
@@ -104,13 +116,16 @@ fn run(line: &str) -> (gst::Caps, Vec<gst::Buffer>) {
     while let Ok(sample) = sink.pull_sample() {
         caps = sample.caps_owned();
         let mut buffer = sample.buffer_owned().unwrap();
-        // Some encoders count from an hour on, so as to have room for what is decoded ahead.
+        // Some encoders count from a thousand hours on, to have room for what is decoded ahead.
         let segment = sample.segment().unwrap().downcast_ref::<gst::ClockTime>().unwrap().clone();
+        let running = |time: Option<gst::ClockTime>| {
+            let time = segment.to_running_time_full(time?)?;
+            Some(time + gst::Signed::Positive(ROOM))
+        };
         let own = buffer.make_mut();
-        let dts = own.dts().and_then(|time| segment.to_running_time_full(time)).and_then(|time| time.positive());
-        let pts = own.pts().and_then(|time| segment.to_running_time_full(time)).and_then(|time| time.positive());
-        own.set_pts(pts);
-        own.set_dts(dts.or(Some(gst::ClockTime::ZERO)));
+        let (pts, dts) = (running(own.pts()), running(own.dts()));
+        own.set_pts(pts.and_then(|time| time.positive()));
+        own.set_dts(dts.and_then(|time| time.positive()));
         buffers.push(buffer);
     }
     pipeline.set_state(gst::State::Null).unwrap();
