@@ -16,6 +16,7 @@ use ffrtmp_core::plan::{AudioEncode, AudioWork, PicturePlan, Plan, VideoPlan};
 
 use super::outlets::{Ended, Outlets};
 use super::pace::{Look, Pace, Verdict};
+use super::reaper::{Reaped, Reaper};
 use super::report::{self, Made};
 use super::tally::Meter;
 use super::teller::{self, Teller};
@@ -51,13 +52,14 @@ pub(super) fn plan(task: &Task, info: Option<&MediaInfo>) -> Result<Plan> {
 }
 
 /// Does a task.
-pub(super) fn run(task: &Task, control: &Control, observer: &dyn Observer) -> Result<JobReport> {
+pub(super) fn run(task: &Task, reaper: &Reaper, control: &Control, observer: &dyn Observer) -> Result<JobReport> {
     control.checkpoint()?;
     let usage = Usage::now();
     let meter = Arc::new(Meter::start());
     let remains = Remains::default();
     let made = teller::accompany(observer, &meter, |teller| {
-        let attempt = Attempt { task, control, teller, meter: &meter, remains: &remains, begun: Instant::now() };
+        let begun = Instant::now();
+        let attempt = Attempt { task, reaper, control, teller, meter: &meter, remains: &remains, begun };
         attempt.transcode(observer)
     });
     let mut report = made?;
@@ -68,6 +70,7 @@ pub(super) fn run(task: &Task, control: &Control, observer: &dyn Observer) -> Re
 
 struct Attempt<'a> {
     task: &'a Task,
+    reaper: &'a Reaper,
     control: &'a Control,
     teller: &'a Teller,
     meter: &'a Arc<Meter>,
@@ -84,7 +87,7 @@ struct Opened {
 
 /// A session with its outputs.
 struct Going<'a> {
-    session: LiveSession,
+    session: Reaped<'a>,
     outlets: Arc<Outlets>,
     plan: &'a Plan,
     clock: Clock,
@@ -107,6 +110,7 @@ impl Attempt<'_> {
         }
         if !plan.audio.is_empty() && intake.caps(TrackKind::Audio).is_none() {
             plan.audio.clear();
+            intake.restrict(true, false);
             warnings.push("the sound of the source was left out: none came".to_owned());
         }
         self.prepare_output(&plan)?;
@@ -114,6 +118,7 @@ impl Attempt<'_> {
         let clock = intake.clock();
         let outlets = Arc::new(Outlets::new(kinds.clone(), self.task.live.is_some(), Arc::clone(self.meter)));
         let session = self.session(&intake, &plan, &clock, &outlets)?;
+        let session = Reaped::new(session, self.reaper, self.control);
         let encoders = encoders(&plan, &mut warnings)?;
         let pace = Pace::over(self.rules().slow);
         let mut going = Going {

@@ -108,8 +108,10 @@ impl Basin {
         lane.codec = codec.or(lane.codec.take());
     }
 
+    /// Whether something of this kind is there or will come.
     pub(super) fn is_open(&self, kind: TrackKind) -> bool {
-        self.lock().lanes[kind as usize].open
+        let lane = &self.lock().lanes[kind as usize];
+        lane.open || !lane.items.is_empty()
     }
 
     pub(super) fn codec(&self, kind: TrackKind) -> Option<String> {

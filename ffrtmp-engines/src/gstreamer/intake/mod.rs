@@ -46,8 +46,8 @@ const SILENCE: Duration = Duration::from_secs(2);
 const HUSH: Duration = Duration::from_millis(500);
 /// Time for the second kind of stream to show up after the first one.
 const SETTLING: Duration = Duration::from_secs(1);
-/// Pieces of a file that are read in search of the second kind.
-const MOST_AHEAD: usize = 64;
+/// Bytes of raw media that are read of a file in search of the second kind.
+const MOST_AHEAD: usize = 128 << 20;
 /// Time between two words about dropped pictures.
 const WORDS_APART: Duration = Duration::from_secs(1);
 
@@ -216,7 +216,7 @@ impl Intake {
         }
         match self.origin {
             Origin::Live(_) => first.elapsed() > SETTLING,
-            Origin::File(_) | Origin::Generated(_) => self.ahead.len() > MOST_AHEAD,
+            Origin::File(_) | Origin::Generated(_) => self.ahead.iter().map(size).sum::<usize>() > MOST_AHEAD,
         }
     }
 
@@ -492,6 +492,10 @@ impl Intake {
     fn tell(&self, kind: LiveEventKind, text: String) {
         (self.events)(LiveEvent::new(kind, text));
     }
+}
+
+fn size(raw: &Raw) -> usize {
+    raw.sample.buffer().map_or(0, gst::BufferRef::size)
 }
 
 fn is_wanted(wants: &Wants, kind: TrackKind) -> bool {

@@ -105,7 +105,8 @@ fn sources_that_cannot_be_are_told_apart() {
         ("rtsp", format!("rtsp://127.0.0.1:{}/x", servers::free_port()), vec![Code::Network]),
     ] {
         let mut task = live(&url, scratch.path().join(format!("{name}.mp4")));
-        let rules = LiveRules { connect: Duration::from_secs(2), stall: Duration::from_secs(6), ..LiveRules::default() };
+        let rules =
+            LiveRules { connect: Duration::from_secs(2), stall: Duration::from_secs(6), ..LiveRules::default() };
         task.live.as_mut().unwrap().rules = rules;
         let begun = Instant::now();
         let (report, output) = Attempt::start(task).end();
