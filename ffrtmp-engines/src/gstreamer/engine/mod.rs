@@ -117,6 +117,7 @@ fn find_capabilities() -> EngineCapabilities {
         video_encoders: codecs.into_iter().filter_map(of_codec).collect(),
         audio_encoders: audio.map(|element| (*element).to_owned()).collect(),
         versions: vec![gst::version_string().to_string()],
+        missing: elements::missing().into_iter().map(|(what, package)| (what.to_owned(), package.to_owned())).collect(),
         sandbox: Vec::new(),
     }
 }
