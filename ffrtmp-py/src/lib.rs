@@ -18,6 +18,7 @@ fn _ffrtmp(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("CODES", error::codes(module.py())?)?;
     module.add_class::<cluster::Cluster>()?;
+    module.add_class::<transcode::Cancel>()?;
     macro_rules! add {
         ($($file:ident: $($function:ident)*;)*) => {
             $($(module.add_function(wrap_pyfunction!($file::$function, module)?)?;)*)*

@@ -37,7 +37,8 @@ def test_a_file_through_an_agent(master: Master) -> None:
     source = make_clip(master.folder / "source.mkv")
     client = master.client()
     job = client.submit("144p-vp9", source, master.folder / "made.webm", labels={"a": "b"}, idempotency_key="once")
-    assert client.submit("144p-vp9", source, master.folder / "made.webm", labels={"a": "b"}, idempotency_key="once") == job
+    again = client.submit("144p-vp9", source, master.folder / "made.webm", labels={"a": "b"}, idempotency_key="once")
+    assert again.id == job.id
     events = list(client.events(job))
     assert [events[0].state, events[-1].state] == ["queued", "completed"]
     assert all(before.at <= after.at for before, after in zip(events, events[1:]))
@@ -61,7 +62,7 @@ def test_jobs_are_held_let_go_stopped_and_tried_again(master: Master) -> None:
     with pytest.raises(ffrtmp.CanceledError):
         ended.raise_for_error()
     with pytest.raises(ffrtmp.ConflictError):
-        client.cancel(job)
+        client.resume(job)
     assert client.retry(job).state == "queued"
     with pytest.raises(TimeoutError) as raised:
         client.wait(job, timeout=0.05)
@@ -118,11 +119,11 @@ def test_submitting_needs_no_memory_for_the_jobs(master: Master) -> None:
     for count in (1_000, 6_000):
         tracemalloc.start()
         ids = client.submit_many({**QUICK, "priority": "batch", "labels": {"flood": "1"}} for _ in range(count))
-        held = sum(map(len, ids)) * 3
-        peaks.append(tracemalloc.get_traced_memory()[1] - held)
+        peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert len(ids) == count
-    assert peaks[1] < peaks[0] * 1.5
+    # An id takes about 100 bytes, a request alone more than 500.
+    assert (peaks[1] - peaks[0]) / 5_000 < 256
 
     async def stop_all() -> None:
         twin = master.async_client()

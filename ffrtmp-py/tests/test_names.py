@@ -98,7 +98,7 @@ def test_every_public_type_is_known(tmp_path: pathlib.Path) -> None:
         pytest.skip("pyright needs node")
     pytest.importorskip("pyright")
     ended = subprocess.run(
-        [sys.executable, "-m", "pyright", "--outputjson", "--ignoreexternal", "--verifytypes", "ffrtmp"],
+        [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, "--ignoreexternal", "--verifytypes", "ffrtmp"],
         capture_output=True,
         text=True,
         cwd=tmp_path,
