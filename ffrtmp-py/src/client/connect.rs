@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ffrtmp::transport::http::{ClientConfig, MasterClient};
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyString};
+use pyo3::types::PyString;
 
 use crate::error::{OrRaise, invalid};
 use crate::runtime::handle;
@@ -81,8 +81,7 @@ impl<'py> FromPyObject<'_, 'py> for Named {
         if given.hasattr("__ffrtmp__")? {
             return given.call_method0("__ffrtmp__")?.extract::<String>().map(Self);
         }
-        let text = if given.is_instance_of::<PyInt>() { given.str()? } else { given.str()? };
-        match read_text(&text, "job")? {
+        match read_text(&given.str()?, "job")? {
             name if name.is_empty() || name.contains(['/', '?', '#', '%']) => Err(wrong("is not the name of a job")),
             name => Ok(Self(name)),
         }

@@ -143,7 +143,6 @@ impl Board {
     fn tell(&self) {
         let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         let under_way: f64 = standing.open.values().map(|(_, progress)| progress.clamp(0.0, 100.0) / 100.0).sum();
-        #[expect(clippy::cast_precision_loss, reason = "numbers of jobs")]
         let percent = match self.total {
             0 => 100.0,
             total => 100.0 * (standing.ended as f64 + under_way) / total as f64,
