@@ -120,16 +120,6 @@ pub enum Pace {
     Calm,
 }
 
-impl Pace {
-    /// How pictures are scaled.
-    const fn scaling(self) -> &'static str {
-        match self {
-            Self::Live => "bilinear2",
-            Self::Calm => "lanczos",
-        }
-    }
-}
-
 /// How the parts of a sample are delimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StreamFormat {

@@ -55,7 +55,6 @@ pub struct Live;
 
 impl Live {
     /// A session with nothing in it yet.
-    #[must_use]
     pub fn builder() -> LiveBuilder {
         LiveBuilder::default()
     }
