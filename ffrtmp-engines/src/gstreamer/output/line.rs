@@ -132,13 +132,14 @@ impl Shared {
         }
     }
 
-    /// Has the thread send what is left; returns when it has, or when time is up.
-    pub(super) fn finish(&self, timeout: Duration) {
+    /// Has the thread send what is left; returns when it has, or when time is up, and whether it has.
+    pub(super) fn finish(&self, timeout: Duration) -> bool {
         let mut inner = self.lock();
         inner.is_finishing = true;
         self.changed.notify_all();
         let ended = self.changed.wait_timeout_while(inner, timeout, |inner| !inner.is_done);
-        drop(ended.unwrap_or_else(PoisonError::into_inner));
+        let (inner, _) = ended.unwrap_or_else(PoisonError::into_inner);
+        inner.is_done
     }
 
     /// Has the thread end at once.
@@ -147,8 +148,8 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Why something that must be complete is not.
-    pub(super) fn unfinished(&self) -> Option<Error> {
+    /// Why it has ended for good.
+    pub(super) fn failure(&self) -> Option<Error> {
         let inner = self.lock();
         inner.failed.as_ref().map(Failure::error)
     }

@@ -96,7 +96,7 @@ pub(super) struct Output {
     places: Vec<usize>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
-    _secrets: Option<Guarded>,
+    secrets: Option<Guarded>,
 }
 
 impl Output {
@@ -123,7 +123,7 @@ impl Output {
         let line = Line::new(target, tracks, *rules, Arc::clone(&shared))?;
         let thread = std::thread::Builder::new().name("live-output".to_owned()).spawn(move || line.run());
         let thread = thread.map_err(|error| Error::new(Code::NoRoom, "no thread for an output").source(error))?;
-        Ok(Self { places, shared, thread: Some(thread), _secrets: secrets })
+        Ok(Self { places, shared, thread: Some(thread), secrets: secrets })
     }
 
     /// Takes a sample; of other outputs' tracks it takes no notice.
@@ -142,14 +142,19 @@ impl Output {
     /// not done in time is given up.
     ///
     /// # Errors
-    /// Why a recording could not be completed; a push that cannot be ended well is no error.
+    /// Why an output had failed, or a recording could not be completed: `timeout` if it was too slow. A
+    /// push that cannot be ended well is no error.
     pub(super) fn finish(mut self, timeout: Duration) -> Result<OutputState> {
-        self.shared.finish(timeout);
+        let is_done = self.shared.finish(timeout);
         self.stop();
-        let state = self.shared.state();
-        match self.shared.unfinished() {
+        let must_be_whole = self.secrets.is_none();
+        match self.shared.failure() {
             Some(error) => Err(error),
-            None => Ok(state),
+            None if must_be_whole && !is_done => {
+                let seconds = timeout.as_secs_f64();
+                Err(Error::new(Code::Timeout, format!("the recording was not completed within {seconds:.0} s")))
+            }
+            None => Ok(self.shared.state()),
         }
     }
 

@@ -98,13 +98,13 @@ impl Pipeline {
         let Some(pad) = sink.static_pad("sink") else { return };
         let (bytes, shared) = (Arc::clone(&self.bytes), Arc::clone(shared));
         let mut before = 0;
-        let mut take = move |length: usize| {
+        let take = move |length: usize| {
             if before > 0 {
                 shared.passed(bytes.fetch_add(before, Ordering::Relaxed) + before);
             }
             before = length as u64;
         };
-        let take = std::sync::Mutex::new(move |length| take(length));
+        let take = std::sync::Mutex::new(take);
         pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, info| {
             let length = match &info.data {
                 Some(gst::PadProbeData::Buffer(buffer)) => buffer.size(),

@@ -1,5 +1,6 @@
 //! Pushes to servers that come and go.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ffrtmp_core::error::Code;
@@ -162,5 +163,21 @@ fn a_transport_stream_reaches_readers_by_srt_and_udp() {
         assert!(heard.count(LiveEventKind::OutputStarted) == 1, "{name}: {state:?} {:?}", heard.all());
         let pictures = servers::packets(&file, None).into_iter().filter(|packet| packet.is_video).count();
         assert!(pictures >= 50, "{name}: {pictures} pictures");
+    }
+}
+
+/// Two of the tests above once more, each in a process of its own that has GStreamer tell everything.
+#[test]
+fn debugging_output_shows_no_key() {
+    for (name, key) in [
+        ("a_refusal_and_an_absent_server_are_told_without_the_key", "k3y"),
+        ("a_transport_stream_reaches_readers_by_srt_and_udp", "0123456789secret"),
+    ] {
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        again.args(["--nocapture", "--exact", &format!("gstreamer::output::tests::pushes::{name}")]);
+        let output = servers::succeed(again.env("GST_DEBUG", "*:5"), Duration::from_secs(120));
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.len() > 100_000, "{name} told nothing: {told}");
+        assert!(!told.contains(key), "{name}: {:?}", told.lines().find(|line| line.contains(key)));
     }
 }
