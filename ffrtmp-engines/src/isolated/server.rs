@@ -225,6 +225,9 @@ fn spawn(recipe: &Recipe) -> io::Result<(std::process::Child, Link)> {
         .env(ALLOCATOR.0, std::env::var_os(ALLOCATOR.0).unwrap_or_else(|| ALLOCATOR.1.into()))
         // So that an index means the card that the driver's own library means by it.
         .env("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+        // The live engine's sockets would ask a desktop's settings for proxies, and write them down.
+        .env("GIO_USE_PROXY_RESOLVER", "dummy")
+        .env("GSETTINGS_BACKEND", "memory")
         .stdin(theirs.into_descriptor())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());

@@ -311,7 +311,7 @@ impl Attempt<'_> {
 
     /// Starts the outputs when they can be, notices those that fail, watches the pace.
     fn look_after(&self, intake: &Intake, going: &mut Going<'_>) -> Result<()> {
-        if !going.outlets.are_started() {
+        if !going.outlets.are_started() && going.outlets.have_begun() {
             let tracks = going.session.tracks();
             if !tracks.is_empty() {
                 going.outlets.start(self.task, going.plan, &tracks, &going.clock, &self.teller.events())?;

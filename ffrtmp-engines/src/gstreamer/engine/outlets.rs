@@ -38,12 +38,28 @@ struct State {
     /// another, and outputs begin with a key frame.
     waiting: Option<Vec<VecDeque<Encoded>>>,
     started: bool,
+    /// First moment of each track.
+    begins: Vec<Option<gst::ClockTime>>,
 }
 
 impl State {
+    fn is_picture(&self, encoded: &Encoded) -> bool {
+        self.kinds.get(encoded.track) == Some(&TrackKind::Video)
+    }
+
+    /// Whether it is sound before the first picture, with which every output begins.
+    fn is_too_early(&self, encoded: &Encoded) -> bool {
+        let pictures = self.begins.iter().zip(&self.kinds).filter(|(_, kind)| **kind == TrackKind::Video);
+        let begin = pictures.filter_map(|(begin, _)| *begin).min();
+        !self.is_picture(encoded) && begin.is_some_and(|begin| encoded.buffer.pts() < Some(begin))
+    }
+
     fn send(&mut self, encoded: Encoded) {
         if !self.started {
             self.early.push(encoded);
+            return;
+        }
+        if self.is_too_early(&encoded) {
             return;
         }
         if let Some(tally) = self.tallies.get_mut(encoded.track) {
@@ -52,16 +68,10 @@ impl State {
         self.outlets.iter().for_each(|outlet| outlet.output.push(&encoded));
     }
 
-    /// Sends what came before the outputs were there: first the pictures that all begin with, then
-    /// everything else, without the sound that lies before them.
+    /// Sends what came before the outputs were there, first the pictures that all begin with.
     fn send_early(&mut self) {
-        let is_picture = |encoded: &Encoded| self.kinds.get(encoded.track) == Some(&TrackKind::Video);
         let mut early = std::mem::take(&mut self.early);
-        let firsts = early.iter().filter(|it| is_picture(it) && it.is_key()).filter_map(|it| it.buffer.pts());
-        if let Some(begin) = firsts.min() {
-            early.retain(|encoded| is_picture(encoded) || encoded.buffer.pts() >= Some(begin));
-        }
-        early.sort_by_key(|encoded| (!is_picture(encoded), encoded.buffer.dts().or(encoded.buffer.pts())));
+        early.sort_by_key(|it| (!self.is_picture(it), it.buffer.dts().or(it.buffer.pts())));
         early.into_iter().for_each(|encoded| self.send(encoded));
     }
 
@@ -114,7 +124,10 @@ impl Outlets {
     pub(super) fn new(kinds: Vec<TrackKind>, is_live: bool, meter: Arc<Meter>) -> Self {
         let tallies = vec![Tally::default(); kinds.len()];
         let waiting = (!is_live).then(|| kinds.iter().map(|_| VecDeque::new()).collect());
-        Self { meter, state: Mutex::new(State { tallies, kinds, waiting, ..State::default() }) }
+        Self {
+            meter,
+            state: Mutex::new(State { begins: vec![None; kinds.len()], tallies, kinds, waiting, ..State::default() }),
+        }
     }
 
     /// Takes a sample from the session; never blocks for long.
@@ -125,6 +138,9 @@ impl Outlets {
         self.meter.reach(end.map_or(0, gst::ClockTime::nseconds));
         if encoded.track == 0 && state.kinds.first() == Some(&TrackKind::Video) {
             self.meter.add_frame();
+        }
+        if let Some(begin) = state.begins.get_mut(encoded.track) {
+            *begin = begin.or(encoded.buffer.pts());
         }
         match state.waiting.as_mut().and_then(|waiting| waiting.get_mut(encoded.track)) {
             Some(queue) => {
@@ -137,6 +153,11 @@ impl Outlets {
 
     pub(super) fn are_started(&self) -> bool {
         self.lock().started
+    }
+
+    /// Whether something of every track is there.
+    pub(super) fn have_begun(&self) -> bool {
+        self.lock().begins.iter().all(Option::is_some)
     }
 
     /// Starts every output of a task, now that the tracks are known.
