@@ -23,10 +23,10 @@ pub mod agent;
 pub mod clock;
 #[cfg(feature = "cli")]
 pub mod config;
-#[cfg(feature = "cli")]
-pub mod logging;
 #[cfg(feature = "gstreamer")]
 pub mod live;
+#[cfg(feature = "cli")]
+pub mod logging;
 pub mod master;
 #[cfg(feature = "cli")]
 pub mod program;

@@ -71,7 +71,7 @@ fn a_confined_child_pulls_and_pushes() {
     let control = Control::default();
     let begun = Instant::now();
     let running = std::thread::spawn({
-        let (engine, control) = (engine.clone(), control.clone());
+        let control = control.clone();
         move || engine.run(&task, &control, &Ear(ear))
     });
     let started = heard.iter().take_while(|_| begun.elapsed() < Duration::from_secs(30));

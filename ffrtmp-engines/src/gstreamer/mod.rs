@@ -12,9 +12,9 @@ pub mod elements;
 mod engine;
 mod intake;
 pub mod media;
-pub mod session;
 mod output;
 mod secrets;
+pub mod session;
 
 pub use engine::GstreamerEngine;
 

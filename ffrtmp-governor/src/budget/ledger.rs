@@ -258,7 +258,9 @@ pub(super) fn decide(budget: &Budget, held: &Held, claim: &Claim, seen: &Seen) -
         return Admission::Refused(reason);
     }
     match seen.disk.free_percent() {
-        free if free < 2.0 * f64::from(budget.min_free_disk_percent) => Admission::Warned(format!("only {free:.1} % of the disk is free")),
+        free if free < 2.0 * f64::from(budget.min_free_disk_percent) => {
+            Admission::Warned(format!("only {free:.1} % of the disk is free"))
+        }
         _ => Admission::Admitted,
     }
 }

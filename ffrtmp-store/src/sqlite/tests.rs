@@ -245,7 +245,7 @@ async fn a_full_disk_refuses_any_step_and_the_store_goes_on() {
 /// Words of one batch about the same jobs: what is written later is written before it is read.
 #[tokio::test]
 async fn a_batch_leaves_the_file_as_it_was_answered() {
-    use ffrtmp_core::job::{JobReport, JobState};
+    use ffrtmp_core::job::JobState;
     use ffrtmp_core::lifecycle::{Lease, Outcome};
     let place = Place::new();
     let store = SqliteStore::open(&place.db()).expect("it opens");
@@ -266,7 +266,7 @@ async fn a_batch_leaves_the_file_as_it_was_answered() {
         (jobs[job].id, JobCommand::Progress { lease: lease(job), percent: Some(50.0), renew_for })
     };
     let finish = |job: usize| {
-        let outcome = Outcome::Completed(Box::new(JobReport::default()));
+        let outcome = Outcome::Completed(Box::default());
         (jobs[job].id, JobCommand::Finish { lease: lease(job), outcome })
     };
     let person = |job: usize, command| (jobs[job].id, command);

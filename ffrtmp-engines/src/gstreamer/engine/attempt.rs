@@ -381,8 +381,8 @@ impl Attempt<'_> {
     fn live_report(&self, going: &Going<'_>, losses: &crate::gstreamer::intake::Losses) -> LiveReport {
         let latency = going.session.latency().all;
         LiveReport {
-            added_latency_ms_p50: (latency.pictures > 0).then(|| latency.p50.as_secs_f64() * 1e3),
-            added_latency_ms_p95: (latency.pictures > 0).then(|| latency.p95.as_secs_f64() * 1e3),
+            added_latency_ms_p50: (latency.pictures > 0).then_some(latency.p50.as_secs_f64() * 1e3),
+            added_latency_ms_p95: (latency.pictures > 0).then_some(latency.p95.as_secs_f64() * 1e3),
             source_losses: losses.count,
             source_away_seconds: losses.away.as_secs_f64(),
             dropped_frames: losses.dropped,

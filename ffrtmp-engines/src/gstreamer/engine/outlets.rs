@@ -5,19 +5,22 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ffrtmp_core::engine::Task;
+use ffrtmp_core::engine::{Source, Task};
 use ffrtmp_core::error::{Error, Result};
 use ffrtmp_core::live::LiveRules;
-use ffrtmp_core::plan::Plan;
+use ffrtmp_core::media::Container;
+use ffrtmp_core::plan::{Plan, SegmentPlan};
 use gstreamer as gst;
 
 use super::tally::{Meter, Tally};
 use crate::gstreamer::media::{Clock, Encoded, Events, Track, TrackKind};
-use crate::gstreamer::output::{Output, OutputState, Target};
+use crate::gstreamer::output::{LiveSettings, Output, OutputState, Target};
 use crate::libav::readback;
 
 /// Time for an output to send or write what it has when the attempt ends.
 const FAREWELL: Duration = Duration::from_secs(10);
+/// Media that the playlists of a job without an end name.
+const WINDOW: Duration = Duration::from_secs(60);
 /// Media that may wait for a file while nothing is live.
 const PATIENT_QUEUE: Duration = Duration::from_secs(3600);
 
@@ -103,6 +106,8 @@ pub(super) struct Recording {
     pub(super) path: PathBuf,
     /// Its tracks, in the order of the file.
     pub(super) tracks: Vec<usize>,
+    /// Whether it is a playlist with a directory of segments.
+    pub(super) is_package: bool,
 }
 
 /// How everything ended.
@@ -251,6 +256,8 @@ fn targets(task: &Task, plan: &Plan, tracks: &[Track]) -> Vec<(Target, Vec<usize
             .map(|place| (Some(tracks[*place].name.as_str()), std::iter::once(*place).chain(sound.clone()).collect()))
             .collect(),
     };
+    let is_recorded = task.live.as_ref().is_none_or(|live| live.record);
+    let package = plan.segments.filter(|_| plan.container == Container::Hls);
     let mut files = readback::files(&task.output, plan).into_iter();
     let mut targets = Vec::new();
     for (name, places) in groups {
@@ -258,12 +265,26 @@ fn targets(task: &Task, plan: &Plan, tracks: &[Track]) -> Vec<(Target, Vec<usize
             let endpoint = name.map_or_else(|| endpoint.clone(), |name| endpoint.of_rendition(name));
             targets.push((Target::Push(endpoint), places.clone(), None));
         }
-        if task.live.as_ref().is_none_or(|live| live.record) {
+        if is_recorded && package.is_none() {
             let path = files.next().unwrap_or_else(|| task.output.clone());
-            let recording = Recording { path: path.clone(), tracks: places.clone() };
+            let recording = Recording { path: path.clone(), tracks: places.clone(), is_package: false };
             let limit = task.bounds.max_output_bytes;
             targets.push((Target::Record { path, container: plan.container, limit }, places, Some(recording)));
         }
     }
+    if let Some(segments) = package.filter(|_| is_recorded) {
+        let places: Vec<usize> = (0..tracks.len()).collect();
+        let path = task.output.clone();
+        let recording = Recording { path: path.clone(), tracks: places.clone(), is_package: true };
+        targets.push((Target::Hls { path, settings: package_of(task, plan, segments) }, places, Some(recording)));
+    }
     targets
+}
+
+/// A job with an end keeps all that it made; one without keeps what viewers need.
+fn package_of(task: &Task, plan: &Plan, segments: SegmentPlan) -> LiveSettings {
+    let seconds = segments.duration.value();
+    let is_endless = matches!(task.source, Source::Live(_)) && plan.duration.is_none();
+    let window = is_endless.then(|| (WINDOW.as_secs_f64() / seconds).ceil().max(3.0) as usize);
+    LiveSettings { segments: segments.kind, seconds, window, limit: task.bounds.max_output_bytes }
 }

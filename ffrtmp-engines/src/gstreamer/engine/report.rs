@@ -70,6 +70,10 @@ impl Made<'_> {
         let mut files = Vec::new();
         for (recording, state) in &self.ended.recordings {
             let path = &recording.path;
+            if recording.is_package {
+                files.extend(package_files(path)?);
+                continue;
+            }
             let (size_bytes, hash) = self.check(recording, state, control, observer)?;
             let relative = directory.and_then(|directory| path.strip_prefix(directory).ok()).unwrap_or(path);
             files.push(OutputFile { path: relative.to_string_lossy().into_owned(), size_bytes, hash });
@@ -120,6 +124,29 @@ impl Made<'_> {
         });
         each.collect()
     }
+}
+
+/// Every file of a package, the playlist that names all others first.
+fn package_files(playlist: &Path) -> Result<Vec<OutputFile>> {
+    let unreadable = |error: std::io::Error| {
+        Error::new(Code::Storage, "the package cannot be read back").field("output").source(error)
+    };
+    let root = playlist.parent().unwrap_or(Path::new("."));
+    let mut paths = vec![playlist.to_owned()];
+    let mut left = vec![playlist.with_extension("")];
+    while let Some(directory) = left.pop() {
+        for entry in std::fs::read_dir(&directory).map_err(unreadable)? {
+            let path = entry.map_err(unreadable)?.path();
+            if path.is_dir() { left.push(path) } else { paths.push(path) }
+        }
+    }
+    paths[1..].sort();
+    let file = |path: &std::path::PathBuf| {
+        let (size_bytes, hash) = readback::measure(path)?;
+        let relative = path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned();
+        Ok(OutputFile { path: relative, size_bytes, hash })
+    };
+    paths.iter().map(file).collect()
 }
 
 /// Whether a recording is media that a player reads.

@@ -17,7 +17,6 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// What there is to tell.
 enum News {
     Event(LiveEvent),
-    Line(&'static str, String),
     End,
 }
 
@@ -35,10 +34,6 @@ impl Teller {
 
     pub(super) fn event(&self, event: LiveEvent) {
         drop(self.0.send(News::Event(event)));
-    }
-
-    pub(super) fn log(&self, level: &'static str, text: impl Into<String>) {
-        drop(self.0.send(News::Line(level, text.into())));
     }
 }
 
@@ -70,7 +65,6 @@ fn listen(observer: &dyn Observer, meter: &Meter, news: &Receiver<News>) {
         }
         match news.recv_timeout(due.saturating_duration_since(Instant::now())) {
             Ok(News::Event(event)) => observer.event(&event),
-            Ok(News::Line(level, text)) => observer.log(level, &text),
             Err(RecvTimeoutError::Timeout) => {}
             Ok(News::End) | Err(RecvTimeoutError::Disconnected) => return observer.progress(meter.progress()),
         }

@@ -36,7 +36,6 @@ pub(super) struct Item {
     pub(super) time: u64,
     /// In nanoseconds; 0 if it is not known.
     pub(super) duration: u64,
-    pub(super) arrived: Instant,
 }
 
 /// What came.
@@ -247,7 +246,7 @@ mod tests {
     use super::*;
 
     fn item(kind: TrackKind, time: u64) -> Item {
-        Item { kind, sample: gst::Sample::builder().build(), time, duration: 0, arrived: Instant::now() }
+        Item { kind, sample: gst::Sample::builder().build(), time, duration: 0 }
     }
 
     fn times(basin: &Basin) -> Vec<(TrackKind, u64)> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ffrtmp_core::encoding::Deinterlace;
 use ffrtmp_core::error::{Code, Error, Result};
@@ -308,7 +308,7 @@ fn item(kind: TrackKind, sample: gst::Sample) -> Option<Item> {
     let pts = buffer.pts()?;
     let time = segment.downcast_ref::<gst::ClockTime>()?.to_running_time(pts)?.nseconds();
     let duration = buffer.duration().map_or(0, gst::ClockTime::nseconds);
-    Some(Item { kind, time, duration, arrived: Instant::now(), sample })
+    Some(Item { kind, time, duration, sample })
 }
 
 /// Kind of a stream by its caps.

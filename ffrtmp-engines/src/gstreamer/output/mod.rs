@@ -123,7 +123,7 @@ impl Output {
         let line = Line::new(target, tracks, *rules, Arc::clone(&shared))?;
         let thread = std::thread::Builder::new().name("live-output".to_owned()).spawn(move || line.run());
         let thread = thread.map_err(|error| Error::new(Code::NoRoom, "no thread for an output").source(error))?;
-        Ok(Self { places, shared, thread: Some(thread), secrets: secrets })
+        Ok(Self { places, shared, thread: Some(thread), secrets })
     }
 
     /// Takes a sample; of other outputs' tracks it takes no notice.

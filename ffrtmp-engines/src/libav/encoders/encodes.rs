@@ -216,7 +216,10 @@ fn most_seconds_between_key_frames_are_kept() {
         let gop = Gop::AtMost(Seconds::try_from(1.0).unwrap());
         let made = Work { frames: 80, ..Work::new(encoder, |plan| plan.gop = gop) }.run();
         let keys = made.key_frames();
-        assert!(keys.len() >= 4 && keys.windows(2).all(|pair| pair[1] - pair[0] <= i64::from(FPS)), "{encoder}: {keys:?}");
+        assert!(
+            keys.len() >= 4 && keys.windows(2).all(|pair| pair[1] - pair[0] <= i64::from(FPS)),
+            "{encoder}: {keys:?}"
+        );
     }
 }
 

@@ -424,7 +424,7 @@ mod layouts {
     }
 }
 
-use layouts::set_layout;
 pub(super) use layouts::channel_layout;
+use layouts::set_layout;
 #[cfg(feature = "gstreamer")]
 pub(super) use layouts::set_usual_layout;
