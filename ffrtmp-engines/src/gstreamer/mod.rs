@@ -4,7 +4,7 @@
 //! - [`elements`]: the elements that are used, what works of them here, and the package of each.
 //! - [`media`]: what passes between the pipelines.
 //! - `intake`: from a source to raw media with continuous time, through losses of the source.
-//! - [`session`]: from raw or encoded media of a caller to encoded media; public as [`LiveSession`].
+//! - [`session`]: from raw or encoded media of a caller to encoded media; public as `LiveSession`.
 //! - `output`: from encoded media to a server, a playlist or a recording, through losses of it.
 //! - `engine`: an attempt: composes these, keeps the rules of live work, measures.
 
