@@ -10,8 +10,8 @@ demo: setup
 	"$(TARGET)/release/ffrtmp" demo $(if $(INPUT),--input "$(INPUT)")
 
 test: setup
-	cargo build --workspace
-	cargo test --workspace
+	cargo build --workspace --features gstreamer
+	cargo test --workspace --features gstreamer
 	$(MAKE) --no-print-directory python api-test
 
 build: setup

@@ -109,18 +109,18 @@ impl Pace {
 fn speed(first: &Look, now: &Look, wall: Duration) -> f64 {
     let encoded = now.encoded.saturating_sub(first.encoded).as_secs_f64();
     let offered = now.offered.saturating_sub(first.offered).as_secs_f64();
-    let is_behind = now.dropped > first.dropped || lag(now) > lag(first) + wall.mul_f64(1.0 - KEEPS_UP);
+    let is_behind = now.dropped > first.dropped || backlog(now) > backlog(first) + wall.mul_f64(1.0 - KEEPS_UP);
     if !is_behind {
         return 1.0;
     }
     // What was dropped was offered as well, and the clock tells how much.
-    let could = if now.dropped > first.dropped { wall.as_secs_f64() } else { offered.max(wall.as_secs_f64()) };
+    let could = if now.dropped > first.dropped { offered.max(wall.as_secs_f64()) } else { offered };
     if could > 0.0 { (encoded / could).min(1.0) } else { 1.0 }
 }
 
-/// How far what is encoded lies behind the clock.
-fn lag(look: &Look) -> Duration {
-    look.wall.saturating_sub(look.encoded)
+/// Media that the source gave and that is not encoded yet.
+fn backlog(look: &Look) -> Duration {
+    look.offered.saturating_sub(look.encoded)
 }
 
 #[cfg(test)]
