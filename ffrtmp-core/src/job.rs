@@ -534,7 +534,7 @@ pub struct JobReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunking: Option<ChunkReport>,
     /// What was measured of a live attempt.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "crate::protocol::object")]
     pub live: Option<Box<LiveReport>>,
     /// Measures that this version does not name, such as those of foreign agents.
     #[serde(flatten)]

@@ -69,7 +69,7 @@ pub struct RoomLeft {
 }
 
 /// An object or null. By itself a structure whose fields may all be left out takes a list as well.
-fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(crate) fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
     let members = Option::<serde_json::Map<String, serde_json::Value>>::deserialize(deserializer)?;
     members.map(|members| serde_json::from_value(members.into()).map_err(de::Error::custom)).transpose()
 }

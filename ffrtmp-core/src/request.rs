@@ -12,11 +12,11 @@ use crate::error::{Code, Error, Result};
 use crate::id::{Fence, JobId, TenantId};
 use crate::job::StateTransition;
 use crate::job::{
-    Classification, EngineChoice, EngineName, Job, JobRequest, JobState, Parameters, Priority, Queue, ResourceLimits,
+    Classification, EngineChoice, EngineName, Job, JobRequest, JobState, Priority, Queue, ResourceLimits,
 };
 use crate::live::{self, Destination, Endpoint};
 use crate::location::Scheme;
-use crate::media::{AudioCodec, Container, Target, VideoCodec};
+use crate::media::Container;
 use crate::node::Requirements;
 use crate::plan::{OutputRequest, Plan};
 use crate::policy::{engine, limits};
@@ -86,7 +86,6 @@ pub fn prepare(request: JobRequest, id: JobId, default_max_retries: u32, now: Ti
     let queue = request.queue.unwrap_or(if scenario.is_live_hint() { Queue::Live } else { Queue::Default });
     let asked = request.engine.unwrap_or(EngineChoice::Auto);
     let destination = Destination::of(request.output.as_deref(), &request.parameters, id, "localhost")?;
-    check_carried(&destination, &scenario, &request.parameters)?;
     let output = destination.push.as_ref().map(Endpoint::reveal).or(destination.file.as_deref());
     let chosen = engine::choose(asked, queue, &scenario, request.input.as_deref(), output);
     let state = if request.depends_on.is_empty() { JobState::Queued } else { JobState::Waiting };
@@ -146,30 +145,6 @@ fn limits_for(scenario: &Scenario, request: &JobRequest) -> ResourceLimits {
     // Live work ends when it is told to.
     let is_live = live::is_live(request.input.as_deref(), request.output.as_deref(), &request.parameters);
     if is_live { ResourceLimits { timeout_sec: request.resource_limits.timeout_sec, ..limits } } else { limits }
-}
-
-/// RTMP servers take H.264 with AAC or MP3.
-fn check_carried(destination: &Destination, scenario: &Scenario, wishes: &Parameters) -> Result<()> {
-    if !destination.push.as_ref().is_some_and(|push| push.scheme() == Scheme::Rtmp) {
-        return Ok(());
-    }
-    let video = match wishes.codec {
-        Some(Target::Encode(codec)) => Some((codec, "parameters.codec")),
-        Some(Target::Copy) => None,
-        None => scenario.codec.map(|codec| (codec, "scenario")),
-    };
-    let mismatch = |what: String, field: &str| {
-        Err(Error::new(Code::ContainerMismatch, format!("RTMP does not carry {what}"))
-            .field(field)
-            .hint("send H.264 with AAC, or send it over srt:// or udp://"))
-    };
-    match (video, wishes.audio_codec) {
-        (Some((codec, field)), _) if codec != VideoCodec::H264 => mismatch(codec.to_string(), field),
-        (_, Some(Target::Encode(codec))) if !matches!(codec, AudioCodec::Aac | AudioCodec::Mp3) => {
-            mismatch(codec.to_string(), "parameters.audio_codec")
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Everything that can be said about the output before the input is known; all of it, where the

@@ -193,9 +193,9 @@ fn what_cannot_work_ends_with_its_reason() {
         "scenario": "live-240p", "output": server.url(servers::REFUSED), "parameters": parameters, "max_retries": 0,
     }));
     assert!(!job.error.as_ref().is_some_and(|error| error.message.contains(servers::REFUSED)), "{job:#?}");
-    let refused =
-        serde_json::from_value(json!({"scenario": "720p-vp9", "output": server.url("x")})).expect("a request");
-    let error = cluster.call(cluster.client.submit(&refused, None)).expect_err("RTMP carries no VP9");
-    assert_eq!(error.code(), Code::ContainerMismatch, "{error}");
+    let job = failed(json!({
+        "scenario": "240p-vp9", "output": server.url("x"), "parameters": parameters, "max_retries": 0,
+    }));
+    assert_eq!(code(&job), Some(Code::ContainerMismatch), "RTMP carries no VP9: {job:#?}");
     cluster.assert_no_residue();
 }

@@ -100,6 +100,12 @@ const WISHES: &[(&str, &str)] = &[
     ("encoder", r#""libvpx""#),
     ("encoder", r#""libvpx-vp9""#),
     ("encoder", r#""av1_vaapi""#),
+    ("output_mode", "\"rtmp\""),
+    ("output_mode", "\"file\""),
+    ("rtmp_url", "\"rtmp://media.example/live\""),
+    ("stream_key", "\"key\""),
+    ("record", "\"/media/record.mkv\""),
+    ("stall_timeout", "\"30s\""),
 ];
 
 /// A schema of the document with the master's own parser beside it.
