@@ -85,7 +85,17 @@ pub(super) fn measures(report: &JobReport) -> Result<()> {
         ("energy_joules", report.energy_joules.map_or(0.0, |joules| joules.0)),
         ("throttled_seconds", report.throttled_seconds.unwrap_or_default()),
     ];
-    for (name, value) in measures {
+    let live = report.live.iter().flat_map(|live| {
+        let optional = |value: Option<f64>| value.unwrap_or_default();
+        [
+            ("live.added_latency_ms_p50", optional(live.added_latency_ms_p50)),
+            ("live.added_latency_ms_p95", optional(live.added_latency_ms_p95)),
+            ("live.first_output_ms", optional(live.first_output_ms)),
+            ("live.slowest_speed", optional(live.slowest_speed)),
+            ("live.source_away_seconds", live.source_away_seconds),
+        ]
+    });
+    for (name, value) in measures.into_iter().chain(live) {
         if !value.is_finite() || value < 0.0 {
             return Err(Error::new(Code::InvalidField, format!("{value} cannot be measured"))
                 .field(format!("metrics.{name}"))
