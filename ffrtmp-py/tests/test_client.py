@@ -90,7 +90,8 @@ def test_values_name_jobs(master: Master) -> None:
 def test_nodes_and_health(master: Master) -> None:
     client = master.client()
     (node,) = client.nodes()
-    assert (node.name, node.capabilities["engines"], node.last_heartbeat.tzinfo is not None) == ("worker", ["ffmpeg"], True)
+    assert (node.name, node.last_heartbeat.tzinfo is not None) == ("worker", True)
+    assert "ffmpeg" in node.capabilities["engines"]
     assert (client.health().status, client.health().version) == ("ok", ffrtmp.__version__)
 
 
