@@ -102,24 +102,19 @@ def test_every_public_type_is_known(tmp_path: pathlib.Path) -> None:
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={**os.environ, "PYRIGHT_PYTHON_GLOBAL_NODE": "1", "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"},
+        # To verify types it asks the `python` on the path, whatever `--pythonpath` says.
+        env={**os.environ, "PATH": os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]]), "PYRIGHT_PYTHON_GLOBAL_NODE": "1", "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"},
     )
     told = json.loads(ended.stdout)["typeCompleteness"]
-    if not told["packageRootDirectory"]:
-        pytest.skip("pyright finds no installed package here, this one or another")
     wrong = [symbol["name"] for symbol in told["symbols"] if symbol["isExported"] and not symbol["isTypeKnown"]]
     assert (told["completenessScore"], wrong) == (1, [])
 
 
 def test_import_is_quick() -> None:
-    """CPU time of the import alone, for the wall's depends on who else works: the best of five.
-
-    The contract's 150 ms are for a wheel; most of the time goes to loading the library, and that of a
-    debug build, which the tests use, is several times as large.
-    """
+    """CPU time of the import alone, for the wall's depends on who else works: the best of five."""
     program = "import time; began = time.process_time(); import ffrtmp; print(time.process_time() - began)"
     times = [float(subprocess.check_output([sys.executable, "-c", program])) for _ in range(5)]
-    assert min(times) < 0.3, times
+    assert min(times) < 0.15, times
 
 
 def test_the_command_is_the_same() -> None:
