@@ -9,6 +9,7 @@ use ffrtmp_core::plan::Plan;
 
 use super::notes::Notes;
 use super::probe;
+pub(crate) use super::report::add_usage;
 pub(crate) use super::sys::Usage;
 use super::sys::log::Collector;
 use super::sys::{Measured, Parts};

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::job::{JobReport, OutputFile, RenditionReport};
@@ -10,7 +11,6 @@ use ffrtmp_core::plan::Plan;
 
 use super::fault::file_failed;
 use super::limit::Limit;
-use super::meter::Meter;
 use super::mux::Lane;
 use super::notes::Notes;
 use super::outputs::Written;
@@ -90,9 +90,9 @@ fn renditions(plan: &Plan, written: &[Written], encoders: &[String]) -> Vec<Rend
 
 /// Adds time and memory. Both are of the whole process, so they are exact only where it does
 /// nothing else: in the isolated engine, which measures its child itself.
-pub(super) fn add_usage(report: &mut JobReport, meter: &Meter, before: Usage) {
+pub(crate) fn add_usage(report: &mut JobReport, elapsed: Duration, before: Usage) {
     let after = Usage::now();
-    let wall = meter.elapsed().as_secs_f64().max(1e-6);
+    let wall = elapsed.as_secs_f64().max(1e-6);
     report.wall_seconds = wall;
     report.fps = report.frames as f64 / wall;
     report.speed = report.duration_seconds / wall;

@@ -109,7 +109,7 @@ pub(super) fn transcode(order: &Order<'_>, source: Opened) -> Result<JobReport> 
     });
     // What fails because it was told to stop has not failed.
     let mut report = report.map_err(|error| order.control.checkpoint().err().unwrap_or(error))?;
-    report::add_usage(&mut report, &meter, before);
+    report::add_usage(&mut report, meter.elapsed(), before);
     Ok(report)
 }
 

@@ -17,7 +17,7 @@ use ffrtmp_core::plan::{AudioEncode, AudioWork, PicturePlan, Plan, VideoPlan};
 use super::outlets::{Ended, Outlets};
 use super::pace::{Look, Pace, Verdict};
 use super::reaper::{Reaped, Reaper};
-use super::report::{self, Made};
+use super::report::Made;
 use super::tally::Meter;
 use super::teller::{self, Teller};
 use crate::gstreamer::elements;
@@ -63,7 +63,7 @@ pub(super) fn run(task: &Task, reaper: &Reaper, control: &Control, observer: &dy
         attempt.transcode(observer)
     });
     let mut report = made?;
-    report::add_usage(&mut report, &meter, usage);
+    readback::add_usage(&mut report, meter.elapsed(), usage);
     remains.keep();
     Ok(report)
 }

@@ -10,10 +10,10 @@ use ffrtmp_core::media::StreamKind;
 use ffrtmp_core::plan::Plan;
 
 use super::outlets::{Ended, Recording};
-use super::tally::{Meter, Tally, seconds};
+use super::tally::{Tally, seconds};
 use crate::gstreamer::media::TrackKind;
 use crate::gstreamer::output::OutputState;
-use crate::libav::readback::{self, Usage, Written};
+use crate::libav::readback::{self, Written};
 
 /// What a report is made of.
 pub(super) struct Made<'a> {
@@ -155,15 +155,4 @@ fn plays(path: &Path, task: &Task, control: &Control) -> Result<()> {
         .map_err(|error| Error::new(Code::VerifyFailed, "the recording cannot be read back").source(error))?;
     let has_media = info.best_video().is_some() || info.audio().next().is_some();
     if has_media { Ok(()) } else { Err(Error::new(Code::VerifyFailed, "the recording has no media")) }
-}
-
-/// Adds time and memory, which are of the whole process.
-pub(super) fn add_usage(report: &mut JobReport, meter: &Meter, before: Usage) {
-    let after = Usage::now();
-    let wall = meter.elapsed().as_secs_f64().max(1e-6);
-    report.wall_seconds = wall;
-    report.fps = report.frames as f64 / wall;
-    report.speed = report.duration_seconds / wall;
-    report.cpu_seconds = (after.cpu_seconds - before.cpu_seconds).max(0.0);
-    report.peak_memory_bytes = after.peak_memory_bytes;
 }
