@@ -24,7 +24,8 @@ def test_two_hundred_jobs(master: Master) -> None:
     heard: list[ffrtmp.WaitProgress] = []
     jobs = client.wait(ids, progress=heard.append)
     assert [job.id for job in jobs] == ids
-    assert {(job.state, job.result and job.result.frames) for job in jobs} == {("completed", 6)}
+    assert [(job.id, job.error) for job in jobs if job.state != "completed"] == []
+    assert {job.result and job.result.frames for job in jobs} == {6}
     assert (heard[-1].ended, heard[-1].total, heard[-1].percent) == (200, 200, 100.0)
     assert [before.ended <= after.ended for before, after in zip(heard, heard[1:])].count(False) == 0
     listed = client.list(labels={"run": "two-hundred"}, state=["completed", "failed"], limit=None)

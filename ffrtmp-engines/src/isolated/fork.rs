@@ -259,6 +259,8 @@ impl Ward {
         self.told = true;
         let told = self.tether.as_ref().map(|tether| tether.send(&FromServer::Ended(ended), &[], PATIENCE));
         if matches!(told, Some(Err(_))) {
+            // The agent is gone, or it let go since the last look and what it said waits to be heard.
+            self.hear();
             self.tether = None;
         }
     }
@@ -327,4 +329,37 @@ fn remove(remains: &Path) {
     // Nobody is left who could be told, and the next agent sweeps.
     let _ = fs::remove_file(remains);
     let _ = fs::remove_dir_all(super::reach::scratch_beside(remains));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A child that has ended, whose agent goes away between the last look and the word of the end.
+    fn left_behind(last_word: Option<ToServer>, remains: &Path) {
+        let mut process = std::process::Command::new("true").spawn().unwrap();
+        process.wait().unwrap();
+        let pid = Pid::from_child(&process);
+        let (tether, agent) = Link::pair().unwrap();
+        let end = Some((Ended::default(), Instant::now()));
+        let mut ward = Ward { pid, tether: Some(tether), remains: Some(remains.to_owned()), end, told: false };
+        ward.hear();
+        if let Some(word) = last_word {
+            agent.send(&word, &[], Duration::ZERO).unwrap();
+        }
+        drop(agent);
+        ward.tell(true);
+        assert!(ward.is_over());
+    }
+
+    #[test]
+    fn what_the_agent_took_over_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let remains = folder.path().join("part");
+        fs::write(&remains, "x").unwrap();
+        left_behind(Some(ToServer::LetGo), &remains);
+        assert!(remains.exists(), "the agent had let go in time");
+        left_behind(None, &remains);
+        assert!(!remains.exists(), "nobody else removes it");
+    }
 }
