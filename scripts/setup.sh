@@ -14,6 +14,7 @@ packages=(
     gstreamer1.0-libav
     gstreamer1.0-tools # gst-launch-1.0, which the live engine is measured against
     nginx libnginx-mod-rtmp # tests of live work start private servers from it
+    prometheus prometheus-alertmanager # `make monitor`, and the test that dashboards and alerts are true
 )
 
 say() { printf '%s\n' "$*" >&2; }
@@ -50,7 +51,8 @@ elif ! pkg-config --exists libavcodec libavformat libavfilter libavutil libswsca
     'gstreamer-app-1.0 >= 1.22' gstreamer-audio-1.0 gstreamer-video-1.0 2>/dev/null; then
     say "error: this is neither Debian nor Ubuntu, and development files of FFmpeg or GStreamer 1.22 are missing"
     say "hint: install a C compiler, pkg-config, clang with libclang, FFmpeg and GStreamer with their development"
-    say "hint: files, the plugins of GStreamer (base, good, bad, ugly, libav), python3, PostgreSQL, nginx with its RTMP module"
+    say "hint: files, the plugins of GStreamer (base, good, bad, ugly, libav), python3, PostgreSQL, nginx with its RTMP module,"
+    say "hint: Prometheus with promtool, Alertmanager with amtool"
     exit 2
 fi
 
@@ -68,8 +70,8 @@ if [ "$(id -u)" -ne 0 ]; then
     fi
 fi
 
-# Debian's packages would make a cluster and start it on port 5432, and start a web server on port 80;
-# nobody here wants those. The settings go again afterwards: they are not ours to keep.
+# Debian's packages would make a cluster and start it on port 5432, and start a web server on port 80
+# and monitoring on 9090 and 9093; nobody here wants those. The settings go again afterwards: they are not ours to keep.
 clusters=/etc/postgresql-common/createcluster.d
 policy=/usr/sbin/policy-rc.d
 written=()
@@ -88,10 +90,14 @@ case " ${missing[*]} " in *" postgresql "*)
     write "$clusters/ffrtmp-setup.conf" 'create_main_cluster = false' 644
     ;;
 esac
-web_server=false
-case " ${missing[*]} " in *" nginx "*) web_server=true ;; esac
+services=()
+for package in "${missing[@]}"; do
+    case "$package" in
+    nginx | prometheus | prometheus-alertmanager) services+=("$package") ;;
+    esac
+done
 # One that is there already, as in containers, says the same or what its owner wants.
-if "$web_server" && [ ! -e "$policy" ]; then
+if [ "${#services[@]}" -gt 0 ] && [ ! -e "$policy" ]; then
     write "$policy" $'#!/bin/sh\nexit 101' 755
 fi
 
@@ -99,7 +105,9 @@ say "installing ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 "${as_root[@]}" apt-get update -qq
 "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
-# It was not started; neither shall it be when the machine is.
-if "$web_server" && command -v update-rc.d >/dev/null 2>&1; then
-    "${as_root[@]}" update-rc.d nginx disable >&2
+# They were not started; neither shall they be when the machine is.
+if command -v update-rc.d >/dev/null 2>&1; then
+    for service in "${services[@]}"; do
+        "${as_root[@]}" update-rc.d "$service" disable >&2
+    done
 fi
