@@ -1,0 +1,1 @@
+"""A farm of real programs with a real Prometheus and Alertmanager, on this machine, without containers."""
