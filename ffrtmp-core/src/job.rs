@@ -2,10 +2,12 @@
 //! [`crate::lifecycle`]; how a request becomes one is in [`crate::request`].
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::cost::JobCost;
 use crate::encoding::{
     Channels, Chunking, Deinterlace, EncoderOptions, Hardware, Ladder, RateMode, SegmentKind, Selection, Stills,
     Timing, ToneMap, VideoEncoder,
@@ -536,10 +538,62 @@ pub struct JobReport {
     /// What was measured of a live attempt.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "crate::protocol::object")]
     pub live: Option<Box<LiveReport>>,
+    /// What the attempt spent its time on, in the order in which it began.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageTime>,
+    /// What it cost, by the rates of the master; what nodes say of it does not count.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "crate::protocol::object")]
+    pub cost: Option<Box<JobCost>>,
     /// Measures that this version does not name, such as those of foreign agents.
     #[serde(flatten)]
     #[cfg_attr(feature = "openapi", schema(ignore))]
     pub other: BTreeMap<String, serde_json::Value>,
+}
+
+named_enum!(
+    /// A part of an attempt. What comes before it, the wait for a node, is in the job itself.
+    Stage, "stage" {
+        /// What it takes is reserved, its input fetched, and a place made for its output.
+        StageIn "stage_in",
+        /// The input is opened and described, and the work planned.
+        Probe "probe",
+        /// The media is made.
+        Encode "encode",
+        /// What was made is read back and hashed.
+        Verify "verify",
+        /// The output becomes visible and durable.
+        Publish "publish",
+    }
+);
+
+/// How long an attempt spent in one of its parts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StageTime {
+    /// Which part.
+    pub name: Stage,
+    /// Seconds from the beginning of the attempt to that of the part.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
+    pub offset_seconds: f64,
+    /// Seconds that it took.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
+    pub seconds: f64,
+}
+
+impl StageTime {
+    /// A part that began at `offset` and took `length`, to the microsecond.
+    #[must_use]
+    pub fn new(name: Stage, offset: Duration, length: Duration) -> Self {
+        let seconds = |time: Duration| time.as_micros() as f64 / 1e6;
+        Self { name, offset_seconds: seconds(offset), seconds: seconds(length) }
+    }
+
+    /// The same, seen from an instant that is earlier by `by`.
+    #[must_use]
+    pub fn later(self, by: Duration) -> Self {
+        let offset_seconds = ((self.offset_seconds + by.as_secs_f64()) * 1e6).round() / 1e6;
+        Self { offset_seconds, ..self }
+    }
 }
 
 /// One file of an output.

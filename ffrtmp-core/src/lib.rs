@@ -15,6 +15,7 @@ pub mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod coordinator;
+pub mod cost;
 pub mod encoding;
 pub mod engine;
 #[cfg(not(feature = "simulation"))]

@@ -5,6 +5,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 
 use crate::clock::Timestamp;
+use crate::cost::Currency;
 use crate::encoding::Auto;
 use crate::error::Code;
 use crate::units::{Bitrate, Crf, FrameRate, Moment, PictureSize, Resolution, Seconds};
@@ -30,6 +31,7 @@ schema!(PictureSize, |s| s
     .pattern(Some(r"^(4k|2160p|1440p|1080p|720p|576p|480p|360p|240p|144p|[1-9][0-9]{1,4}x[1-9][0-9]{1,4})$"))
     .examples(["720p"]));
 schema!(FrameRate, |s| s.schema_type(Type::Number).minimum(Some(1.0)).maximum(Some(240.0)).examples([30]));
+schema!(Currency, |s| s.schema_type(Type::String).pattern(Some("^[A-Z]{3}$")).examples(["EUR"]));
 schema!(Crf, |s| s.schema_type(Type::Number).minimum(Some(0.0)).maximum(Some(63.0)).examples([23]));
 schema!(Seconds, |s| s.schema_type(Type::Number).minimum(Some(0.001)).maximum(Some(31_622_400.0)).examples([10]));
 

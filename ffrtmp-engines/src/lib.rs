@@ -6,6 +6,7 @@ pub mod gstreamer;
 pub mod isolated;
 pub mod libav;
 pub mod publish;
+mod stages;
 pub mod synthetic;
 
 #[cfg(feature = "gstreamer")]

@@ -8,7 +8,7 @@ use ffrtmp_core::clock::{Clock, Timestamp};
 use ffrtmp_core::engine::{Control, Observer, Progress};
 use ffrtmp_core::error::{Code, Error, JobError, Result};
 use ffrtmp_core::id::{Fence, JobId, NodeId};
-use ffrtmp_core::job::{Job, JobReport};
+use ffrtmp_core::job::{Job, JobReport, Stage, StageTime};
 use ffrtmp_core::live::is_live;
 use ffrtmp_core::policy::limits;
 use ffrtmp_core::protocol::{
@@ -29,6 +29,8 @@ pub(super) struct Attempt {
     pub(super) control: Control,
     /// Whether it goes on until it is told to stop.
     pub(super) is_live: bool,
+    /// When it came to this node.
+    begun: Instant,
     ordered_to_stop: AtomicBool,
     handed_back: AtomicBool,
     timed_out: AtomicBool,
@@ -54,6 +56,7 @@ impl Attempt {
             fence: job.fence,
             control: Control::default(),
             is_live: is_live(job.input.as_deref(), job.output.as_deref(), &job.parameters),
+            begun: Instant::now(),
             ordered_to_stop: AtomicBool::new(false),
             handed_back: AtomicBool::new(false),
             timed_out: AtomicBool::new(false),
@@ -165,14 +168,20 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, attempt: Arc<Attempt>) ->
 
 async fn work(shared: &Arc<Shared>, job: &Job, attempt: &Arc<Attempt>) -> Result<JobReport> {
     let limit = time_limit(job, attempt.is_live);
-    let begun = Instant::now();
     let running = shared.attempts().len();
+    let begun = attempt.begun.elapsed();
     let prepared = tokio::time::timeout(limit, shared.workshop.prepare(job, &attempt.control, running)).await;
     let mut piece = prepared.map_err(|_| too_long(limit).field("input"))??;
-    let report = run_limited(limit.saturating_sub(begun.elapsed()), attempt, &mut *piece).await?;
+    let staged = attempt.begun.elapsed();
+    let stage_in = StageTime::new(Stage::StageIn, begun, staged - begun);
+    let report = run_limited(limit.saturating_sub(staged - begun), attempt, &mut *piece).await?;
     confirm(shared, attempt).await?;
+    let confirmed = attempt.begun.elapsed();
     let output_uri = piece.publish().await?;
-    Ok(JobReport { output_uri: Some(output_uri), ..report })
+    let publish = StageTime::new(Stage::Publish, confirmed, attempt.begun.elapsed() - confirmed);
+    let engine = report.stages.iter().map(|stage| stage.later(staged));
+    let stages = [stage_in].into_iter().chain(engine).chain([publish]).collect();
+    Ok(JobReport { output_uri: Some(output_uri), stages, ..report })
 }
 
 /// Live work has a limit only where it was given one.

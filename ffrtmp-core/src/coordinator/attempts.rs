@@ -68,7 +68,7 @@ impl Coordinator {
 
     async fn end(&self, requests: Vec<FinishRequest>) -> Result<Vec<Result<Job>>> {
         let canceled: Vec<_> = requests.iter().map(canceled).collect();
-        let mut heard: Vec<_> = requests.into_iter().map(hear).collect();
+        let mut heard: Vec<_> = requests.into_iter().map(|request| self.hear(request)).collect();
         // Whoever sees the end finds the log whole.
         let last = heard.iter_mut().flatten().filter_map(|heard| heard.last.take()).map(|last| self.last(last));
         for unknown in self.keep_last(last.collect()).await? {
@@ -140,6 +140,24 @@ impl Coordinator {
         Ok(())
     }
 
+    fn hear(&self, request: FinishRequest) -> Result<Heard> {
+        let lease = Lease { node: request.node_id, fence: request.fence };
+        let metrics = request.metrics.map(bounds::report).transpose()?;
+        let outcome = outcome(request.status, metrics.map(|report| self.priced(report)), request.error);
+        let logs = request.logs.filter(|logs| match logs {
+            LogText::Lines(lines) => !lines.is_empty(),
+            LogText::Text(text) => !text.is_empty(),
+        });
+        let last = logs.map(|logs| (request.job_id, lease, request.logs_from, logs));
+        Ok(Heard { job: request.job_id, command: JobCommand::Finish { lease, outcome }, last })
+    }
+
+    /// With what it cost: by the rates here, whatever a node says.
+    fn priced(&self, report: JobReport) -> JobReport {
+        let cost = self.settings.tariff.as_ref().map(|tariff| Box::new(tariff.cost(&report, self.now())));
+        JobReport { cost, ..report }
+    }
+
     fn last(&self, (job, lease, from, logs): (JobId, Lease, Option<u64>, LogText)) -> LastLines {
         let lines = match logs {
             LogText::Lines(lines) => lines,
@@ -158,18 +176,6 @@ struct Heard {
     job: JobId,
     command: JobCommand,
     last: Option<(JobId, Lease, Option<u64>, LogText)>,
-}
-
-fn hear(request: FinishRequest) -> Result<Heard> {
-    let lease = Lease { node: request.node_id, fence: request.fence };
-    let metrics = request.metrics.map(bounds::report).transpose()?;
-    let outcome = outcome(request.status, metrics, request.error);
-    let logs = request.logs.filter(|logs| match logs {
-        LogText::Lines(lines) => !lines.is_empty(),
-        LogText::Text(text) => !text.is_empty(),
-    });
-    let last = logs.map(|logs| (request.job_id, lease, request.logs_from, logs));
-    Ok(Heard { job: request.job_id, command: JobCommand::Finish { lease, outcome }, last })
 }
 
 fn only(mut jobs: Vec<Result<Job>>) -> Result<Job> {

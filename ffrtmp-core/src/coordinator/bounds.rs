@@ -12,6 +12,7 @@ pub(super) const MAX_MESSAGE: usize = 4 << 10;
 const MAX_LINE: usize = 8 << 10;
 const MAX_WORD: usize = 1 << 10;
 const MAX_WARNINGS: usize = 100;
+const MAX_STAGES: usize = 32;
 const MAX_OTHER: usize = 64 << 10;
 const MAX_LIST: usize = 256;
 const MAX_CORES: usize = 4096;
@@ -95,12 +96,21 @@ pub(super) fn measures(report: &JobReport) -> Result<()> {
             ("live.source_away_seconds", live.source_away_seconds),
         ]
     });
-    for (name, value) in measures.into_iter().chain(live) {
+    let stages = report
+        .stages
+        .iter()
+        .flat_map(|stage| [("stages.offset_seconds", stage.offset_seconds), ("stages.seconds", stage.seconds)]);
+    for (name, value) in measures.into_iter().chain(live).chain(stages) {
         if !value.is_finite() || value < 0.0 {
             return Err(Error::new(Code::InvalidField, format!("{value} cannot be measured"))
                 .field(format!("metrics.{name}"))
                 .hint("give a number that is 0 or more, or leave it out"));
         }
+    }
+    if report.stages.len() > MAX_STAGES {
+        return Err(Error::new(Code::InvalidField, format!("{} stages", report.stages.len()))
+            .field("metrics.stages")
+            .hint(format!("give at most {MAX_STAGES}")));
     }
     let other = serde_json::to_vec(&report.other).map_or(usize::MAX, |json| json.len());
     if other > MAX_OTHER {
@@ -166,6 +176,7 @@ pub(super) fn attempts(count: usize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::{Stage, StageTime};
 
     #[test]
     fn words_are_cut_between_characters_and_numbers_are_checked() {
@@ -175,6 +186,16 @@ mod tests {
         for wrong in [-1.0, f64::NAN, f64::INFINITY] {
             let error = report(JobReport { wall_seconds: wrong, ..JobReport::default() }).unwrap_err();
             assert_eq!(error.field_name(), Some("metrics.wall_seconds"));
+        }
+        let stage = StageTime { name: Stage::Encode, offset_seconds: 0.0, seconds: f64::NAN };
+        for (stages, field) in [(vec![stage], "metrics.stages.seconds"), (vec![stage; 33], "metrics.stages")] {
+            let stages = if stages.len() > 1 {
+                stages.iter().map(|it| StageTime { seconds: 1.0, ..*it }).collect()
+            } else {
+                stages
+            };
+            let error = report(JobReport { stages, ..JobReport::default() }).unwrap_err();
+            assert_eq!(error.field_name(), Some(field));
         }
         let many = Registration { gpus: vec![Default::default(); 300], ..Registration::default() };
         assert_eq!(registration(many).unwrap_err().field_name(), Some("gpus"));

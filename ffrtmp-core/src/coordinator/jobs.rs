@@ -1,24 +1,34 @@
 //! What people do: submit, look, cancel, pause, resume, retry.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::error::{Code, Error, Result};
-use crate::id::{JobId, JobKey};
+use crate::id::{JobId, JobKey, TenantId};
 use crate::job::{EngineName, Job, JobRequest, JobState};
 use crate::lifecycle::JobCommand;
+use crate::node::Node;
 use crate::protocol::LogLine;
 use crate::request::{self, Prepared};
 use crate::scheduler::Cluster;
 use crate::store::{Counts, Idempotency, JobFilter, NewJob, Page, Submitted};
 
 use super::Coordinator;
-use super::waiting::{self, Surroundings};
+use super::waiting::{self, Surroundings, WaitingCause};
 
 /// Jobs in one batch.
 const MAX_BATCH: usize = 1000;
 
 /// Dependencies whose state a waiting reason tells.
 const DEPENDENCIES_SHOWN: usize = 8;
+
+/// Jobs that do not run yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// By why.
+    pub causes: BTreeMap<WaitingCause, u64>,
+    /// Ready and running jobs of each tenant that has any.
+    pub tenants: BTreeMap<TenantId, (u64, u64)>,
+}
 
 impl Coordinator {
     /// Takes a job in. With an idempotency key, the same request again gives the same job.
@@ -31,7 +41,7 @@ impl Coordinator {
         let mut submitted = self.store.submit(vec![job], self.now()).await?;
         let submitted = submitted.pop().ok_or_else(|| Error::new(Code::Internal, "the store answered no job"))?;
         if submitted.created {
-            self.announce(&submitted.job);
+            self.announce_new(&submitted.job);
         }
         Ok(Submitted { job: self.with_reason(submitted.job).await?, ..submitted })
     }
@@ -55,8 +65,8 @@ impl Coordinator {
             jobs.push(self.prepare(request, &mut cluster).await.map_err(|error| at_position(&error, position))?);
         }
         let submitted = self.store.submit(jobs, self.now()).await?;
+        submitted.iter().filter(|one| one.created).for_each(|one| self.announce_new(&one.job));
         let jobs: Vec<Job> = submitted.into_iter().map(|submitted| submitted.job).collect();
-        jobs.iter().for_each(|job| self.announce(job));
         self.with_reasons(jobs).await
     }
 
@@ -135,6 +145,30 @@ impl Coordinator {
     /// `storage`.
     pub async fn counts(&self) -> Result<Counts> {
         self.store.counts().await
+    }
+
+    /// How things stand with the jobs that do not run yet, and with the tenants that have any or have
+    /// some running. Reads lanes, never jobs.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub async fn backlog(&self, counts: &Counts, nodes: &[Node]) -> Result<Backlog> {
+        let lanes = self.store.lanes().await?;
+        let mut backlog = Backlog::default();
+        for standing in &lanes {
+            let (queued, active) = backlog.tenants.entry(standing.lane.tenant.clone()).or_default();
+            *queued += standing.queued;
+            *active += standing.active;
+        }
+        let caps = self.settings.caps.clone();
+        backlog.causes = Surroundings { nodes: nodes.to_vec(), lanes, caps, ..Surroundings::default() }.causes();
+        let still = [
+            (JobState::Waiting, WaitingCause::Dependencies),
+            (JobState::Retrying, WaitingCause::Backoff),
+            (JobState::Paused, WaitingCause::Paused),
+        ];
+        backlog.causes.extend(still.map(|(state, cause)| (cause, counts.by_state.get(&state).copied().unwrap_or(0))));
+        Ok(backlog)
     }
 
     /// Proves that the store works.

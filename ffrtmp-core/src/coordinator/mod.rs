@@ -25,17 +25,20 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, Semaphore, broadcast};
 
 use crate::clock::{Clock, ClusterClock, Timestamp};
+use crate::cost::Tariff;
 use crate::id::{Fence, JobId, NodeId};
-use crate::job::{Job, JobState};
+use crate::job::{Attempt, Job, JobState};
 use crate::media::named_enum;
 use crate::policy::retry;
 use crate::scheduler::Scheduler;
 use crate::store::{Caps, Store};
 
+pub use jobs::Backlog;
 pub use reaper::Reaped;
+pub use waiting::WaitingCause;
 
 /// What an operator decides about a master.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Retries of jobs that do not say how many.
     pub max_retries: u32,
@@ -56,6 +59,8 @@ pub struct Settings {
     pub unrunnable: Unrunnable,
     /// How many jobs nodes may hold at once, per queue and tenant.
     pub caps: Caps,
+    /// What jobs cost; without one nothing is said of it.
+    pub tariff: Option<Tariff>,
 }
 
 impl Default for Settings {
@@ -72,6 +77,7 @@ impl Default for Settings {
             retention: Some(Duration::from_secs(7 * 24 * 3600)),
             unrunnable: Unrunnable::Wait,
             caps: Caps::default(),
+            tariff: None,
         }
     }
 }
@@ -126,6 +132,18 @@ pub trait Watcher: Send + Sync + 'static {
     fn started(&self, job: &Job);
     /// A job reached a final state.
     fn ended(&self, job: &Job);
+    /// A job was taken in.
+    fn submitted(&self, job: &Job) {
+        let _ = job;
+    }
+    /// A job was given to a node.
+    fn assigned(&self, job: &Job) {
+        let _ = job;
+    }
+    /// An attempt ended, in whatever way; told before what became of its job.
+    fn attempt_ended(&self, job: &Job, attempt: &Attempt) {
+        let _ = (job, attempt);
+    }
 }
 
 /// A master without wires.
@@ -236,12 +254,25 @@ impl Coordinator {
         }
         self.publish(job, JobEventKind::State);
         if let Some(watcher) = &self.watcher {
+            let last = job.attempts.last();
+            if let Some(attempt) = last.filter(|last| last.ended_at.is_some() && last.ended_at == job.changed_at()) {
+                watcher.attempt_ended(job, attempt);
+            }
             match job.state {
+                JobState::Assigned => watcher.assigned(job),
                 JobState::Running => watcher.started(job),
                 state if state.is_final() => watcher.ended(job),
                 _ => {}
             }
         }
+    }
+
+    /// The same of a job that was just stored.
+    fn announce_new(&self, job: &Job) {
+        if let Some(watcher) = &self.watcher {
+            watcher.submitted(job);
+        }
+        self.announce(job);
     }
 
     fn publish(&self, job: &Job, kind: JobEventKind) {

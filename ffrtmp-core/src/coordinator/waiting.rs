@@ -4,8 +4,39 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::id::{JobId, TenantId};
 use crate::job::{Job, JobState, Queue};
+use crate::media::named_enum;
 use crate::node::{Node, NodeStatus, Requirements};
 use crate::store::{Caps, Lane, LaneStanding};
+
+named_enum!(
+    /// Why a job does not run yet, for counting.
+    WaitingCause, "cause" {
+        /// A node will take it.
+        NextInLine "next_in_line",
+        /// Every node that can run it has its hands full.
+        NodesBusy "nodes_busy",
+        /// Every node that can run it takes no jobs now: a full disk, pressure, heat.
+        NodesHeldBack "nodes_held_back",
+        /// Every node that can run it is offline or draining.
+        NodesOffline "nodes_offline",
+        /// No node has registered.
+        NoNode "no_node",
+        /// No node can run it.
+        NoCapableNode "no_capable_node",
+        /// Its queue has as many running as it may.
+        QueueLimit "queue_limit",
+        /// Its tenant has as many running as it may.
+        TenantLimit "tenant_limit",
+        /// All encode sessions of graphics processors are taken.
+        GpuSessions "gpu_sessions",
+        /// Jobs that it waits for have not completed.
+        Dependencies "dependencies",
+        /// Its last attempt failed; the next one is not due yet.
+        Backoff "backoff",
+        /// A person holds it.
+        Paused "paused",
+    }
+);
 
 /// What a reason follows from.
 #[derive(Default)]
@@ -16,6 +47,12 @@ pub(super) struct Surroundings {
     pub(super) caps: Caps,
     /// States of the jobs that others wait for, as far as they were read.
     pub(super) dependencies: HashMap<JobId, JobState>,
+}
+
+/// What the nodes say to a kind of job: whether they are unfit for it, and how they are if not.
+struct Standing {
+    unfit: Option<(WaitingCause, String)>,
+    state: (WaitingCause, String),
 }
 
 pub(super) fn needs_reason(job: &Job) -> bool {
@@ -66,31 +103,58 @@ impl Surroundings {
             Ok(needs) => needs,
             Err(error) => return error.to_string(),
         };
-        if self.nodes.is_empty() {
-            return "no node has registered yet".into();
+        let fleet = self.fleet(&needs);
+        let (_, words) = fleet.unfit.or_else(|| self.capped(job.queue, &job.tenant)).unwrap_or(fleet.state);
+        words
+    }
+
+    /// How many jobs of every lane wait, by why. Nodes are looked at once for all lanes that need the
+    /// same of them.
+    pub(super) fn causes(&self) -> BTreeMap<WaitingCause, u64> {
+        let mut fleets = HashMap::new();
+        let mut causes = BTreeMap::new();
+        for LaneStanding { lane, queued, .. } in self.lanes.iter().filter(|standing| standing.queued > 0) {
+            let needs = &lane.requirements;
+            let (unfit, state) = *fleets.entry(needs).or_insert_with(|| {
+                let fleet = self.fleet(needs);
+                (fleet.unfit.map(|(cause, _)| cause), fleet.state.0)
+            });
+            let capped = || self.capped(lane.queue, &lane.tenant).map(|(cause, _)| cause);
+            *causes.entry(unfit.or_else(capped).unwrap_or(state)).or_default() += queued;
         }
+        causes
+    }
+
+    /// What the nodes say to jobs that need this of them.
+    fn fleet(&self, needs: &Requirements) -> Standing {
         let able: Vec<_> = self.nodes.iter().filter(|node| needs.met_by(&node.offer())).collect();
         let serving: Vec<_> = able.iter().filter(|node| node.takes_jobs()).copied().collect();
         let free = serving.iter().any(|node| node.status == NodeStatus::Available);
-        match () {
-            () if able.is_empty() => missing(&needs, &self.nodes),
-            () if serving.is_empty() => that_can(able.len(), out_of_service(&able)),
-            () => self
-                .capped(job)
-                .or_else(|| self.out_of_sessions(&needs, &serving))
-                .or_else(|| held_back(&serving))
-                .unwrap_or_else(|| if free { "next in line".into() } else { that_can(serving.len(), "busy") }),
-        }
+        let unfit = match () {
+            () if self.nodes.is_empty() => Some((WaitingCause::NoNode, "no node has registered yet".into())),
+            () if able.is_empty() => Some((WaitingCause::NoCapableNode, missing(needs, &self.nodes))),
+            () if serving.is_empty() => Some((WaitingCause::NodesOffline, that_can(able.len(), out_of_service(&able)))),
+            () => None,
+        };
+        let idle = || match free {
+            true => (WaitingCause::NextInLine, "next in line".into()),
+            false => (WaitingCause::NodesBusy, that_can(serving.len(), "busy")),
+        };
+        let sessions = self.out_of_sessions(needs, &serving).map(|words| (WaitingCause::GpuSessions, words));
+        let held_back = || held_back(&serving).map(|words| (WaitingCause::NodesHeldBack, words));
+        Standing { unfit, state: sessions.or_else(held_back).unwrap_or_else(idle) }
     }
 
-    fn capped(&self, job: &Job) -> Option<String> {
-        let full = |what: String, active: u64, bound: Option<u32>| {
-            let bound = bound.filter(|bound| active >= u64::from(*bound))?;
-            Some(format!("{what} has {active} of {bound} jobs running"))
+    fn capped(&self, queue: Queue, tenant: &TenantId) -> Option<(WaitingCause, String)> {
+        let full = |what: &dyn Fn() -> String, active: &dyn Fn() -> u64, bound: Option<u32>| {
+            let (bound, active) = (bound?, active());
+            (active >= u64::from(bound)).then(|| format!("{} has {active} of {bound} jobs running", what()))
         };
-        let queue = self.caps.queues.get(&job.queue).copied();
-        full(format!("queue {}", job.queue), self.active_in(job.queue), queue).or_else(|| {
-            full(format!("tenant {}", job.tenant), self.active_of(&job.tenant), self.caps.of_tenant(&job.tenant))
+        let of_queue = self.caps.queues.get(&queue).copied();
+        let queue_full = full(&|| format!("queue {queue}"), &|| self.active_in(queue), of_queue);
+        queue_full.map(|words| (WaitingCause::QueueLimit, words)).or_else(|| {
+            full(&|| format!("tenant {tenant}"), &|| self.active_of(tenant), self.caps.of_tenant(tenant))
+                .map(|words| (WaitingCause::TenantLimit, words))
         })
     }
 

@@ -42,7 +42,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ffrtmp_core::encoding::VideoEncoder;
 use ffrtmp_core::engine::{Control, Engine, EngineCapabilities, MediaBounds, Observer, Source, Task, Unobserved};
@@ -189,6 +189,7 @@ impl IsolatedEngine {
 
     fn attempt(&self, task: &Task, control: &Control, observer: &dyn Observer) -> Result<JobReport> {
         control.checkpoint()?;
+        let begun = Instant::now();
         let place = Place::make(task);
         let limits = ProcessLimits { gpu: task.bounds.gpu, ..ProcessLimits::from(&self.limits) };
         let (child, governed) = self.child(&limits, &task.output)?;
@@ -196,7 +197,9 @@ impl IsolatedEngine {
         let memory = self.limits.max_memory_mb.and_then(|mb| mb.checked_mul(1 << 20));
         let findings = self.shared.known.get().and_then(|known| known.findings.clone());
         let request = Request { work: Work::Run(task.into()), memory, findings };
-        let report = self.report(task, attempt::ask(child, request, conditions, control, observer)?)?;
+        let before = begun.elapsed();
+        let mut report = self.report(task, attempt::ask(child, request, conditions, control, observer)?)?;
+        report.stages = report.stages.into_iter().map(|stage| stage.later(before)).collect();
         place.keep();
         Ok(report)
     }

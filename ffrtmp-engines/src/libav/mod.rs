@@ -69,7 +69,7 @@ use std::sync::Arc;
 
 use ffrtmp_core::engine::{Control, Engine, EngineCapabilities, MediaBounds, Observer, Source, Task};
 use ffrtmp_core::error::{Code, Error, Result};
-use ffrtmp_core::job::{EngineName, JobReport};
+use ffrtmp_core::job::{EngineName, JobReport, Stage};
 use ffrtmp_core::media::MediaInfo;
 use ffrtmp_core::plan::Plan;
 
@@ -79,6 +79,8 @@ use reaper::Reaper;
 use remains::Remains;
 use session::{Opened, Order};
 use sys::log::{self, Collector};
+
+use crate::stages::Stages;
 
 /// Prepares the process for codec libraries: their words go to `tracing`; SVT-AV1, which only knows an
 /// environment variable for that, stays silent; the allocator keeps up to 8 MiB per arena that codecs
@@ -154,14 +156,15 @@ impl LibavEngine {
         control: &Control,
         observer: &dyn Observer,
     ) -> Result<JobReport> {
-        let remains = Remains::of(output);
+        let (stages, kept) = (&Stages::begin(), Remains::of(output));
         control.checkpoint()?;
         let (opened, _) = Opened::source(source, bounds, control)?;
-        let (encoders, reaper) = (&self.encoders, &self.reaper);
+        stages.end(Stage::Probe);
+        let (encoders, reaper, remains) = (&self.encoders, &self.reaper, &kept);
         let order =
-            Order { encoders, reaper, plan, source, division, output, bounds, control, observer, remains: &remains };
+            Order { encoders, reaper, plan, source, division, output, bounds, control, observer, remains, stages };
         let report = session::transcode(&order, opened)?;
-        remains.keep();
+        kept.keep();
         Ok(report)
     }
 }
@@ -199,6 +202,7 @@ impl Engine for LibavEngine {
 
     fn run(&self, task: &Task, control: &Control, observer: &dyn Observer) -> Result<JobReport> {
         let _lines = Collector::start();
+        let stages = Stages::begin();
         let remains = Remains::of(&task.output);
         control.checkpoint()?;
         let (opened, size) = Opened::source(&task.source, &task.bounds, control)?;
@@ -207,6 +211,7 @@ impl Engine for LibavEngine {
             Opened::Generated(_) => None,
         };
         let plan = Plan::resolve(&task.request, info.as_ref())?;
+        stages.end(Stage::Probe);
         let order = Order {
             encoders: &self.encoders,
             reaper: &self.reaper,
@@ -218,6 +223,7 @@ impl Engine for LibavEngine {
             control,
             observer,
             remains: &remains,
+            stages: &stages,
         };
         let report = session::transcode(&order, opened)?;
         remains.keep();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ffrtmp_core::engine::{Control, MediaBounds, Observer, Source, Unobserved};
 use ffrtmp_core::error::{Code, Error, Result};
-use ffrtmp_core::job::{ChunkReport, JobReport};
+use ffrtmp_core::job::{ChunkReport, JobReport, Stage};
 use ffrtmp_core::plan::{AudioWork, Plan, VideoPlan};
 
 use super::attached;
@@ -31,6 +31,7 @@ use super::timeline::Timeline;
 use super::tracks::{self, Track, Tracks, Work};
 use super::verify;
 use super::video::PatternTrack;
+use crate::stages::Stages;
 
 /// Below this length, in seconds, an output gets codecs without threads.
 const BRIEF: f64 = 0.2;
@@ -89,6 +90,7 @@ pub(super) struct Order<'a> {
     pub(super) control: &'a Control,
     pub(super) observer: &'a dyn Observer,
     pub(super) remains: &'a Remains,
+    pub(super) stages: &'a Stages,
 }
 
 /// Does what the plan says and describes the result.
@@ -110,6 +112,7 @@ pub(super) fn transcode(order: &Order<'_>, source: Opened) -> Result<JobReport> 
     // What fails because it was told to stop has not failed.
     let mut report = report.map_err(|error| order.control.checkpoint().err().unwrap_or(error))?;
     report::add_usage(&mut report, meter.elapsed(), before);
+    report.stages = order.stages.times();
     Ok(report)
 }
 
@@ -138,7 +141,8 @@ impl<'a> Order<'a> {
             stills: Taps::default(),
             passes,
         };
-        Attempt { tools, plan: self.plan, output: self.output, limit: limit.clone(), remains: self.remains }
+        let Self { plan, output, remains, stages, .. } = *self;
+        Attempt { tools, plan, output, limit: limit.clone(), remains, stages }
     }
 }
 
@@ -154,6 +158,7 @@ struct Attempt<'a> {
     output: &'a Path,
     limit: Limit,
     remains: &'a Remains,
+    stages: &'a Stages,
 }
 
 /// What was made, before it is checked.
@@ -205,9 +210,11 @@ impl Attempt<'_> {
         if moved > 0 {
             notes.warn(format!("{moved} timestamps out of order were repaired"));
         }
+        self.stages.end(Stage::Encode);
         let checks: Vec<verify::Output> = written.iter().flat_map(|sink| sink.checks.clone()).collect();
         let verified = verify::check_all(&checks, &self.limit.bounds, &self.limit.control, notes)?;
         let mut report = report::describe(self.plan, &written, &verified, &stills, made, notes, &self.limit)?;
+        self.stages.end(Stage::Verify);
         report.chunking = division.map(Division::report);
         Ok(Ok(report))
     }

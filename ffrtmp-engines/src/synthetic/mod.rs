@@ -13,13 +13,15 @@ use std::time::{Duration, Instant};
 
 use ffrtmp_core::engine::{Control, Engine, EngineCapabilities, MediaBounds, Observer, Progress, Source, Task};
 use ffrtmp_core::error::{Code, Error, Result};
-use ffrtmp_core::job::{EngineName, JobReport};
+use ffrtmp_core::job::{EngineName, JobReport, Stage};
 use ffrtmp_core::media::{MediaInfo, VideoCodec};
 use ffrtmp_core::plan::{Plan, VideoPlan};
 use ffrtmp_core::units::{FrameRate, Resolution, Seconds};
 use serde::{Deserialize, Serialize};
 
 use format::{FRAME_BYTES, Header};
+
+use crate::stages::Stages;
 
 /// Time between two reports of progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
@@ -117,13 +119,17 @@ impl Engine for SyntheticEngine {
     }
 
     fn run(&self, task: &Task, control: &Control, observer: &dyn Observer) -> Result<JobReport> {
+        let stages = Stages::begin();
         let plan = self.plan(task)?;
+        stages.end(Stage::Probe);
         let mut work = Work::prepare(task, &plan)?;
         let output = create(&task.output)?;
         let report = work
             .write(output, &self.behaviour, control, observer)
+            .inspect(|()| stages.end(Stage::Encode))
             .and_then(|()| format::verify(&task.output, &work.header))
-            .map(|size| work.report(size));
+            .inspect(|_| stages.end(Stage::Verify))
+            .map(|size| JobReport { stages: stages.times(), ..work.report(size) });
         if report.is_err() {
             // The first error is the one to tell; a file that is gone already is as good.
             let _ = std::fs::remove_file(&task.output);

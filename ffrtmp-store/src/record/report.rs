@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use ffrtmp_core::Result;
-use ffrtmp_core::job::{ChunkReport, EnergySource, JobReport, OutputFile, RenditionReport};
+use ffrtmp_core::cost::{Currency, JobCost};
+use ffrtmp_core::job::{ChunkReport, EnergySource, JobReport, OutputFile, RenditionReport, Stage, StageTime};
 use ffrtmp_core::live::LiveReport;
 use ffrtmp_core::units::Joules;
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,11 @@ pub(super) struct Measured<'a> {
     chunking: Option<Cow<'a, ChunkReport>>,
     #[serde(rename = "l", skip_serializing_if = "Option::is_none")]
     live: Option<Cow<'a, LiveReport>>,
+    /// Name, offset and length.
+    #[serde(rename = "st", skip_serializing_if = "Vec::is_empty")]
+    stages: Vec<(Stage, f64, f64)>,
+    #[serde(rename = "co", skip_serializing_if = "Option::is_none")]
+    cost: Option<Cost>,
     /// What foreign agents measure, a null included.
     #[serde(rename = "x", skip_serializing_if = "BTreeMap::is_empty")]
     other: Cow<'a, BTreeMap<String, serde_json::Value>>,
@@ -104,6 +110,8 @@ impl<'a> Measured<'a> {
             renditions,
             chunking,
             live,
+            stages,
+            cost,
             other,
         } = report;
         Self {
@@ -133,6 +141,8 @@ impl<'a> Measured<'a> {
             renditions: Cow::Borrowed(renditions),
             chunking: chunking.as_ref().map(Cow::Borrowed),
             live: live.as_deref().map(Cow::Borrowed),
+            stages: stages.iter().map(|stage| (stage.name, stage.offset_seconds, stage.seconds)).collect(),
+            cost: cost.as_deref().map(stored),
             other: Cow::Borrowed(other),
         }
     }
@@ -166,6 +176,8 @@ impl<'a> Measured<'a> {
             renditions: self.renditions.into_owned(),
             chunking: self.chunking.map(Cow::into_owned),
             live: self.live.map(|live| Box::new(live.into_owned())),
+            stages: self.stages.into_iter().map(stage).collect(),
+            cost: self.cost.map(|cost| Box::new(told(cost))),
             other: self.other.into_owned(),
         }
     }
@@ -181,9 +193,28 @@ impl<'a> Measured<'a> {
             self.energy_joules.map_or(0.0, |joules| joules.0),
             self.throttled_seconds.unwrap_or_default(),
             self.live.as_ref().map_or(0.0, |live| sum(live)),
+            self.stages.iter().map(|(_, offset, seconds)| offset + seconds).sum(),
+            self.cost.map_or(0.0, |cost| told(cost).sum() + cost.1),
         ];
         numbers.iter().all(|number| number.is_finite())
     }
+}
+
+/// The currency and the total, then processors, graphics processors, energy, storage, egress and
+/// infrastructure.
+type Cost = (Currency, f64, f64, f64, Option<f64>, f64, f64, f64);
+
+fn stored(cost: &JobCost) -> Cost {
+    let JobCost { currency, total, cpu, gpu, energy, storage, egress, infrastructure } = *cost;
+    (currency, total, cpu, gpu, energy, storage, egress, infrastructure)
+}
+
+fn told((currency, total, cpu, gpu, energy, storage, egress, infrastructure): Cost) -> JobCost {
+    JobCost { currency, total, cpu, gpu, energy, storage, egress, infrastructure }
+}
+
+fn stage((name, offset_seconds, seconds): (Stage, f64, f64)) -> StageTime {
+    StageTime { name, offset_seconds, seconds }
 }
 
 /// Not finite where one of its numbers is not.

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use ffrtmp_core::error::JobError;
+use ffrtmp_core::cost::JobCost;
 use ffrtmp_core::job::{
-    AttemptOutcome, ChunkReport, EnergySource, JobReport, JobRequest, OutputFile, RenditionReport, SlaVerdict,
+    AttemptOutcome, ChunkReport, EnergySource, JobReport, JobRequest, OutputFile, RenditionReport, SlaVerdict, Stage,
+    StageTime,
 };
 use ffrtmp_core::lifecycle::{JobCommand, Lease, MAX_TRANSITIONS, Outcome};
 use ffrtmp_core::live::LiveReport;
@@ -63,6 +65,10 @@ fn full() -> Job {
     job
 }
 
+fn cost() -> JobCost {
+    JobCost { cpu: 0.1, gpu: 0.2, storage: 0.3, egress: 0.4, infrastructure: 0.5, ..JobCost::default() }
+}
+
 /// A report in which no measure has its default or the value of another.
 fn measured() -> JobReport {
     let rendition = RenditionReport { name: "n".into(), resolution: "1x1".into(), ..RenditionReport::default() };
@@ -93,6 +99,8 @@ fn measured() -> JobReport {
         renditions: vec![rendition],
         chunking: Some(ChunkReport { chunks: 2, workers: 3, reason: "r".into() }),
         live: Some(Box::new(LiveReport { slowest_speed: Some(0.9), source_losses: 3, ..LiveReport::default() })),
+        stages: vec![StageTime { name: Stage::Probe, offset_seconds: 0.25, seconds: 0.1 + 0.2 }],
+        cost: Some(Box::new(JobCost { currency: "SEK".parse().unwrap(), total: 7.5, energy: Some(0.0), ..cost() })),
         other: [("x".to_owned(), json!({"deep": [null, 1.5, ":null,"]})), ("u".to_owned(), Value::Null)].into(),
     }
 }

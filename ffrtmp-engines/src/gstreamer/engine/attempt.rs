@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ffrtmp_core::engine::{Control, Observer, Source, Task};
 use ffrtmp_core::error::{Code, Error, Result};
-use ffrtmp_core::job::JobReport;
+use ffrtmp_core::job::{JobReport, Stage};
 use ffrtmp_core::live::{LiveEvent, LiveEventKind, LiveReport, LiveRules};
 use ffrtmp_core::media::MediaInfo;
 use ffrtmp_core::plan::{AudioEncode, AudioWork, PicturePlan, Plan, VideoPlan};
@@ -25,6 +25,7 @@ use crate::gstreamer::intake::{Generated, Intake, Next, Origin, Wants};
 use crate::gstreamer::media::{Clock, Raw, TrackKind};
 use crate::gstreamer::session::{self, AudioInput, LiveSession, Pushed, SessionOptions, VideoInput};
 use crate::libav::readback::{self, Usage};
+use crate::stages::Stages;
 
 /// How often the orders are looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -54,16 +55,18 @@ pub(super) fn plan(task: &Task, info: Option<&MediaInfo>) -> Result<Plan> {
 /// Does a task.
 pub(super) fn run(task: &Task, reaper: &Reaper, control: &Control, observer: &dyn Observer) -> Result<JobReport> {
     control.checkpoint()?;
-    let usage = Usage::now();
+    let (stages, usage) = (Stages::begin(), Usage::now());
     let meter = Arc::new(Meter::start());
     let remains = Remains::default();
     let made = teller::accompany(observer, &meter, |teller| {
         let begun = Instant::now();
-        let attempt = Attempt { task, reaper, control, teller, meter: &meter, remains: &remains, begun };
+        let attempt =
+            Attempt { task, reaper, control, teller, meter: &meter, remains: &remains, stages: &stages, begun };
         attempt.transcode(observer)
     });
     let mut report = made?;
     readback::add_usage(&mut report, meter.elapsed(), usage);
+    report.stages = stages.times();
     remains.keep();
     Ok(report)
 }
@@ -75,6 +78,7 @@ struct Attempt<'a> {
     teller: &'a Teller,
     meter: &'a Arc<Meter>,
     remains: &'a Remains,
+    stages: &'a Stages,
     begun: Instant,
 }
 
@@ -104,6 +108,7 @@ struct Going<'a> {
 impl Attempt<'_> {
     fn transcode(&self, observer: &dyn Observer) -> Result<JobReport> {
         let Opened { mut intake, mut plan, input_bytes } = self.open()?;
+        self.stages.end(Stage::Probe);
         let mut warnings = left_out(&plan);
         if plan.video.is_some() && intake.caps(TrackKind::Video).is_none() {
             return Err(Error::new(Code::InputInvalid, "no picture of the source could be decoded").field("input"));
@@ -154,7 +159,10 @@ impl Attempt<'_> {
             live,
             warnings,
         };
-        made.report(self.control, observer)
+        self.stages.end(Stage::Encode);
+        let report = made.report(self.control, observer)?;
+        self.stages.end(Stage::Verify);
+        Ok(report)
     }
 
     fn rules(&self) -> LiveRules {
