@@ -16,6 +16,7 @@ use crate::error::JobError;
 use crate::id::{Fence, JobId, NodeId, TenantId};
 use crate::live::{LiveReport, OutputMode, Secret};
 use crate::media::{AudioCodec, Container, SubtitleCodec, Target, VideoCodec, named_enum};
+use crate::trace::TraceContext;
 use crate::units::{Bitrate, Crf, FrameRate, Joules, PictureSize, Seconds};
 
 named_enum!(
@@ -397,6 +398,9 @@ pub struct JobRequest {
     /// When the result is wanted; the scheduler `deadline` takes the earliest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
+    /// The trace that the submission is a part of, as the header `traceparent` has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<TraceContext>,
 }
 
 named_enum!(
@@ -694,6 +698,9 @@ pub struct Job {
     /// When the result is wanted.
     #[serde(default)]
     pub deadline: Option<Timestamp>,
+    /// The trace that it is told in: whose child the submission is, or the submission itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
     /// Node of the current or last attempt.
     pub node_id: Option<NodeId>,
     /// Its name.

@@ -42,6 +42,7 @@ pub mod sandbox;
 pub mod scenario;
 pub mod scheduler;
 pub mod store;
+pub mod trace;
 pub mod transport;
 pub mod units;
 

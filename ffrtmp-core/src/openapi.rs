@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::cost::Currency;
 use crate::encoding::Auto;
 use crate::error::Code;
+use crate::trace::TraceContext;
 use crate::units::{Bitrate, Crf, FrameRate, Moment, PictureSize, Resolution, Seconds};
 
 macro_rules! schema {
@@ -35,6 +36,10 @@ schema!(Currency, |s| s.schema_type(Type::String).pattern(Some("^[A-Z]{3}$")).ex
 schema!(Crf, |s| s.schema_type(Type::Number).minimum(Some(0.0)).maximum(Some(63.0)).examples([23]));
 schema!(Seconds, |s| s.schema_type(Type::Number).minimum(Some(0.001)).maximum(Some(31_622_400.0)).examples([10]));
 
+schema!(TraceContext, |s| s
+    .schema_type(Type::String)
+    .pattern(Some("^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"))
+    .examples(["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"]));
 schema!(Moment, |s| s.schema_type(Type::Number).minimum(Some(0.0)).maximum(Some(31_622_400.0)).examples([3]));
 schema!(Auto, |s| s.schema_type(Type::String).enum_values(Some(["auto"])));
 

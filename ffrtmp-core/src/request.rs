@@ -110,6 +110,7 @@ pub fn prepare(request: JobRequest, id: JobId, default_max_retries: u32, now: Ti
         depends_on: request.depends_on,
         labels: request.labels,
         deadline: request.deadline,
+        trace: request.traceparent,
         node_id: None,
         node_name: None,
         attempt: 0,

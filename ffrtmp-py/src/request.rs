@@ -32,6 +32,7 @@ const JOB_FIELDS: &[&str] = &[
     "depends_on",
     "labels",
     "deadline",
+    "traceparent",
 ];
 
 /// A job as Python describes it: a scenario, or a mapping with the fields of a job and, beside them

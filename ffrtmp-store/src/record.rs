@@ -20,6 +20,7 @@ use ffrtmp_core::job::{
     Classification, EngineChoice, EngineName, Job, JobState, Parameters, Priority, Queue, ResourceLimits,
 };
 use ffrtmp_core::lifecycle::JobCommand;
+use ffrtmp_core::trace::TraceContext;
 use ffrtmp_core::{Code, Error, Result};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
@@ -301,6 +302,8 @@ struct Asked<'a> {
     labels: Cow<'a, BTreeMap<String, String>>,
     #[serde(default, skip_serializing_if = "Option::is_none", with = "story::micros")]
     deadline: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace: Option<TraceContext>,
     #[serde(with = "story::micros")]
     created_at: Option<Timestamp>,
 }
@@ -326,6 +329,7 @@ impl<'a> Asked<'a> {
             depends_on: Cow::Borrowed(&job.depends_on),
             labels: Cow::Borrowed(&job.labels),
             deadline: job.deadline,
+            trace: job.trace,
             created_at: Some(job.created_at),
         }
     }
@@ -354,6 +358,7 @@ impl<'a> Asked<'a> {
             depends_on: asked.depends_on.into_owned(),
             labels: asked.labels.into_owned(),
             deadline: asked.deadline,
+            trace: asked.trace,
             created_at: asked.created_at.unwrap_or_default(),
             node_id: None,
             node_name: None,

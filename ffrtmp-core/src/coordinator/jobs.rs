@@ -11,6 +11,7 @@ use crate::protocol::LogLine;
 use crate::request::{self, Prepared};
 use crate::scheduler::Cluster;
 use crate::store::{Counts, Idempotency, JobFilter, NewJob, Page, Submitted};
+use crate::trace::TraceContext;
 
 use super::Coordinator;
 use super::waiting::{self, Surroundings, WaitingCause};
@@ -190,7 +191,8 @@ impl Coordinator {
         if prepared.fallback.is_some() && !self.fleet_has(prepared.requirements.engine).await? {
             prepared.fall_back();
         }
-        let Prepared { job, requirements, .. } = prepared;
+        let Prepared { mut job, requirements, .. } = prepared;
+        job.trace = TraceContext::of_submission(job.trace, job.id, self.settings.tracing);
         let rank = self.scheduler.rank(&job, cluster, self.now());
         if self.scheduler.reads_cluster() {
             cluster.note(&job, &requirements, rank);
@@ -315,8 +317,10 @@ fn at_position(error: &Error, position: usize) -> Error {
     Error::new(error.code(), error.message()).field(field).hint(error.hint_text())
 }
 
-/// FNV-1a over the request as JSON, 128 bits: tells an honest repetition from a mistake.
+/// FNV-1a over the request as JSON, 128 bits: tells an honest repetition from a mistake. A repetition
+/// may be traced as another call.
 fn digest(request: &JobRequest) -> String {
+    let request = &JobRequest { traceparent: None, ..request.clone() };
     let json = serde_json::to_vec(request).unwrap_or_default();
     let hash = json.iter().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, |hash, byte| {
         (hash ^ u128::from(*byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)

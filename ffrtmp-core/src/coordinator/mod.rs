@@ -32,6 +32,7 @@ use crate::media::named_enum;
 use crate::policy::retry;
 use crate::scheduler::Scheduler;
 use crate::store::{Caps, Store};
+use crate::trace::SampleRatio;
 
 pub use jobs::Backlog;
 pub use reaper::Reaped;
@@ -61,6 +62,9 @@ pub struct Settings {
     pub caps: Caps,
     /// What jobs cost; without one nothing is said of it.
     pub tariff: Option<Tariff>,
+    /// What share of the jobs that nobody else traces is traced; none are, not even those of others,
+    /// without it.
+    pub tracing: Option<SampleRatio>,
 }
 
 impl Default for Settings {
@@ -78,6 +82,7 @@ impl Default for Settings {
             unrunnable: Unrunnable::Wait,
             caps: Caps::default(),
             tariff: None,
+            tracing: None,
         }
     }
 }

@@ -46,6 +46,7 @@ pub fn parse(body: Value) -> Result<JobRequest> {
         depends_on: job.list("depends_on")?,
         labels: job.labels("labels")?,
         deadline: job.time("deadline")?,
+        traceparent: job.named("traceparent")?,
     };
     // First of all a misspelt name, which may be why the scenario is missing.
     job.nothing_left()?;

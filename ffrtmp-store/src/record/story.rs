@@ -107,6 +107,7 @@ impl<'a> Story<'a> {
             depends_on: _,
             labels: _,
             deadline: _,
+            trace: _,
             node_id: _,
             node_name,
             attempt: _,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use ffrtmp_core::error::JobError;
 use ffrtmp_core::cost::JobCost;
+use ffrtmp_core::error::JobError;
 use ffrtmp_core::job::{
     AttemptOutcome, ChunkReport, EnergySource, JobReport, JobRequest, OutputFile, RenditionReport, SlaVerdict, Stage,
     StageTime,
@@ -32,6 +32,7 @@ fn request() -> JobRequest {
         "parameters": {"bitrate": "5M", "preset": "fast", "fps": 29.97, "stills": {"poster": 1.5}},
         "resource_limits": {"max_cpu_percent": 150, "max_memory_mb": 100, "max_disk_mb": 7, "timeout_sec": 9},
         "max_retries": 2, "depends_on": [JobId::from_u128(7)], "labels": {"a": "ü"}, "deadline": "2031-01-01T00:00:00Z",
+        "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     }))
     .unwrap()
 }

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use ffrtmp_core::coordinator::JobEvent;
 use ffrtmp_core::job::{JobRequest, JobView, StateTransition};
 use ffrtmp_core::node::Node;
+use ffrtmp_core::trace::TRACEPARENT;
 use ffrtmp_core::{Code, Error, Result};
 use futures::Stream;
 use reqwest::Method;
@@ -113,7 +114,12 @@ impl MasterClient {
 
     /// Submits a job. With an idempotency key the call may be repeated.
     pub async fn submit(&self, request: &JobRequest, idempotency: Option<&str>) -> Result<JobView> {
-        let mut call = Call::new(Method::POST, &["jobs"])?.json(request)?.once(idempotency.is_none());
+        // In the header, where every proxy on the way sees it.
+        let body = JobRequest { traceparent: None, ..request.clone() };
+        let mut call = Call::new(Method::POST, &["jobs"])?.json(&body)?.once(idempotency.is_none());
+        if let Some(value) = request.traceparent.and_then(|trace| HeaderValue::from_str(&trace.to_string()).ok()) {
+            call = call.header(HeaderName::from_static(TRACEPARENT), value);
+        }
         if let Some(key) = idempotency {
             let value = HeaderValue::from_str(key).map_err(|_| {
                 Error::new(Code::InvalidField, "not a key")

@@ -1,6 +1,7 @@
 //! From a request to typed arguments: JSON bodies with a size and a time limit, names in paths,
 //! queries. Whatever does not fit is a [`Failure`] that names the field.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, FromRequestParts, Path, RawQuery, Request};
@@ -10,6 +11,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use ffrtmp_core::id::{JobKey, NodeId};
 use ffrtmp_core::node::Registration;
 use ffrtmp_core::protocol::{ClaimRequest, FinishRequest, Heartbeat, StartRequest};
+use ffrtmp_core::trace::{TRACEPARENT, TraceContext};
 use ffrtmp_core::{Code, Error};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
@@ -284,6 +286,19 @@ impl FromRequestParts<Arc<App>> for IdempotencyKey {
             (Some(value), None) => Ok(Self(Some(visible(value).ok_or_else(wrong)?))),
             (Some(_), Some(_)) => Err(wrong().into()),
         }
+    }
+}
+
+/// The trace that a request is a part of. What cannot be read is as good as absent, as the W3C wants it.
+pub(super) struct Caller(pub(super) Option<TraceContext>);
+
+impl FromRequestParts<Arc<App>> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Infallible> {
+        let mut values = parts.headers.get_all(TRACEPARENT).iter();
+        let only = values.next().filter(|_| values.next().is_none());
+        Ok(Self(only.and_then(|value| value.to_str().ok()?.parse().ok())))
     }
 }
 

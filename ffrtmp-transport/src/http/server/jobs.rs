@@ -18,7 +18,7 @@ use serde_json::Value;
 use utoipa::IntoParams;
 
 use super::App;
-use super::extract::{Batch, Body, IdempotencyKey, JobPath, Query};
+use super::extract::{Batch, Body, Caller, IdempotencyKey, JobPath, Query};
 use super::failure::Failure;
 use crate::http::problem::Problem;
 use crate::http::wire::{self, BatchAnswer, JobList, LogEntry, LogList, MAX_BATCH};
@@ -29,7 +29,9 @@ use crate::http::wire::{self, BatchAnswer, JobList, LogEntry, LogList, MAX_BATCH
 #[utoipa::path(
     post, path = "/jobs", tag = "jobs", operation_id = "submit_job",
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes the submission repeatable.",
-        pattern = r"^[!-~]{1,255}$", min_length = 1, max_length = 255)),
+        pattern = r"^[!-~]{1,255}$", min_length = 1, max_length = 255),
+        ("traceparent" = Option<String>, Header, description = "The trace that the submission is a part of, as the \
+            W3C's trace context has it; one that cannot be read is ignored.")),
     request_body = JobRequest,
     responses(
         (status = 201, description = "The job was created.", body = JobView,
@@ -46,9 +48,11 @@ use crate::http::wire::{self, BatchAnswer, JobList, LogEntry, LogList, MAX_BATCH
 pub(super) async fn submit(
     State(app): State<Arc<App>>,
     IdempotencyKey(key): IdempotencyKey,
+    Caller(caller): Caller,
     Body(body): Body<Value>,
 ) -> Result<Response, Failure> {
-    let request = request::parse(body)?;
+    let mut request = request::parse(body)?;
+    request.traceparent = request.traceparent.or(caller);
     check_dependencies(&app, &request, "").await?;
     let submitted = app.coordinator.submit(request, key).await?;
     let location = format!("/api/v1/jobs/{}", submitted.job.id);
@@ -86,6 +90,7 @@ pub(super) struct BatchDocument {
 /// Submits up to 1,000 jobs, all or none.
 #[utoipa::path(
     post, path = "/jobs/batch", tag = "jobs", operation_id = "submit_jobs",
+    params(("traceparent" = Option<String>, Header, description = "The trace that the submission is a part of.")),
     request_body = BatchDocument,
     responses(
         (status = 201, description = "Every job was created, in the order of the request.", body = BatchAnswer),
@@ -99,10 +104,12 @@ pub(super) struct BatchDocument {
 )]
 pub(super) async fn submit_batch(
     State(app): State<Arc<App>>,
+    Caller(caller): Caller,
     Body(Batch(body)): Body<Batch>,
 ) -> Result<Response, Failure> {
-    let requests = batch(body)?;
-    for (position, request) in requests.iter().enumerate() {
+    let mut requests = batch(body)?;
+    for (position, request) in requests.iter_mut().enumerate() {
+        request.traceparent = request.traceparent.or(caller);
         check_dependencies(&app, request, &format!("jobs[{position}].")).await?;
     }
     let jobs: Vec<_> = app.coordinator.submit_batch(requests).await?.into_iter().map(JobView::from).collect();

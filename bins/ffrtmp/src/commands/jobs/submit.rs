@@ -4,6 +4,7 @@ use std::path::Path;
 
 use ffrtmp::core::id::{JobId, JobKey};
 use ffrtmp::core::job::{JobRequest, JobView};
+use ffrtmp::core::trace::TraceContext;
 use ffrtmp::core::{Code, Error, Result};
 use ffrtmp::transport::http::MasterClient;
 use serde_json::json;
@@ -130,7 +131,14 @@ fn over(command: &Submit, request: JobRequest) -> Result<JobRequest> {
         depends_on: request.depends_on,
         labels,
         deadline: command.deadline.or(request.deadline),
+        traceparent: request.traceparent.or_else(caller),
     })
+}
+
+/// The trace that this command is a part of, by the variable that tracing tools set for their
+/// children. One that cannot be read begins a trace of its own, as the W3C wants it.
+fn caller() -> Option<TraceContext> {
+    std::env::var("TRACEPARENT").ok()?.parse().ok()
 }
 
 /// A relative path counts from where the command was typed, not from where the agent runs.
