@@ -106,6 +106,7 @@ fn plain() -> Job {
         depends_on: Vec::new(),
         labels: BTreeMap::new(),
         deadline: None,
+        trace: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().ok(),
         node_id: None,
         node_name: None,
         attempt: 0,
