@@ -2,7 +2,7 @@
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: demo test build setup lint docs api-test bench deny python wheel mutations chaos faults cgroup-v2 clean
+.PHONY: demo test build setup lint docs api-test bench deny python wheel mutations chaos faults cgroup-v2 monitor monitor-test dashboards clean
 
 # INPUT=path transcodes a file of yours instead of a generated one.
 demo: setup
@@ -12,7 +12,7 @@ demo: setup
 test: setup
 	cargo build --workspace --features gstreamer
 	cargo test --workspace --features gstreamer
-	$(MAKE) --no-print-directory python api-test
+	$(MAKE) --no-print-directory python api-test monitor-test
 
 build: setup
 	cargo build --release
@@ -63,6 +63,20 @@ faults: setup
 	cargo build --workspace
 	FFRTMP_FAULTS_ATTEMPTS=$(or $(ATTEMPTS),1000) $(if $(ROW),FFRTMP_FAULTS="$(ROW)") \
 		cargo test --package ffrtmp --test faults -- --nocapture
+
+# A cluster with Prometheus and Alertmanager, without containers, until Ctrl-C.
+monitor: setup
+	cargo build --workspace --features gstreamer
+	scripts/monitor.sh farm "$(TARGET)/debug"
+
+# Every panel of every dashboard has data and every alert fires and ends, on a farm that is real.
+monitor-test: setup
+	cargo build --workspace --features gstreamer
+	scripts/monitor.sh proof "$(TARGET)/debug"
+
+# The JSON that Grafana reads, from its source in deploy/grafana/source.
+dashboards: setup
+	scripts/monitor.sh dashboards
 
 deny:
 	cargo deny check

@@ -18,7 +18,17 @@ LOST_AFTER = "5s"
 FINAL = {"completed", "failed", "canceled", "rejected"}
 """States after which nothing happens to a job."""
 
-EXPORTERS = ("rapl", "gpu", "results", "qoe", "cost", "ml")
+OF_MASTER = {
+    "ffrtmp-master": "--metrics-port",
+    "ffrtmp-results": "--results-port",
+    "ffrtmp-qoe": "--qoe-port",
+    "ffrtmp-cost": "--cost-port",
+    "ffrtmp-ml": "--predictions-port",
+}
+"""The flag of each port of a master, by the job that scrapes it."""
+
+OF_AGENT = {"ffrtmp-agent": "--metrics-port", "ffrtmp-rapl": "--rapl-port", "ffrtmp-gpu": "--gpu-port"}
+"""The same of an agent."""
 
 
 @dataclass
@@ -44,15 +54,18 @@ class Farm:
             part.mkdir(parents=True, exist_ok=True)
         self.master_flags = master_flags
         self.cert, self.cert_key = directory / "master.crt", directory / "master.key"
+        # An authority that is there already vouches for the master; else its own certificate does.
+        authority = directory / "ca.crt"
+        self.trust = authority if authority.exists() else self.cert
         self.port = free_port()
-        self.ports = {"ffrtmp-master": free_port()}
+        self.ports = {job: free_port() for job in OF_MASTER}
         self.workers: dict[str, Worker] = {}
         self.master = self._start_master()
 
     def _start_master(self) -> Program:
         command = [self.programs / "ffrtmp-master", "--bind", "127.0.0.1", "--port", str(self.port)]
         command += ["--db", self.directory / "master.db", "--cert", self.cert, "--key", self.cert_key]
-        command += ["--metrics-port", str(self.ports["ffrtmp-master"]), "--rate-limit", "100000", "--rate-burst", "100000"]
+        command += [*given(OF_MASTER, self.ports), "--rate-limit", "100000", "--rate-burst", "100000"]
         command += ["--heartbeat-interval", HEARTBEAT, "--heartbeat-timeout", LOST_AFTER, "--scheduler-interval", "500ms"]
         program = Program("the master", command + self.master_flags, self.directory / "master.log", self._env(), self.directory)
         until("the master answers", lambda: program.check() or self._answers())
@@ -70,16 +83,16 @@ class Farm:
 
     def agent(self, name: str, flags: list[str], env: dict[str, str] | None = None) -> Worker:
         """Starts an agent and waits until the master knows it."""
-        worker = Worker(name, flags, {"ffrtmp-agent": free_port()}, None, env or {})  # type: ignore[arg-type]
+        worker = Worker(name, flags, {job: free_port() for job in OF_AGENT}, None, env or {})  # type: ignore[arg-type]
         self.workers[name] = worker
         self.start(worker)
         return worker
 
     def start(self, worker: Worker) -> None:
         """Starts an agent, or starts it again with the same identity."""
-        command = [self.programs / "ffrtmp-agent", "--master", f"https://127.0.0.1:{self.port}", "--ca", self.cert]
+        command = [self.programs / "ffrtmp-agent", "--master", f"https://127.0.0.1:{self.port}", "--ca", self.trust]
         command += ["--api-key-file", self.directory / "api-key", "--name", worker.name, "--work-dir", self.directory / worker.name]
-        command += ["--allow-path", self.files, "--metrics-bind", "127.0.0.1", "--metrics-port", str(worker.ports["ffrtmp-agent"])]
+        command += ["--allow-path", self.files, "--metrics-bind", "127.0.0.1", *given(OF_AGENT, worker.ports)]
         command += ["--heartbeat-interval", HEARTBEAT, "--poll-interval", "500ms", *worker.flags]
         log = self.directory / f"{worker.name}.log"
         worker.program = Program(worker.name, command, log, {**self._env(), **worker.env}, self.files)
@@ -105,7 +118,7 @@ class Farm:
         if body is not None:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
-        trust = ssl.create_default_context(cafile=str(self.cert))
+        trust = ssl.create_default_context(cafile=str(self.trust))
         try:
             with urllib.request.urlopen(request, timeout=30, context=trust) as answer:
                 text = answer.read()
@@ -121,11 +134,24 @@ class Farm:
         """The job as it is now."""
         return self.call("GET", f"/jobs/{job_id}")
 
+    def targets(self) -> dict[str, list[str]]:
+        """Where everything can be scraped, by job."""
+        found = {job: [f"127.0.0.1:{port}"] for job, port in self.ports.items()}
+        for worker in self.workers.values():
+            for job, port in worker.ports.items():
+                found.setdefault(job, []).append(f"127.0.0.1:{port}")
+        return found
+
     def close(self) -> None:
         """Ends agents and master."""
         for worker in self.workers.values():
             worker.program.stop()
         self.master.stop()
+
+
+def given(flags: dict[str, str], ports: dict[str, int]) -> list[str]:
+    """The flags with their ports."""
+    return [part for job, flag in flags.items() for part in (flag, str(ports[job]))]
 
 
 def programs_in(target: Path) -> Path:

@@ -3,6 +3,7 @@ terminal reaches nobody but this script, which then ends them in good order."""
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import socket
@@ -19,7 +20,7 @@ class Failure(Exception):
     """Something did not happen, said in one sentence."""
 
 
-def until(what: str, look: Callable[[], T | None], seconds: float = 60) -> T:
+def until(what: str, look: Callable[[], T | None], seconds: float = 120) -> T:
     """Looks until there is something; fails saying what did not happen."""
     end = time.monotonic() + seconds
     while True:
@@ -39,7 +40,7 @@ def free_port() -> int:
 
 
 class Program:
-    """A process, its log, and the end of both."""
+    """A process, its log, and the end of both: at the latest when this script ends, whatever the reason."""
 
     def __init__(self, name: str, command: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> None:
         self.name, self.log = name, log
@@ -53,6 +54,7 @@ class Program:
                 cwd=cwd,
                 start_new_session=True,
             )
+        atexit.register(self.kill)
 
     def check(self) -> None:
         """Fails with its last words if it has ended."""
@@ -66,8 +68,9 @@ class Program:
 
     def kill(self) -> None:
         """Ends it and its children at once, as a power cut would."""
-        self._signal(signal.SIGKILL)
-        self.process.wait()
+        if self.process.poll() is None:
+            self._signal(signal.SIGKILL)
+            self.process.wait()
 
     def stop(self, patience: float = 15) -> None:
         """Tells it to stop, and ends it if it does not."""

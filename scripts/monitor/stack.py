@@ -104,11 +104,11 @@ class Prometheus:
         return f"http://127.0.0.1:{self.port}"
 
     def set_targets(self, targets: dict[str, list[str]]) -> None:
-        """Says where each job's programs listen. Prometheus notices by itself."""
+        """Says where each job's programs listen, `HOST:PORT` or `HOST:PORT/PATH`. Prometheus notices by itself."""
         for job in jobs():
             path = self.targets / f"{job}.json"
             beside = path.with_suffix(".new")
-            beside.write_text(json.dumps([{"targets": targets.get(job, [])}]))
+            beside.write_text(json.dumps([group(target) for target in targets.get(job, [])]))
             beside.replace(path)
 
     def _config(self, rules: Path, alertmanager: str, interval: str | None) -> dict[str, Any]:
@@ -118,7 +118,8 @@ class Prometheus:
         if interval:
             config["global"].update(scrape_interval=interval, evaluation_interval=interval, scrape_timeout=interval)
         for job in config["scrape_configs"]:
-            job.pop("static_configs", None)
+            for found in ("static_configs", "dns_sd_configs"):
+                job.pop(found, None)
             job["file_sd_configs"] = [{"files": [str(self.targets / f"{job['job_name']}.json")], "refresh_interval": "1s"}]
         return config
 
@@ -145,6 +146,12 @@ class Prometheus:
             if target["health"] != "up":
                 errors.append(target["lastError"] or target["health"])
         return seen
+
+
+def group(target: str) -> dict[str, Any]:
+    """A target as Prometheus reads it from a file."""
+    address, slash, path = target.partition("/")
+    return {"targets": [address], "labels": {"__metrics_path__": f"/{path}"} if slash else {}}
 
 
 def jobs() -> list[str]:
