@@ -46,7 +46,12 @@ def run(programs: Path, directory: Path, end: threading.Event) -> None:
         prometheus = Prometheus(directory, farm.targets(), RULES, alertmanager.url)
         stack.callback(prometheus.program.stop)
         show(farm, prometheus, alertmanager, directory)
-        everything = [farm.master, alertmanager.program, prometheus.program, *(worker.program for worker in farm.workers.values())]
+        everything = [
+            farm.master,
+            alertmanager.program,
+            prometheus.program,
+            *(worker.program for worker in farm.workers.values()),
+        ]
         work(farm, everything, end)
         print("\nending", flush=True)
 
@@ -66,7 +71,7 @@ def work(farm: Farm, programs: list[Program], end: threading.Event) -> None:
     job, count = "", 0
     while not end.wait(2):
         for program in programs:
-            program.check()
+            program.runs()
         try:
             if not job or farm.job(job)["state"] in FINAL:
                 job = farm.submit(scenario=SCENARIOS[count % len(SCENARIOS)], parameters={"duration": 5})
@@ -77,7 +82,9 @@ def work(farm: Farm, programs: list[Program], end: threading.Event) -> None:
 
 def heard(notice: Notice) -> None:
     """What a receiver hears."""
-    print(f"{notice.receiver:<7} {notice.status:<9} {notice.alert}: {notice.annotations.get('summary', '')}", flush=True)
+    print(
+        f"{notice.receiver:<7} {notice.status:<9} {notice.alert}: {notice.annotations.get('summary', '')}", flush=True
+    )
 
 
 sys.exit(main())

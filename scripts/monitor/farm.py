@@ -46,7 +46,7 @@ class Worker:
 class Farm:
     """A running cluster. Everything that it starts ends with `close`."""
 
-    def __init__(self, programs: Path, directory: Path, master_flags: list[str]) -> None:
+    def __init__(self, programs: Path, directory: Path, master_flags: list[str | Path]) -> None:
         self.programs, self.directory = programs, directory
         self.files = directory / "files"
         self.home = directory / "home"
@@ -63,12 +63,21 @@ class Farm:
         self.master = self._start_master()
 
     def _start_master(self) -> Program:
-        command = [self.programs / "ffrtmp-master", "--bind", "127.0.0.1", "--port", str(self.port)]
+        command: list[str | Path] = [self.programs / "ffrtmp-master", "--bind", "127.0.0.1", "--port", str(self.port)]
         command += ["--db", self.directory / "master.db", "--cert", self.cert, "--key", self.cert_key]
         command += [*given(OF_MASTER, self.ports), "--rate-limit", "100000", "--rate-burst", "100000"]
-        command += ["--heartbeat-interval", HEARTBEAT, "--heartbeat-timeout", LOST_AFTER, "--scheduler-interval", "500ms"]
-        program = Program("the master", command + self.master_flags, self.directory / "master.log", self._env(), self.directory)
-        until("the master answers", lambda: program.check() or self._answers())
+        command += [
+            "--heartbeat-interval",
+            HEARTBEAT,
+            "--heartbeat-timeout",
+            LOST_AFTER,
+            "--scheduler-interval",
+            "500ms",
+        ]
+        program = Program(
+            "the master", [*command, *self.master_flags], self.directory / "master.log", self._env(), self.directory
+        )
+        until("the master answers", lambda: program.runs() and self._answers())
         return program
 
     def restart_master(self) -> None:
@@ -90,24 +99,40 @@ class Farm:
 
     def start(self, worker: Worker) -> None:
         """Starts an agent, or starts it again with the same identity."""
-        command = [self.programs / "ffrtmp-agent", "--master", f"https://127.0.0.1:{self.port}", "--ca", self.trust]
-        command += ["--api-key-file", self.directory / "api-key", "--name", worker.name, "--work-dir", self.directory / worker.name]
+        command: list[str | Path] = [
+            self.programs / "ffrtmp-agent",
+            "--master",
+            f"https://127.0.0.1:{self.port}",
+            "--ca",
+            self.trust,
+        ]
+        command += [
+            "--api-key-file",
+            self.directory / "api-key",
+            "--name",
+            worker.name,
+            "--work-dir",
+            self.directory / worker.name,
+        ]
         command += ["--allow-path", self.files, "--metrics-bind", "127.0.0.1", *given(OF_AGENT, worker.ports)]
         command += ["--heartbeat-interval", HEARTBEAT, "--poll-interval", "500ms", *worker.flags]
         log = self.directory / f"{worker.name}.log"
         worker.program = Program(worker.name, command, log, {**self._env(), **worker.env}, self.files)
-        node = until(f"{worker.name} is in service", lambda: worker.program.check() or self._node(worker.name))
-        worker.node_id = node["id"]
+        worker.node_id = until(
+            f"{worker.name} is in service", lambda: worker.program.runs() and self._node(worker.name)
+        )
 
     def _env(self) -> dict[str, str]:
         # Disks of test machines are full; what agents do about that is tested elsewhere.
-        return {"HOME": str(self.home), "FFRTMP_RUNNER": str(self.programs / "ffrtmp-runner"), "FFRTMP_MIN_FREE_DISK_PERCENT": "0"}
+        return {
+            "HOME": str(self.home),
+            "FFRTMP_RUNNER": str(self.programs / "ffrtmp-runner"),
+            "FFRTMP_MIN_FREE_DISK_PERCENT": "0",
+        }
 
-    def _node(self, name: str) -> dict[str, Any] | None:
-        for node in self.call("GET", "/nodes")["nodes"]:
-            if node["name"] == name and node["status"] not in ("offline", "lost", "dead"):
-                return node
-        return None
+    def _node(self, name: str) -> str:
+        nodes = self.call("GET", "/nodes")["nodes"]
+        return next((str(node["id"]) for node in nodes if node["name"] == name and node["status"] != "offline"), "")
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """One request to the API. A refusal is a failure with the problem's text."""
@@ -124,15 +149,17 @@ class Farm:
                 text = answer.read()
                 return json.loads(text) if text else {}
         except urllib.error.HTTPError as refusal:
-            raise Failure(f"{method} {path}: {refusal.code} {refusal.read().decode(errors='replace')[:400]}") from refusal
+            raise Failure(
+                f"{method} {path}: {refusal.code} {refusal.read().decode(errors='replace')[:400]}"
+            ) from refusal
 
     def submit(self, **job: Any) -> str:
         """Submits a job; its id."""
-        return self.call("POST", "/jobs", job)["id"]
+        return str(self.call("POST", "/jobs", job)["id"])
 
     def job(self, job_id: str) -> dict[str, Any]:
         """The job as it is now."""
-        return self.call("GET", f"/jobs/{job_id}")
+        return dict(self.call("GET", f"/jobs/{job_id}"))
 
     def targets(self) -> dict[str, list[str]]:
         """Where everything can be scraped, by job."""
@@ -156,7 +183,9 @@ def given(flags: dict[str, str], ports: dict[str, int]) -> list[str]:
 
 def programs_in(target: Path) -> Path:
     """Where the programs are, which have to be built."""
-    missing = [name for name in ("ffrtmp-master", "ffrtmp-agent", "ffrtmp-runner") if not os.access(target / name, os.X_OK)]
+    missing = [
+        name for name in ("ffrtmp-master", "ffrtmp-agent", "ffrtmp-runner") if not os.access(target / name, os.X_OK)
+    ]
     if missing:
         raise Failure(f"{target} has no {', '.join(missing)}: run `cargo build --workspace` first")
     return target

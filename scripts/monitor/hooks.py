@@ -47,7 +47,9 @@ class Hooks:
     def take(self, receiver: str, message: dict[str, Any]) -> None:
         """Keeps the alerts of a message."""
         for alert in message["alerts"]:
-            notice = Notice(receiver, alert["labels"]["alertname"], alert["status"], alert["labels"], alert["annotations"])
+            notice = Notice(
+                receiver, alert["labels"]["alertname"], alert["status"], alert["labels"], alert["annotations"]
+            )
             with self._lock:
                 self._notices.append(notice)
             self.told(notice)

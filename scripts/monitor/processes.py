@@ -36,13 +36,20 @@ def free_port() -> int:
     """A port of loopback that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 class Program:
     """A process, its log, and the end of both: at the latest when this script ends, whatever the reason."""
 
-    def __init__(self, name: str, command: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> None:
         self.name, self.log = name, log
         with log.open("ab") as output:
             self.process = subprocess.Popen(
@@ -56,11 +63,12 @@ class Program:
             )
         atexit.register(self.kill)
 
-    def check(self) -> None:
-        """Fails with its last words if it has ended."""
+    def runs(self) -> bool:
+        """That it does; fails with its last words if it has ended."""
         code = self.process.poll()
         if code is not None:
             raise Failure(f"{self.name} ended with {code}:\n{self.last_words()}")
+        return True
 
     def last_words(self, lines: int = 15) -> str:
         """The end of its log."""

@@ -29,7 +29,9 @@ def tool(*names: str) -> str:
         path = shutil.which(name)
         if path:
             return path
-    raise Failure(f"{names[0]} is not installed: run `make setup`, or `apt-get install prometheus prometheus-alertmanager`")
+    raise Failure(
+        f"{names[0]} is not installed: run `make setup`, or `apt-get install prometheus prometheus-alertmanager`"
+    )
 
 
 def get(url: str, form: dict[str, Any] | None = None) -> Any:
@@ -54,7 +56,7 @@ class Alertmanager:
         command += [f"--storage.path={directory / 'alertmanager'}", f"--web.listen-address=127.0.0.1:{self.port}"]
         command += ["--cluster.listen-address=", "--log.level=warn"]
         self.program = Program("Alertmanager", command, directory / "alertmanager.log")
-        until("Alertmanager is ready", lambda: self.program.check() or ready(f"{self.url}/-/ready"))
+        until("Alertmanager is ready", lambda: self.program.runs() and ready(f"{self.url}/-/ready"))
 
     @property
     def url(self) -> str:
@@ -74,7 +76,7 @@ def routed_to(receiver: str, waits: dict[str, str]) -> dict[str, Any]:
         each.update(name=name, webhook_configs=hooks)
     for route in routes(config["route"]):
         route.update({key: wait for key, wait in waits.items() if key in route})
-    return config
+    return dict(config)
 
 
 def routes(route: dict[str, Any]) -> list[dict[str, Any]]:
@@ -85,7 +87,14 @@ def routes(route: dict[str, Any]) -> list[dict[str, Any]]:
 class Prometheus:
     """Prometheus with the deployed scrape configuration and rules."""
 
-    def __init__(self, directory: Path, targets: dict[str, list[str]], rules: Path, alertmanager: str, interval: str | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        targets: dict[str, list[str]],
+        rules: Path,
+        alertmanager: str,
+        interval: str | None = None,
+    ) -> None:
         self.port = free_port()
         self.targets = directory / "targets"
         self.targets.mkdir(exist_ok=True)
@@ -96,7 +105,7 @@ class Prometheus:
         command += [f"--web.listen-address=127.0.0.1:{self.port}", "--web.enable-lifecycle", "--log.level=warn"]
         command += ["--storage.tsdb.retention.time=1d", "--query.lookback-delta=5m"]
         self.program = Program("Prometheus", command, directory / "prometheus.log", cwd=directory)
-        until("Prometheus is ready", lambda: self.program.check() or ready(f"{self.url}/-/ready"))
+        until("Prometheus is ready", lambda: self.program.runs() and ready(f"{self.url}/-/ready"))
 
     @property
     def url(self) -> str:
@@ -114,29 +123,33 @@ class Prometheus:
     def _config(self, rules: Path, alertmanager: str, interval: str | None) -> dict[str, Any]:
         config = yaml.safe_load(SCRAPE.read_text())
         config["rule_files"] = [str(rules)]
-        config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [alertmanager.removeprefix("http://")]}]}]}
+        config["alerting"] = {
+            "alertmanagers": [{"static_configs": [{"targets": [alertmanager.removeprefix("http://")]}]}]
+        }
         if interval:
             config["global"].update(scrape_interval=interval, evaluation_interval=interval, scrape_timeout=interval)
         for job in config["scrape_configs"]:
             for found in ("static_configs", "dns_sd_configs"):
                 job.pop(found, None)
-            job["file_sd_configs"] = [{"files": [str(self.targets / f"{job['job_name']}.json")], "refresh_interval": "1s"}]
-        return config
+            job["file_sd_configs"] = [
+                {"files": [str(self.targets / f"{job['job_name']}.json")], "refresh_interval": "1s"}
+            ]
+        return dict(config)
 
     def query(self, expr: str, at: float | None = None) -> list[dict[str, Any]]:
         """The value of an expression now, or at a time."""
         form = {"query": expr, **({"time": at} if at else {})}
-        return get(f"{self.url}/api/v1/query", form)["data"]["result"]
+        return list(get(f"{self.url}/api/v1/query", form)["data"]["result"])
 
     def query_range(self, expr: str, start: float, end: float, step: float) -> list[dict[str, Any]]:
         """The values of an expression over time."""
         form = {"query": expr, "start": start, "end": end, "step": step}
-        return get(f"{self.url}/api/v1/query_range", form)["data"]["result"]
+        return list(get(f"{self.url}/api/v1/query_range", form)["data"]["result"])
 
     def label_values(self, label: str, metric: str) -> list[str]:
         """The values that a label of a metric has had."""
         match = urllib.parse.urlencode({"match[]": metric})
-        return get(f"{self.url}/api/v1/label/{label}/values?{match}")["data"]
+        return list(get(f"{self.url}/api/v1/label/{label}/values?{match}")["data"])
 
     def healthy(self) -> dict[str, list[str]]:
         """The errors of targets that cannot be read, by job; jobs without trouble have an empty list."""
@@ -163,6 +176,6 @@ def ready(url: str) -> bool:
     """Whether a server says that it is."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
-            return answer.status == 200
+            return bool(answer.status == 200)
     except OSError:
         return False

@@ -1,6 +1,6 @@
 """Writes the dashboards, or with `--check` says whether they are as this source makes them.
 
-    PYTHONPATH=deploy/grafana python -m source [--check]
+PYTHONPATH=deploy/grafana python -m source [--check]
 """
 
 import sys

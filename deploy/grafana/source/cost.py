@@ -34,7 +34,11 @@ SPENT = (
         description="Currency per hour.",
         kind=Kind.AREAS,
         unit=Unit.MONEY,
-        queries=(Query("3600 * sum by (kind, currency) (rate(cost_spent_total[$__rate_interval]))", "{{kind}} {{currency}}/h"),),
+        queries=(
+            Query(
+                "3600 * sum by (kind, currency) (rate(cost_spent_total[$__rate_interval]))", "{{kind}} {{currency}}/h"
+            ),
+        ),
         steps=CALM,
         empty=NO_RATES,
         drill=(Drill("ffrtmp-energy"),),
@@ -44,7 +48,12 @@ SPENT = (
         description="Currency per hour.",
         kind=Kind.AREAS,
         unit=Unit.MONEY,
-        queries=(Query(f"3600 * sum by (tenant, currency) (rate(cost_tenant_total{{{TENANT}}}[$__rate_interval]))", "{{tenant}} {{currency}}/h"),),
+        queries=(
+            Query(
+                f"3600 * sum by (tenant, currency) (rate(cost_tenant_total{{{TENANT}}}[$__rate_interval]))",
+                "{{tenant}} {{currency}}/h",
+            ),
+        ),
         steps=CALM,
         empty=NO_RATES,
         drill=(THIS_TENANT, Drill("ffrtmp-scheduler", "tenant", "tenant")),
@@ -54,7 +63,12 @@ SPENT = (
         description="Currency per hour.",
         kind=Kind.AREAS,
         unit=Unit.MONEY,
-        queries=(Query(f"3600 * sum by (scenario, currency) (rate(cost_scenario_total{{{SCENARIO}}}[$__rate_interval]))", "{{scenario}} {{currency}}/h"),),
+        queries=(
+            Query(
+                f"3600 * sum by (scenario, currency) (rate(cost_scenario_total{{{SCENARIO}}}[$__rate_interval]))",
+                "{{scenario}} {{currency}}/h",
+            ),
+        ),
         steps=CALM,
         empty=NO_RATES,
         drill=(THIS_SCENARIO, ENERGY),
@@ -77,7 +91,9 @@ UNITS = (
         description="All costs by all encoded pixels of a scenario.",
         kind=Kind.BARS,
         unit=Unit.MONEY,
-        queries=(Query(f"1e6 * max by (scenario, currency) (cost_per_pixel{{{SCENARIO}}})", "{{scenario}} {{currency}}"),),
+        queries=(
+            Query(f"1e6 * max by (scenario, currency) (cost_per_pixel{{{SCENARIO}}})", "{{scenario}} {{currency}}"),
+        ),
         steps=CALM,
         empty=NO_RATES,
         drill=(THIS_SCENARIO, Drill("ffrtmp-quality", "scenario", "scenario")),
@@ -87,7 +103,9 @@ UNITS = (
         description="All costs by hours of output times the watches of each, which the rates state.",
         kind=Kind.BARS,
         unit=Unit.MONEY,
-        queries=(Query(f"max by (scenario, currency) (cost_per_watch_hour{{{SCENARIO}}})", "{{scenario}} {{currency}}"),),
+        queries=(
+            Query(f"max by (scenario, currency) (cost_per_watch_hour{{{SCENARIO}}})", "{{scenario}} {{currency}}"),
+        ),
         steps=CALM,
         empty=NO_RATES,
         drill=(THIS_SCENARIO,),

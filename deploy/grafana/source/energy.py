@@ -50,7 +50,10 @@ POWER = (
         unit=Unit.WATT_HOURS,
         queries=(
             Query(f"sum by (instance) (increase(rapl_energy_joules_total{{{HOST}}}[$__range])) / 3600", "{{instance}}"),
-            Query(f"sum by (instance) (increase(gpu_energy_joules_total{{{HOST}}}[$__range])) / 3600", "{{instance}} cards"),
+            Query(
+                f"sum by (instance) (increase(gpu_energy_joules_total{{{HOST}}}[$__range])) / 3600",
+                "{{instance}} cards",
+            ),
         ),
         steps=CALM,
         empty=NO_RAPL,
@@ -84,7 +87,12 @@ WORK = (
         description="Part of the energy that no meter measured.",
         kind=Kind.DIAL,
         unit=Unit.RATIO,
-        queries=(Query(share('sum(ffrtmp_energy_joules_total{source="modelled"})', "sum(ffrtmp_energy_joules_total)"), "modelled"),),
+        queries=(
+            Query(
+                share('sum(ffrtmp_energy_joules_total{source="modelled"})', "sum(ffrtmp_energy_joules_total)"),
+                "modelled",
+            ),
+        ),
         steps=Steps(warn=0.5, alarm=1),
         empty=NO_ENERGY,
         drill=(WORKER,),

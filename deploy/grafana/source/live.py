@@ -66,7 +66,12 @@ LATENCY = (
         description="Arrival of a picture to its encoded form, half and 95 % of the pictures of the latest job.",
         kind=Kind.LINES,
         unit=Unit.SECONDS,
-        queries=(Query(f"max by (scenario, quantile) (qoe_live_added_latency_seconds{{{SCENARIO}}})", "{{scenario}} {{quantile}}"),),
+        queries=(
+            Query(
+                f"max by (scenario, quantile) (qoe_live_added_latency_seconds{{{SCENARIO}}})",
+                "{{scenario}} {{quantile}}",
+            ),
+        ),
         steps=Steps(warn=0.5, alarm=2),
         empty=NO_LIVE,
         drill=(THIS,),

@@ -104,7 +104,10 @@ class Drill:
     def build(self) -> build.DashboardLink:
         carried = "${__all_variables}&${__url_time_range}"
         if self.variable:
-            carried = f"var-{self.variable}=${{__field.labels.{self.label}}}&" + "var-datasource=${datasource}&${__url_time_range}"
+            carried = (
+                f"var-{self.variable}=${{__field.labels.{self.label}}}&"
+                + "var-datasource=${datasource}&${__url_time_range}"
+            )
         subject = f" of this {self.variable}" if self.variable else ""
         link = build.DashboardLink(f"{TITLES[self.uid]}{subject}")
         return link.type(grafana.DashboardLinkType.LINK).url(f"/d/{self.uid}?{carried}").target_blank(False)
@@ -149,7 +152,9 @@ class Panel:
             target.legend_format(query.legend)
         if self.kind in (Kind.LINES, Kind.AREAS):
             return target.range()
-        return target.instant().format(PromQueryFormat.TABLE if self.kind is Kind.TABLE else PromQueryFormat.TIME_SERIES)
+        return target.instant().format(
+            PromQueryFormat.TABLE if self.kind is Kind.TABLE else PromQueryFormat.TIME_SERIES
+        )
 
 
 def lines() -> timeseries.Panel:
@@ -161,7 +166,7 @@ def areas() -> timeseries.Panel:
     return lines().fill_opacity(40).stacking(common.StackingConfig().mode(StackingMode.NORMAL).group("A"))
 
 
-PANELS = {
+PANELS: dict[Kind, Any] = {
     Kind.LINES: lines,
     Kind.AREAS: areas,
     Kind.NUMBER: stat.Panel,
@@ -227,8 +232,8 @@ class Dashboard:
             for panel in row.panels:
                 board.with_panel(panel.build())
         made = board.build()
-        for number, panel in enumerate(made.panels or [], start=1):
-            panel.id_val = number
+        for number, drawn in enumerate(made.panels or [], start=1):
+            drawn.id_val = number
         return json.dumps(made, cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 

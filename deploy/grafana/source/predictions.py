@@ -90,7 +90,11 @@ USE = (
         description="Part of all predictions.",
         kind=Kind.LINES,
         unit=Unit.RATIO,
-        queries=(Query(share(rate("ml_prediction_errors_total", "model"), rate("ml_predictions_total", "model")), "{{model}}"),),
+        queries=(
+            Query(
+                share(rate("ml_prediction_errors_total", "model"), rate("ml_predictions_total", "model")), "{{model}}"
+            ),
+        ),
         steps=Steps(warn=0.01, alarm=0.05),
         empty=NO_MODEL,
         drill=(PRODUCTION,),
@@ -147,7 +151,9 @@ TRUTH = (
         description="The latest prediction beside the latest job.",
         kind=Kind.LINES,
         unit=Unit.JOULES,
-        queries=against("ml_predicted_energy_joules", "results_scenario_mean_power_watts * results_scenario_duration_seconds"),
+        queries=against(
+            "ml_predicted_energy_joules", "results_scenario_mean_power_watts * results_scenario_duration_seconds"
+        ),
         steps=CALM,
         empty=NO_MODEL,
         drill=(ENERGY,),

@@ -138,7 +138,9 @@ FLOW = (
         description="The same by error code, in the shown time.",
         kind=Kind.TABLE,
         unit=Unit.COUNT,
-        queries=(Query("topk(20, " + growth("ffrtmp_job_failures_total", "code", over="$__range") + " > 0)", "{{code}}"),),
+        queries=(
+            Query("topk(20, " + growth("ffrtmp_job_failures_total", "code", over="$__range") + " > 0)", "{{code}}"),
+        ),
         steps=Steps(warn=1, alarm=10),
         empty="No job failed in this time",
         drill=(SCHEDULER,),
@@ -160,7 +162,9 @@ FLOW = (
         unit=Unit.TIMES_REAL_TIME,
         queries=(
             Query(
-                'histogram_quantile(0.5, sum by (le, queue) (rate(ffrtmp_job_speed_ratio_bucket{' + QUEUE + '}[$__rate_interval])))',
+                "histogram_quantile(0.5, sum by (le, queue) (rate(ffrtmp_job_speed_ratio_bucket{"
+                + QUEUE
+                + "}[$__rate_interval])))",
                 "{{queue}}",
             ),
         ),
@@ -188,7 +192,10 @@ FLEET = (
         unit=Unit.RATIO,
         queries=(
             Query(
-                share(newest("ffrtmp_node_active_jobs", "node", 'node=~"$node"'), newest("ffrtmp_node_slots", "node", 'node=~"$node"')),
+                share(
+                    newest("ffrtmp_node_active_jobs", "node", 'node=~"$node"'),
+                    newest("ffrtmp_node_slots", "node", 'node=~"$node"'),
+                ),
                 "{{node}}",
             ),
         ),

@@ -53,7 +53,12 @@ SCORES = (
         description="Part of the completed jobs whose quality somebody measured.",
         kind=Kind.BARS,
         unit=Unit.RATIO,
-        queries=(Query(f"sum by (scenario) (qoe_jobs_measured_total{{{SCENARIO}}}) / sum by (scenario) (qoe_jobs_total{{{SCENARIO}}})", "{{scenario}}"),),
+        queries=(
+            Query(
+                f"sum by (scenario) (qoe_jobs_measured_total{{{SCENARIO}}}) / sum by (scenario) (qoe_jobs_total{{{SCENARIO}}})",
+                "{{scenario}}",
+            ),
+        ),
         steps=CALM,
         empty=NO_JOB,
         drill=(THIS,),
@@ -180,7 +185,12 @@ MAKING = (
         description="Jobs that ended in the shown time, by state.",
         kind=Kind.TABLE,
         unit=Unit.COUNT,
-        queries=(Query(f"sum by (scenario, state) (increase(results_scenario_jobs_total{{{SCENARIO}}}[$__range])) > 0", "{{scenario}} {{state}}"),),
+        queries=(
+            Query(
+                f"sum by (scenario, state) (increase(results_scenario_jobs_total{{{SCENARIO}}}[$__range])) > 0",
+                "{{scenario}} {{state}}",
+            ),
+        ),
         steps=CALM,
         empty=NO_JOB,
         drill=(THIS, COST),

@@ -110,7 +110,15 @@ FLOW = (
         description="Part of the claims that were answered with a job.",
         kind=Kind.DIAL,
         unit=Unit.RATIO,
-        queries=(Query(share(rate("ffrtmp_schedule_attempts_total", where='result="assigned"'), rate("ffrtmp_schedule_attempts_total")), "assigned"),),
+        queries=(
+            Query(
+                share(
+                    rate("ffrtmp_schedule_attempts_total", where='result="assigned"'),
+                    rate("ffrtmp_schedule_attempts_total"),
+                ),
+                "assigned",
+            ),
+        ),
         steps=CALM,
         empty=NO_CLAIM,
         drill=(WORKER,),
@@ -184,7 +192,12 @@ ATTEMPTS = (
         description="Where the time of completed attempts goes: mean of each stage.",
         kind=Kind.AREAS,
         unit=Unit.SECONDS,
-        queries=(Query(share(rate("ffrtmp_stage_seconds_sum", "stage"), rate("ffrtmp_stage_seconds_count", "stage")), "{{stage}}"),),
+        queries=(
+            Query(
+                share(rate("ffrtmp_stage_seconds_sum", "stage"), rate("ffrtmp_stage_seconds_count", "stage")),
+                "{{stage}}",
+            ),
+        ),
         steps=CALM,
         empty="No attempt completed in this time",
         drill=(WORKER,),
@@ -227,7 +240,11 @@ MASTER = (
         description="Requests per second of the ten busiest routes.",
         kind=Kind.LINES,
         unit=Unit.PER_SECOND,
-        queries=(Query("topk(10, " + rate("scheduler_http_requests_total", "method, endpoint") + ")", "{{method}} {{endpoint}}"),),
+        queries=(
+            Query(
+                "topk(10, " + rate("scheduler_http_requests_total", "method, endpoint") + ")", "{{method}} {{endpoint}}"
+            ),
+        ),
         steps=CALM,
         empty=NO_MASTER,
         drill=(PRODUCTION,),

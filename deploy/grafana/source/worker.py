@@ -232,7 +232,9 @@ WORK = (
         description="Attempts that failed, per minute. One node with many is a sick machine.",
         kind=Kind.LINES,
         unit=Unit.PER_MINUTE,
-        queries=(Query(named("60 * " + rate("ffrtmp_worker_attempt_failures_total", "node_id, code")), "{{node}} {{code}}"),),
+        queries=(
+            Query(named("60 * " + rate("ffrtmp_worker_attempt_failures_total", "node_id, code")), "{{node}} {{code}}"),
+        ),
         steps=Steps(warn=1, alarm=10),
         empty="No attempt failed since the agents started",
         drill=(THIS_NODE, SCHEDULER),
@@ -244,7 +246,14 @@ WORK = (
         unit=Unit.SECONDS,
         queries=(
             Query(
-                named("(" + share(rate("ffrtmp_worker_stage_seconds_sum", "node_id, stage"), rate("ffrtmp_worker_stage_seconds_count", "node_id, stage")) + ")"),
+                named(
+                    "("
+                    + share(
+                        rate("ffrtmp_worker_stage_seconds_sum", "node_id, stage"),
+                        rate("ffrtmp_worker_stage_seconds_count", "node_id, stage"),
+                    )
+                    + ")"
+                ),
                 "{{node}} {{stage}}",
             ),
         ),
@@ -259,7 +268,9 @@ WORK = (
         unit=Unit.SECONDS,
         queries=(
             Query(
-                named("histogram_quantile(0.95, sum by (le, node_id) (rate(ffrtmp_worker_job_duration_seconds_bucket[$__rate_interval])))"),
+                named(
+                    "histogram_quantile(0.95, sum by (le, node_id) (rate(ffrtmp_worker_job_duration_seconds_bucket[$__rate_interval])))"
+                ),
                 "{{node}}",
             ),
         ),

@@ -1,6 +1,6 @@
 """Runs the proof, prints the tally, and fails below all.
 
-    PYTHONPATH=scripts:tests/monitor python -m proof PROGRAMS [--keep DIR]
+PYTHONPATH=scripts:tests/monitor python -m proof PROGRAMS [--keep DIR]
 """
 
 from __future__ import annotations
@@ -66,7 +66,10 @@ def prove(programs: Path, work: Path, begun: float) -> None:
         targets = farm.targets() | {"node": []}
         prometheus = Prometheus(work, targets, quickened(work / "rules.json"), alertmanager.url, interval="1s")
         stack.callback(prometheus.program.stop)
-        until("everything is scraped", lambda: all(prometheus.healthy().get(job) == [] for job in jobs() if targets.get(job)))
+        until(
+            "everything is scraped",
+            lambda: all(prometheus.healthy().get(job) == [] for job in jobs() if targets.get(job)),
+        )
         said("a farm runs and is scraped", begun)
 
         asker = Asker(prometheus, time.time())
@@ -112,7 +115,9 @@ def tally(boards: list[dict[str, Any]], excused: list[Question], proof: alerts.P
     fed = {(question.where, question.excuse) for question in excused}
     for why, count in sorted(Counter(why for _, why in fed).items()):
         print(f"  {count} panels are fed from a recording: {why}")
-    print(f"panels with data {total}/{total}, alerts proven {len(proven)}/{len(names)}, {time.monotonic() - begun:.0f} s")
+    print(
+        f"panels with data {total}/{total}, alerts proven {len(proven)}/{len(names)}, {time.monotonic() - begun:.0f} s"
+    )
     if len(proven) < len(names):
         raise Failure(f"not proven: {', '.join(sorted(names.keys() - proven))}")
 

@@ -82,13 +82,15 @@ def drive(farm: Farm, story: Story, recorded: Recorded, proof: Proof) -> None:
     recorded.values.update(POWER=95.0, HEAT=91.0)
     try:
         live = story.work_for_nothing(live=True)
-        proof.fires("DiskAlmostFull", "GpuHot", "PackagePowerHigh", "CertificateEndsSoon", "StoreSlow", "EncodingBelowRealTime")
+        proof.fires(
+            "DiskAlmostFull", "GpuHot", "PackagePowerHigh", "CertificateEndsSoon", "StoreSlow", "EncodingBelowRealTime"
+        )
     finally:
         lock.close()
     story.bench.free_disk = 0.5
     recorded.values.update(POWER=131.0, HEAT=61.0)
     farm.call("POST", f"/jobs/{live}/cancel")
-    proof.fires("HighFailureRate", "SlaViolations", "PackagePowerVeryHigh", again=lambda: (story.fail(), story.violate()))
+    proof.fires("HighFailureRate", "SlaViolations", "PackagePowerVeryHigh", again=story.break_things)
     recorded.values.update(POWER=35.0)
 
     crowd = story.crowd()

@@ -64,7 +64,7 @@ class Bench:
 
     def register(self) -> str:
         """Tells the master that it is there; its id."""
-        return self.farm.call("POST", "/nodes/register", self.words)["id"]
+        return str(self.farm.call("POST", "/nodes/register", self.words)["id"])
 
     def close(self) -> None:
         """Ends the threads."""

@@ -82,7 +82,7 @@ def differing(written: Any, read: Any, where: str = "") -> str | None:
     if isinstance(written, dict) and isinstance(read, dict):
         pairs = [(f"{where}.{key}", value, read.get(key)) for key, value in written.items()]
     elif isinstance(written, list) and isinstance(read, list) and len(written) == len(read):
-        pairs = [(f"{where}[{index}]", *pair) for index, pair in enumerate(zip(written, read))]
+        pairs = [(f"{where}[{index}]", *pair) for index, pair in enumerate(zip(written, read, strict=True))]
     else:
         return None if written == read else where
     return next((found for place, one, other in pairs if (found := differing(one, other, place))), None)
@@ -122,7 +122,8 @@ def check_rules() -> None:
     run([tool("promtool"), "check", "rules", RULES])
     run([tool("promtool"), "test", "rules", tests])
     run([tool("amtool"), "check-config", ROUTES])
-    firing, quiet = set(), set()
+    firing: set[str] = set()
+    quiet: set[str] = set()
     for case in yaml.safe_load(tests.read_text())["tests"]:
         for test in case.get("alert_rule_test", []):
             (firing if test["exp_alerts"] else quiet).add(test["alertname"])

@@ -16,7 +16,9 @@ PARTS = ("_bucket", "_sum", "_count")
 
 def promised() -> dict[str, str]:
     """Every name of the page, with its kind."""
-    rows = re.findall(r"^\| `([a-z0-9_]+)(?:\{[^`]*\})?` \| (gauge|counter|histogram) \|", PAGE.read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `([a-z0-9_]+)(?:\{[^`]*\})?` \| (gauge|counter|histogram) \|", PAGE.read_text(), re.MULTILINE
+    )
     return dict(rows)
 
 
@@ -37,7 +39,14 @@ def unknown(expr: str) -> set[str]:
     known = promised()
     wrong = set()
     for name in asked(expr) - OF_PROMETHEUS:
-        whole = next((name.removesuffix(part) for part in PARTS if name.endswith(part) and known.get(name.removesuffix(part)) == "histogram"), name)
+        whole = next(
+            (
+                name.removesuffix(part)
+                for part in PARTS
+                if name.endswith(part) and known.get(name.removesuffix(part)) == "histogram"
+            ),
+            name,
+        )
         if whole not in known or (known[whole] == "histogram") != (whole != name):
             wrong.add(name)
     return wrong

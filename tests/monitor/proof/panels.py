@@ -65,19 +65,23 @@ class Asker:
         self.prometheus, self.begun = prometheus, begun
 
     def answered(self, question: Question) -> bool:
-        """Whether there are numbers: for everything, for one value of each variable, with the labels that links need."""
+        """Whether there are numbers: for everything, for one value of each variable, with labels for links."""
         found = self.series(question, {})
         if not found:
             return False
         labels = {label for series in found for label in series["metric"]}
         wanted = {label for link in question.links for label in re.findall(r"__field\.labels\.(\w+)", link)}
         if wanted - labels:
-            raise Failure(f"{question.where}: a link wants the label {', '.join(sorted(wanted - labels))} and the query has {sorted(labels)}")
-        return all(self.narrows(question, *variable) for variable in question.variables if f"${variable[0]}" in question.expr)
+            raise Failure(f"{question.where}: links want {sorted(wanted)}, the query has {sorted(labels)}")
+        return all(
+            self.narrows(question, *variable) for variable in question.variables if f"${variable[0]}" in question.expr
+        )
 
     def narrows(self, question: Question, name: str, label: str, metric: str) -> bool:
         """Whether some value of a variable has numbers of its own."""
-        return any(self.series(question, {name: re.escape(value)}) for value in self.prometheus.label_values(label, metric))
+        return any(
+            self.series(question, {name: re.escape(value)}) for value in self.prometheus.label_values(label, metric)
+        )
 
     def series(self, question: Question, chosen: dict[str, str]) -> list[dict[str, Any]]:
         """The series with a number in them."""
@@ -93,8 +97,9 @@ class Asker:
         passed = f"{time.time() - self.begun + 5:.0f}s"
         expr = question.expr.replace("$__rate_interval", WINDOW).replace("$__range", passed)
         for name, _, _ in question.variables:
-            value = chosen.get(name, EVERYTHING).replace("\\", "\\\\")
-            expr = re.sub(rf"\${name}\b|\${{{name}}}", lambda _: value, expr)
+            # Twice escaped: once for PromQL's string, once for `re.sub`.
+            value = chosen.get(name, EVERYTHING).replace("\\", "\\" * 4)
+            expr = re.sub(rf"\${name}\b|\${{{name}}}", value, expr)
         if "$" in expr:
             raise Failure(f"{question.where}: nothing is known of a variable of {expr}")
         return expr

@@ -31,7 +31,9 @@ class Story:
         slow.write_text(f"#!/bin/sh\nexec '{farm.programs / 'ffrtmp-runner'}' --synthetic '{behaviour}' \"$@\"\n")
         slow.chmod(0o755)
         # It stands in for every engine, and is too slow for anything.
-        self.slow = farm.agent("slow", ["--max-concurrent-jobs", "16", "--label", "pace=slow"], {"FFRTMP_RUNNER": str(slow)})
+        self.slow = farm.agent(
+            "slow", ["--max-concurrent-jobs", "16", "--label", "pace=slow"], {"FFRTMP_RUNNER": str(slow)}
+        )
         self.bench = Bench(farm)
 
     def close(self) -> None:
@@ -45,6 +47,7 @@ class Story:
 
     def ended(self, job: str, state: str, seconds: float = 90) -> dict[str, Any]:
         """Waits until a job has ended, and demands how."""
+
         def look() -> dict[str, Any] | None:
             found = self.farm.job(job)
             return found if found["state"] in FINAL else None
@@ -64,8 +67,18 @@ class Story:
         foreign = self.submit("240p30-h264", "real", QUICK, output="/outside.mp4")
         late = self.submit("240p30-h264", "slow", {"duration": 30}, resource_limits={"timeout_sec": 1}, max_retries=0)
         said = [self.say(reason) for reason in CODES] + [self.say("quality") for _ in range(2)]
-        done = [self.submit(name, "real", QUICK, input=str(clip), priority=priority) for name, priority in (("240p30-h264", "high"), ("144p-vp9", "batch"))]
-        live = self.submit("live-240p30-h264", "real", {"duration": 3, "preset": "ultrafast"}, input=str(clip), engine="gstreamer", queue="live")
+        done = [
+            self.submit(name, "real", QUICK, input=str(clip), priority=priority)
+            for name, priority in (("240p30-h264", "high"), ("144p-vp9", "batch"))
+        ]
+        live = self.submit(
+            "live-240p30-h264",
+            "real",
+            {"duration": 3, "preset": "ultrafast"},
+            input=str(clip),
+            engine="gstreamer",
+            queue="live",
+        )
         dropped = self.submit("240p30-h264", "slow", {"duration": 600}, classification="test")
         until("the job to cancel runs", lambda: self.farm.job(dropped)["state"] == "running")
         self.farm.call("POST", f"/jobs/{dropped}/cancel")
@@ -81,17 +94,14 @@ class Story:
     def say(self, word: str) -> str:
         """A job that ends as the word says."""
         labels = {"node.tool": "bench", "say": word}
-        return self.farm.submit(scenario=SCENARIO, labels=labels, parameters={"duration": 10}, max_retries=1, classification="production")
+        return self.farm.submit(
+            scenario=SCENARIO, labels=labels, parameters={"duration": 10}, max_retries=1, classification="production"
+        )
 
-    def fail(self) -> None:
-        """A handful of jobs that fail at once."""
-        for _ in range(6):
-            self.say("runtime_error")
-
-    def violate(self) -> None:
-        """Production jobs that the platform fails."""
-        for _ in range(4):
-            self.say("platform_error")
+    def break_things(self) -> None:
+        """A handful of production jobs that fail at once, more than half of them by the platform."""
+        for reason in ["runtime_error"] * 3 + ["platform_error"] * 5:
+            self.say(reason)
 
     def crowd(self) -> list[str]:
         """More jobs than a queue should have, for a node that there is not."""
@@ -139,8 +149,53 @@ def certify(directory: Path, days: int) -> None:
             raise Failure(f"openssl {words[0]}: {done.stderr}")
 
     if not authority.exists():
-        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", authority, "-days", "365", "-subj", "/CN=proof")
+        openssl(
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-keyout",
+            key,
+            "-out",
+            authority,
+            "-days",
+            "365",
+            "-subj",
+            "/CN=proof",
+        )
     request, names = directory / "master.csr", directory / "names"
     names.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\nbasicConstraints=CA:FALSE\n")
-    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", directory / "master.key", "-out", request, "-subj", "/CN=master")
-    openssl("x509", "-req", "-in", request, "-CA", authority, "-CAkey", key, "-CAcreateserial", "-days", str(days), "-extfile", names, "-out", directory / "master.crt")
+    openssl(
+        "req",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-keyout",
+        directory / "master.key",
+        "-out",
+        request,
+        "-subj",
+        "/CN=master",
+    )
+    openssl(
+        "x509",
+        "-req",
+        "-in",
+        request,
+        "-CA",
+        authority,
+        "-CAkey",
+        key,
+        "-CAcreateserial",
+        "-days",
+        str(days),
+        "-extfile",
+        names,
+        "-out",
+        directory / "master.crt",
+    )
