@@ -119,7 +119,7 @@ class Farm:
         log = self.directory / f"{worker.name}.log"
         worker.program = Program(worker.name, command, log, {**self._env(), **worker.env}, self.files)
         worker.node_id = until(
-            f"{worker.name} is in service", lambda: worker.program.runs() and self._node(worker.name)
+            f"{worker.name} is in service", lambda: self._node(worker.name) if worker.program.runs() else ""
         )
 
     def _env(self) -> dict[str, str]:
