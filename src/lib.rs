@@ -15,6 +15,7 @@
 //! [`governor`]. Every part is a trait of [`core`]; bring your own where ours does not fit.
 //!
 //! # Features
+//! - `otlp`: traces of jobs for a collector of OpenTelemetry ([`traces`]).
 //! - `cli`: the typed flags of the programs ([`config`]) and their logging.
 //! - `gstreamer`: live sessions: frames or samples in, encoded samples out, while they come.
 #![forbid(unsafe_code)]
@@ -23,6 +24,7 @@ pub mod agent;
 pub mod clock;
 #[cfg(feature = "cli")]
 pub mod config;
+mod exporters;
 #[cfg(feature = "gstreamer")]
 pub mod live;
 #[cfg(feature = "cli")]
@@ -31,6 +33,7 @@ pub mod master;
 #[cfg(feature = "cli")]
 pub mod program;
 pub mod supervise;
+pub mod traces;
 mod transcode;
 
 pub use agent::{Agent, AgentOptions};

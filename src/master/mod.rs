@@ -5,6 +5,8 @@
 
 pub mod key;
 mod metrics;
+mod timed;
+mod watchers;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
@@ -22,13 +24,18 @@ use ffrtmp_core::error::{Code, Result};
 use ffrtmp_core::policy::fifo::PriorityFifo;
 use ffrtmp_core::scheduler::Scheduler;
 use ffrtmp_core::store::Store;
+use ffrtmp_transport::http::expiry::expiry;
 use ffrtmp_transport::http::server::{self, HttpObserver, Secret, ServerConfig, TlsConfig};
 use ffrtmp_transport::local::LocalTransport;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::clock::SteadyClock;
+use crate::exporters::port::{CONTENT_TYPE, Port};
+use crate::traces::SpanTaker;
 use metrics::MasterMetrics;
+use timed::Timed;
 
 /// How a master behaves. The default is the contract's, on free loopback ports without TLS.
 #[derive(Clone, Debug)]
@@ -49,6 +56,23 @@ pub struct MasterOptions {
     pub scheduler_interval: Duration,
     /// Policies of the coordinator.
     pub settings: Settings,
+    /// Who takes the spans of traced jobs; which jobs those are is among the settings.
+    pub spans: Option<Arc<dyn SpanTaker>>,
+    /// Where exporters listen, in plain HTTP; none of them by default.
+    pub exporters: ExporterAddresses,
+}
+
+/// Where the exporters of a master listen; what is `None` listens nowhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExporterAddresses {
+    /// Results by scenario.
+    pub results: Option<SocketAddr>,
+    /// Quality of experience.
+    pub qoe: Option<SocketAddr>,
+    /// Cost; there are rates in [`Settings::tariff`].
+    pub cost: Option<SocketAddr>,
+    /// Predictions.
+    pub predictions: Option<SocketAddr>,
 }
 
 impl Default for MasterOptions {
@@ -63,6 +87,8 @@ impl Default for MasterOptions {
             metrics_address: None,
             scheduler_interval: Duration::from_secs(5),
             settings: Settings::default(),
+            spans: None,
+            exporters: ExporterAddresses::default(),
         }
     }
 }
@@ -77,6 +103,7 @@ pub struct Master {
     options: MasterOptions,
     api: Option<TcpListener>,
     scrape: Option<TcpListener>,
+    exporters: Vec<Port>,
 }
 
 impl Master {
@@ -112,8 +139,13 @@ impl Master {
     ) -> Result<Self> {
         options.tls.as_ref().map(server::check_tls).transpose()?;
         let metrics = Arc::new(MasterMetrics::new()?);
-        let watcher: Arc<dyn Watcher> = metrics.clone();
-        let coordinator = Coordinator::watched(store, scheduler, clock, options.settings.clone(), Some(watcher));
+        if let Some(tls) = &options.tls {
+            metrics.certificate(expiry(&tls.cert)?);
+        }
+        let (watchers, exporters) = watchers::open(&options, &metrics, &clock).await;
+        let store = Arc::new(Timed::new(store, metrics.own.calls.clone()));
+        let watcher = Some(Arc::new(watchers) as Arc<dyn Watcher>);
+        let coordinator = Coordinator::watched(store, scheduler, clock, options.settings.clone(), watcher);
         let api = match options.api_address {
             Some(address) => Some(listen_api(address).await?),
             None => None,
@@ -122,7 +154,7 @@ impl Master {
             Some(address) => Some(crate::listen(address, "metrics-port").await?),
             None => None,
         };
-        Ok(Self { coordinator, metrics, options, api, scrape })
+        Ok(Self { coordinator, metrics, options, api, scrape, exporters })
     }
 
     /// What it does with requests, for callers in the same process.
@@ -146,15 +178,32 @@ impl Master {
         Some(format!("{scheme}://{host}:{}", address.port()))
     }
 
+    /// Where its exporters listen, in the order of their ports in the contract.
+    #[must_use]
+    pub fn exporter_addresses(&self) -> Vec<SocketAddr> {
+        self.exporters.iter().filter_map(Port::address).collect()
+    }
+
+    /// Where `/metrics` listens; `None` if it does not.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.scrape.as_ref()?.local_addr().ok()
+    }
+
     /// Serves until `shutdown`, then stops in the reverse order of start and closes the store.
     ///
     /// # Errors
     /// `tls` for a certificate that cannot be used, `storage` if the store does not close.
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
-        let Self { coordinator, metrics, options, api, scrape } = self;
+        let Self { coordinator, metrics, options, api, scrape, exporters } = self;
         join(&coordinator, &shutdown).await?;
         let background = CancellationToken::new();
-        let reaper = tokio::spawn(reap(Arc::clone(&coordinator), options.scheduler_interval, background.clone()));
+        let reaper =
+            reap(Arc::clone(&coordinator), options.scheduler_interval, Arc::clone(&metrics), background.clone());
+        let reaper = tokio::spawn(reaper);
+        let exporting = TaskTracker::new();
+        exporters.into_iter().for_each(|port| port.serve(&exporting, background.clone()));
+        exporting.close();
         let scraper = scrape.map(|listener| {
             tokio::spawn(serve_metrics(listener, Arc::clone(&metrics), Arc::clone(&coordinator), background.clone()))
         });
@@ -183,6 +232,7 @@ impl Master {
             let _ = scraper.await;
         }
         let _ = reaper.await;
+        crate::traces::close(options.spans).await;
         served.and(coordinator.store().close().await)
     }
 }
@@ -221,11 +271,11 @@ struct Counted(Arc<MasterMetrics>);
 
 impl HttpObserver for Counted {
     fn request(&self, method: &str, route: &str, status: u16, bytes_in: u64, bytes_out: u64) {
-        self.0.http(method, route, status, bytes_in, bytes_out);
+        self.0.own.http(method, route, status, bytes_in, bytes_out);
     }
 }
 
-async fn reap(coordinator: Arc<Coordinator>, interval: Duration, stop: CancellationToken) {
+async fn reap(coordinator: Arc<Coordinator>, interval: Duration, metrics: Arc<MasterMetrics>, stop: CancellationToken) {
     let mut next_round = tokio::time::Instant::now();
     let mut failing = false;
     while !stop.is_cancelled() {
@@ -234,6 +284,7 @@ async fn reap(coordinator: Arc<Coordinator>, interval: Duration, stop: Cancellat
         if full {
             next_round = tokio::time::Instant::now() + interval;
         }
+        metrics.reaped(&reaped);
         match &reaped {
             Ok(reaped) if *reaped != Default::default() => tracing::info!(?reaped, "reaper"),
             Err(error) if !failing => tracing::error!(%error, "the reaper cannot do its work"),
@@ -264,7 +315,7 @@ async fn serve_metrics(
 async fn metrics_text(
     State((metrics, coordinator)): State<(Arc<MasterMetrics>, Arc<Coordinator>)>,
 ) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.text(&coordinator).await)
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics.text(&coordinator).await)
 }
 
 async fn listen_api(address: SocketAddr) -> Result<TcpListener> {

@@ -22,13 +22,15 @@ const MAX_BATCH: usize = 1000;
 /// Dependencies whose state a waiting reason tells.
 const DEPENDENCIES_SHOWN: usize = 8;
 
-/// Jobs that do not run yet.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Jobs that do not run yet, and the nodes that they wait for.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Backlog {
     /// By why.
     pub causes: BTreeMap<WaitingCause, u64>,
     /// Ready and running jobs of each tenant that has any.
     pub tenants: BTreeMap<TenantId, (u64, u64)>,
+    /// Every node, by name.
+    pub nodes: Vec<Node>,
 }
 
 impl Coordinator {
@@ -153,16 +155,17 @@ impl Coordinator {
     ///
     /// # Errors
     /// `storage`.
-    pub async fn backlog(&self, counts: &Counts, nodes: &[Node]) -> Result<Backlog> {
-        let lanes = self.store.lanes().await?;
+    pub async fn backlog(&self, counts: &Counts) -> Result<Backlog> {
+        let (lanes, nodes) = (self.store.lanes().await?, self.store.list_nodes().await?);
         let mut backlog = Backlog::default();
         for standing in &lanes {
             let (queued, active) = backlog.tenants.entry(standing.lane.tenant.clone()).or_default();
             *queued += standing.queued;
             *active += standing.active;
         }
-        let caps = self.settings.caps.clone();
-        backlog.causes = Surroundings { nodes: nodes.to_vec(), lanes, caps, ..Surroundings::default() }.causes();
+        let around = Surroundings { nodes, lanes, caps: self.settings.caps.clone(), ..Surroundings::default() };
+        backlog.causes = around.causes();
+        backlog.nodes = around.nodes;
         let still = [
             (JobState::Waiting, WaitingCause::Dependencies),
             (JobState::Retrying, WaitingCause::Backoff),

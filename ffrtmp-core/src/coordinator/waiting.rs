@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::id::{JobId, TenantId};
 use crate::job::{Job, JobState, Queue};
 use crate::media::named_enum;
-use crate::node::{Node, NodeStatus, Requirements};
+use crate::node::{Node, NodeStatus, Offer, Requirements};
 use crate::store::{Caps, Lane, LaneStanding};
 
 named_enum!(
@@ -103,7 +103,7 @@ impl Surroundings {
             Ok(needs) => needs,
             Err(error) => return error.to_string(),
         };
-        let fleet = self.fleet(&needs);
+        let fleet = self.fleet(&needs, &self.offers());
         let (_, words) = fleet.unfit.or_else(|| self.capped(job.queue, &job.tenant)).unwrap_or(fleet.state);
         words
     }
@@ -111,12 +111,13 @@ impl Surroundings {
     /// How many jobs of every lane wait, by why. Nodes are looked at once for all lanes that need the
     /// same of them.
     pub(super) fn causes(&self) -> BTreeMap<WaitingCause, u64> {
+        let offers = self.offers();
         let mut fleets = HashMap::new();
         let mut causes = BTreeMap::new();
         for LaneStanding { lane, queued, .. } in self.lanes.iter().filter(|standing| standing.queued > 0) {
             let needs = &lane.requirements;
             let (unfit, state) = *fleets.entry(needs).or_insert_with(|| {
-                let fleet = self.fleet(needs);
+                let fleet = self.fleet(needs, &offers);
                 (fleet.unfit.map(|(cause, _)| cause), fleet.state.0)
             });
             let capped = || self.capped(lane.queue, &lane.tenant).map(|(cause, _)| cause);
@@ -125,9 +126,14 @@ impl Surroundings {
         causes
     }
 
+    fn offers(&self) -> Vec<Offer> {
+        self.nodes.iter().map(Node::offer).collect()
+    }
+
     /// What the nodes say to jobs that need this of them.
-    fn fleet(&self, needs: &Requirements) -> Standing {
-        let able: Vec<_> = self.nodes.iter().filter(|node| needs.met_by(&node.offer())).collect();
+    fn fleet(&self, needs: &Requirements, offers: &[Offer]) -> Standing {
+        let able = self.nodes.iter().zip(offers).filter(|(_, offer)| needs.met_by(offer));
+        let able: Vec<_> = able.map(|(node, _)| node).collect();
         let serving: Vec<_> = able.iter().filter(|node| node.takes_jobs()).copied().collect();
         let free = serving.iter().any(|node| node.status == NodeStatus::Available);
         let unfit = match () {

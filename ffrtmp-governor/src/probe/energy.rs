@@ -58,6 +58,14 @@ impl Energy {
         watts.flatten().filter(|watts| *watts <= MOST_WATTS)
     }
 
+    /// Energy that each zone used since an earlier look, whether it counts or not, over one turn of its
+    /// counter at most. What no machine uses is left out.
+    pub fn each_since<'a>(&'a self, before: &'a Self, elapsed: Duration) -> impl Iterator<Item = (&'a Zone, Joules)> {
+        let most = MOST_WATTS * elapsed.as_secs_f64();
+        let used = self.0.iter().filter_map(|(zone, now)| Some((zone, now.since(before.0.get(zone)?)?)));
+        used.map(|(zone, micros)| (zone, Joules(micros as f64 / 1e6))).filter(move |(_, joules)| joules.0 <= most)
+    }
+
     /// The zones.
     pub fn zones(&self) -> impl Iterator<Item = &Zone> {
         self.0.keys()
