@@ -14,10 +14,12 @@ use ffrtmp_core::policy::limits;
 use ffrtmp_core::protocol::{
     AttemptStatus, DirectiveKind, ErrorText, FinishRequest, LogLine, LogText, ResultStatus, StartRequest,
 };
+use ffrtmp_core::trace::SpanName;
 use tokio::time::Instant;
 
 use super::Shared;
 use super::workshop::Workpiece;
+use crate::traces::{Part, spans_of_attempt};
 
 /// Log lines kept until the next report.
 const MAX_PENDING_LINES: usize = 2000;
@@ -31,6 +33,8 @@ pub(super) struct Attempt {
     pub(super) is_live: bool,
     /// When it came to this node.
     begun: Instant,
+    begun_at: Timestamp,
+    parts: Mutex<Vec<Part>>,
     ordered_to_stop: AtomicBool,
     handed_back: AtomicBool,
     timed_out: AtomicBool,
@@ -57,6 +61,8 @@ impl Attempt {
             control: Control::default(),
             is_live: is_live(job.input.as_deref(), job.output.as_deref(), &job.parameters),
             begun: Instant::now(),
+            begun_at: clock.now(),
+            parts: Mutex::default(),
             ordered_to_stop: AtomicBool::new(false),
             handed_back: AtomicBool::new(false),
             timed_out: AtomicBool::new(false),
@@ -124,6 +130,32 @@ impl Attempt {
         self.said().renewed.map_or(Duration::MAX, |at| at.elapsed())
     }
 
+    /// Does a part of the work and notes how long it took, also where it fails.
+    async fn timed<T>(&self, name: SpanName, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let offset = self.begun.elapsed();
+        let done = work.await;
+        let part = Part::new(name, offset, self.begun.elapsed() - offset, done.as_ref().err());
+        self.parts().push(part);
+        done
+    }
+
+    fn parts(&self) -> std::sync::MutexGuard<'_, Vec<Part>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The parts that the agent timed, and what the engine says of its own.
+    fn stages(&self, engine: &[StageTime]) -> Vec<StageTime> {
+        let mut stages = Vec::with_capacity(engine.len() + 2);
+        for part in &*self.parts() {
+            match part.name {
+                SpanName::Stage => stages.push(StageTime::new(Stage::StageIn, part.offset, part.length)),
+                SpanName::Publish => stages.push(StageTime::new(Stage::Publish, part.offset, part.length)),
+                _ => stages.extend(engine.iter().map(|stage| stage.later(part.offset))),
+            }
+        }
+        stages
+    }
+
     fn said(&self) -> std::sync::MutexGuard<'_, Said> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -163,25 +195,35 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, attempt: Arc<Attempt>) ->
     }
     attempt.confirmed(asked);
     let outcome = work(&shared, &job, &attempt).await;
-    report(&shared, &job, &attempt, outcome).await
+    let ended = report(&shared, &job, &attempt, outcome).await;
+    trace(&shared, &job, &attempt, &ended);
+    ended
+}
+
+/// Tells the trace of the job what its attempt did, if it has one.
+fn trace(shared: &Shared, job: &Job, attempt: &Attempt, ended: &Ended) {
+    let Some(taker) = &shared.spans else { return };
+    let times = (attempt.begun_at, shared.clock.now());
+    let end = (ended.status, ended.report.as_ref());
+    for span in spans_of_attempt(job, shared.node(), times, &attempt.parts(), end) {
+        taker.take(span);
+    }
 }
 
 async fn work(shared: &Arc<Shared>, job: &Job, attempt: &Arc<Attempt>) -> Result<JobReport> {
     let limit = time_limit(job, attempt.is_live);
     let running = shared.attempts().len();
-    let begun = attempt.begun.elapsed();
-    let prepared = tokio::time::timeout(limit, shared.workshop.prepare(job, &attempt.control, running)).await;
-    let mut piece = prepared.map_err(|_| too_long(limit).field("input"))??;
-    let staged = attempt.begun.elapsed();
-    let stage_in = StageTime::new(Stage::StageIn, begun, staged - begun);
-    let report = run_limited(limit.saturating_sub(staged - begun), attempt, &mut *piece).await?;
+    let begun = Instant::now();
+    let prepare = async {
+        let prepared = tokio::time::timeout(limit, shared.workshop.prepare(job, &attempt.control, running)).await;
+        prepared.map_err(|_| too_long(limit).field("input"))?
+    };
+    let mut piece = attempt.timed(SpanName::Stage, prepare).await?;
+    let run = run_limited(limit.saturating_sub(begun.elapsed()), attempt, &mut *piece);
+    let report = attempt.timed(SpanName::Transcode, run).await?;
     confirm(shared, attempt).await?;
-    let confirmed = attempt.begun.elapsed();
-    let output_uri = piece.publish().await?;
-    let publish = StageTime::new(Stage::Publish, confirmed, attempt.begun.elapsed() - confirmed);
-    let engine = report.stages.iter().map(|stage| stage.later(staged));
-    let stages = [stage_in].into_iter().chain(engine).chain([publish]).collect();
-    Ok(JobReport { output_uri: Some(output_uri), stages, ..report })
+    let output_uri = attempt.timed(SpanName::Publish, piece.publish()).await?;
+    Ok(JobReport { output_uri: Some(output_uri), stages: attempt.stages(&report.stages), ..report })
 }
 
 /// Live work has a limit only where it was given one.

@@ -38,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::SteadyClock;
+use crate::traces::SpanTaker;
 use attempt::Attempt;
 use metrics::AgentMetrics;
 use workshop::LocalWorkshop;
@@ -115,6 +116,8 @@ struct Shared {
     options: AgentOptions,
     slots: u32,
     metrics: AgentMetrics,
+    /// Who takes the spans of traced jobs.
+    spans: Option<Arc<dyn SpanTaker>>,
     /// By fence too: a job may come back to a node that has not yet heard that it lost it.
     attempts: Mutex<BTreeMap<(JobId, Fence), Arc<Attempt>>>,
     /// Name of the claim that was not answered yet.
@@ -178,6 +181,7 @@ impl Agent {
             clock,
             slots,
             options,
+            spans: None,
             attempts: Mutex::default(),
             claiming: Mutex::default(),
             held_back: Mutex::default(),
@@ -193,6 +197,15 @@ impl Agent {
             force: CancellationToken::new(),
         };
         Ok(Self { shared: Arc::new(shared), listener })
+    }
+
+    /// The same, with somebody who takes the spans of jobs that the master traces.
+    #[must_use]
+    pub fn traced(mut self, spans: Option<Arc<dyn SpanTaker>>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.spans = spans;
+        }
+        self
     }
 
     /// Its identity, kept in the work directory.
@@ -227,6 +240,7 @@ impl Agent {
         if let Some(server) = server {
             let _ = server.await;
         }
+        crate::traces::close(shared.spans.clone()).await;
         worked
     }
 }

@@ -10,7 +10,7 @@ use clap::{ArgAction, Args};
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_transport::http::{ClientConfig, MasterClient};
 
-use super::{AutoAttachArgs, GoverningArgs, SandboxChoice, duration, given_key};
+use super::{AutoAttachArgs, GoverningArgs, SandboxChoice, TracingArgs, duration, given_key};
 use crate::agent::{Agent, AgentOptions};
 
 /// Options of an agent.
@@ -97,6 +97,9 @@ pub struct AgentArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would take it for the program's own help")]
     pub auto_attach: AutoAttachArgs,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would take it for the program's own help")]
+    pub tracing: TracingArgs,
     /// error, warn, info, debug or trace
     #[arg(long, default_value = "info", env = "FFRTMP_LOG_LEVEL")]
     pub log_level: String,
@@ -130,7 +133,9 @@ impl AgentArgs {
             }
         };
         let governor = self.governing.governor(self.max_concurrent_jobs)?;
-        Agent::new(transport, engines, governor, self.options()).await
+        let agent = Agent::new(transport, engines, governor, self.options()).await?;
+        let spans = self.tracing.start("ffrtmp-agent", agent.node_id().to_string())?;
+        Ok(agent.traced(spans))
     }
 
     fn master_host(&self) -> String {

@@ -8,11 +8,14 @@ use std::time::Duration;
 use clap::{ArgAction, Args};
 use ffrtmp_core::coordinator::Settings;
 use ffrtmp_core::error::Result;
+use ffrtmp_core::id::NodeId;
+use ffrtmp_core::trace::SampleRatio;
 use ffrtmp_transport::http::certificate;
 use ffrtmp_transport::http::server::TlsConfig;
 
 use super::database::{DatabaseArgs, DatabaseKind};
 use super::scheduling::SchedulingArgs;
+use super::tracing::{TracingArgs, ratio};
 use super::{contradiction, duration, given_key};
 use crate::master::{Master, MasterOptions, key};
 
@@ -79,12 +82,12 @@ pub struct MasterArgs {
     /// After how long without one a node is lost; also how long a lease holds
     #[arg(long, default_value = "90s", value_parser = duration)]
     pub heartbeat_timeout: Duration,
-    /// Export traces (not part of this version)
-    #[arg(long, default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
-    pub tracing: bool,
-    /// Where traces go
-    #[arg(long, default_value = "localhost:4318")]
-    pub tracing_endpoint: String,
+    /// Traces of jobs
+    #[command(flatten)]
+    pub tracing: TracingArgs,
+    /// What share of the jobs is traced that nobody else traces, 0 to 1; those of others as they say
+    #[arg(long, default_value = "1", env = "FFRTMP_TRACING_SAMPLE_RATIO", value_parser = ratio)]
+    pub tracing_sample_ratio: SampleRatio,
     /// Remove old jobs
     #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
     pub cleanup: bool,
@@ -129,6 +132,7 @@ impl MasterArgs {
                 .then(|| SocketAddr::new(self.bind.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), self.metrics_port)),
             scheduler_interval: self.scheduler_interval,
             settings: self.settings(),
+            spans: self.tracing.start("ffrtmp-master", NodeId::random().to_string())?,
         };
         Master::with_scheduler(store, self.scheduling.scheduler(), options).await
     }
@@ -151,9 +155,6 @@ impl MasterArgs {
         }
         if self.mtls && !self.tls {
             return Err(contradiction("mtls", "--mtls needs TLS", "leave out --tls false"));
-        }
-        if self.tracing {
-            return Err(contradiction("tracing", "this version does not export traces", "leave out --tracing"));
         }
         if self.heartbeat_timeout <= self.heartbeat_interval {
             return Err(contradiction(
@@ -202,6 +203,7 @@ impl MasterArgs {
             retention: self.cleanup.then(|| Duration::from_secs(u64::from(self.cleanup_retention) * 24 * 3600)),
             unrunnable: self.scheduling.unrunnable,
             caps: self.scheduling.caps(),
+            tracing: self.tracing.tracing.then_some(self.tracing_sample_ratio),
             ..Settings::default()
         }
     }

@@ -9,6 +9,7 @@ mod governing;
 mod master;
 mod scheduling;
 mod section;
+mod tracing;
 mod transfer;
 mod watch;
 
@@ -18,6 +19,7 @@ pub use database::{DatabaseArgs, DatabaseKind, Dsn, Durability};
 pub use governing::{CgroupChoice, GoverningArgs, SandboxChoice};
 pub use master::MasterArgs;
 pub use scheduling::{Policy, SchedulingArgs, TenantLimit};
+pub use tracing::TracingArgs;
 pub use transfer::{BackupArgs, MigrateArgs};
 pub use watch::WatchArgs;
 
