@@ -13,6 +13,10 @@ pub(crate) const ROWS: &[Row] = &[Row { name: "limits of 100 % and 50 % of a cor
 
 const TICKS_PER_SECOND: f64 = 100.0;
 const WINDOW: Duration = Duration::from_secs(4);
+/// How long a process is looked at, and the ticks of the processor that one that spins has then used,
+/// half of a core or not.
+const LOOK: Duration = Duration::from_millis(500);
+const SPUN: u64 = 8;
 /// What a limit may be missed by, of itself.
 const TOLERANCE: f64 = 0.05;
 /// Windows that are looked at: other work on the machine may take the processor away from both.
@@ -26,11 +30,12 @@ fn measured() -> Seen {
     if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
         return Seen::Skipped("one core cannot give one and a half".into());
     }
+    let mut known = Vec::new();
     let ids = [100, 50].map(|percent| {
-        let there = runners(&cluster);
         let id = cluster.submit(limited(&json!({"max_cpu_percent": percent, "timeout_sec": 60})));
         cluster.job_when(&id, "running", |job| job.state == JobState::Running);
-        let spinning = until("an attempt that spins", PATIENCE, || newest(&cluster, &there));
+        let spinning = until("an attempt that spins", PATIENCE, || spinning(&cluster, &known));
+        known.push(spinning);
         (id, spinning)
     });
     let mut seen = Vec::new();
@@ -53,9 +58,14 @@ fn measured() -> Seen {
     Seen::Skipped(format!("never above the limits, but other work leaves less (load {load}): {seen:.1?}"))
 }
 
-/// The process that was not there before and has begun to spin.
-fn newest(cluster: &Cluster, there: &[u32]) -> Option<u32> {
-    runners(cluster).into_iter().find(|pid| !there.contains(pid) && cpu_ticks(*pid).is_some_and(|ticks| ticks > 20))
+/// A process beside the known ones that spins: more than the server needs to load what it forks, and
+/// going on.
+fn spinning(cluster: &Cluster, known: &[u32]) -> Option<u32> {
+    let unknown = || runners(cluster).into_iter().filter(|pid| !known.contains(pid));
+    let before: Vec<_> = unknown().filter_map(|pid| Some((pid, cpu_ticks(pid)?))).collect();
+    std::thread::sleep(LOOK);
+    let has_spun = |(pid, ticks): &(u32, u64)| cpu_ticks(*pid).is_some_and(|now| now >= ticks + SPUN);
+    before.into_iter().find(has_spun).map(|(pid, _)| pid)
 }
 
 /// Percent of a core that each of them used over a while.

@@ -75,10 +75,10 @@ pub(crate) fn assert_attempts_gone(cluster: &mut Cluster) {
     });
 }
 
-/// Every living process of runners, and what they have started.
+/// Every living process of the runner for files. The one for live work has no part in these rows.
 pub(crate) fn runners(cluster: &Cluster) -> Vec<u32> {
     let all = with_home(&cluster.home()).into_iter();
-    all.filter(|process| process.name.starts_with("ffrtmp-runner")).map(|process| process.pid).collect()
+    all.filter(|process| process.name == "ffrtmp-runner").map(|process| process.pid).collect()
 }
 
 /// Control groups that a process made for attempts.
