@@ -117,7 +117,7 @@ class Story:
 class Lock:
     """Somebody who holds the database locked, most of the time."""
 
-    HELD, FREE = 1.5, 0.3
+    HELD, FREE = 0.9, 0.6
 
     def __init__(self, database: Path) -> None:
         self._end = threading.Event()
