@@ -8,7 +8,7 @@ use ffrtmp_core::clock::{Clock, Timestamp};
 use ffrtmp_core::engine::{Control, Observer, Progress};
 use ffrtmp_core::error::{Code, Error, JobError, Result};
 use ffrtmp_core::id::{Fence, JobId, NodeId};
-use ffrtmp_core::job::{Job, JobReport, Stage, StageTime};
+use ffrtmp_core::job::{Job, JobReport, Queue, Stage, StageTime};
 use ffrtmp_core::live::is_live;
 use ffrtmp_core::policy::limits;
 use ffrtmp_core::protocol::{
@@ -31,6 +31,8 @@ pub(super) struct Attempt {
     pub(super) control: Control,
     /// Whether it goes on until it is told to stop.
     pub(super) is_live: bool,
+    /// Whether it has to keep up with time.
+    in_real_time: bool,
     /// When it came to this node.
     begun: Instant,
     begun_at: Timestamp,
@@ -45,6 +47,7 @@ pub(super) struct Attempt {
 #[derive(Default)]
 struct Said {
     progress: Option<f64>,
+    speed: Option<f64>,
     /// Lines that the master has.
     kept: u64,
     /// Lines that it is not known to have.
@@ -60,6 +63,7 @@ impl Attempt {
             fence: job.fence,
             control: Control::default(),
             is_live: is_live(job.input.as_deref(), job.output.as_deref(), &job.parameters),
+            in_real_time: job.queue == Queue::Live,
             begun: Instant::now(),
             begun_at: clock.now(),
             parts: Mutex::default(),
@@ -156,6 +160,11 @@ impl Attempt {
         stages
     }
 
+    /// Seconds of output per second, once it makes some, and whether it has to keep up with time.
+    pub(super) fn pace(&self) -> Option<(f64, bool)> {
+        Some((self.said().speed?, self.is_live || self.in_real_time))
+    }
+
     fn said(&self) -> std::sync::MutexGuard<'_, Said> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -166,6 +175,7 @@ impl Observer for Attempt {
         let mut said = self.said();
         // 100 is for the published output.
         said.progress = progress.percent.map(|percent| percent.min(99.9)).or(said.progress);
+        said.speed = Some(progress.speed).filter(|speed| *speed > 0.0).or(said.speed);
     }
 
     fn log(&self, level: &str, text: &str) {
@@ -181,6 +191,7 @@ impl Observer for Attempt {
 pub(super) struct Ended {
     pub(super) status: ResultStatus,
     pub(super) report: Option<JobReport>,
+    pub(super) failure: Option<Code>,
 }
 
 /// Runs a claimed job to its end and reports it.
@@ -191,7 +202,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, attempt: Arc<Attempt>) ->
         .await;
     if let Err(error) = begun {
         tracing::warn!(job = %job.id, %error, "the attempt is over before it began");
-        return Ended { status: ResultStatus::Canceled, report: None };
+        return Ended { status: ResultStatus::Canceled, report: None, failure: None };
     }
     attempt.confirmed(asked);
     let outcome = work(&shared, &job, &attempt).await;
@@ -319,6 +330,7 @@ async fn report(shared: &Shared, job: &Job, attempt: &Attempt, outcome: Result<J
         attempt.last_words(status, error);
         tracing::warn!(job = %job.id, fence = %job.fence, %status, code = %error.code, message = %error.message, "attempt ended without an output");
     }
+    let failure = error.as_ref().filter(|_| status == ResultStatus::Failed).map(|error| error.code);
     let AttemptStatus { logs, logs_from, .. } = attempt.status();
     let request = FinishRequest {
         job_id: job.id,
@@ -343,7 +355,7 @@ async fn report(shared: &Shared, job: &Job, attempt: &Attempt, outcome: Result<J
             None
         }
     };
-    Ended { status, report }
+    Ended { status, report, failure }
 }
 
 /// Gives back a job that never began here.

@@ -77,7 +77,8 @@ impl Shared {
         self.metrics.telemetry(&telemetry);
         let attempts: Vec<_> = running.iter().map(|attempt| attempt.status()).collect();
         let heartbeat = Heartbeat { telemetry: Some(telemetry), attempts: attempts.clone() };
-        let answer = self.heard(self.transport.heartbeat(self.node(), heartbeat)).await?;
+        let answer = self.heard(self.transport.heartbeat(self.node(), heartbeat)).await;
+        let answer = answer.inspect_err(|_| self.metrics.heartbeat_failed())?;
         self.connected.store(true, Ordering::Release);
         self.metrics.heartbeat();
         for (attempt, status) in running.iter().zip(&attempts) {
@@ -89,7 +90,7 @@ impl Shared {
     }
 
     /// How the machine is, and why the node takes no jobs.
-    fn telemetry(&self) -> Telemetry {
+    pub(super) fn telemetry(&self) -> Telemetry {
         let seen = self.governor.telemetry(self.workshop.root());
         let held_back = self.held_back.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Telemetry { held_back: held_back.or(seen.held_back), ..seen }

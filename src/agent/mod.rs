@@ -6,6 +6,7 @@
 mod attempt;
 mod claiming;
 mod download;
+mod exporters;
 mod heartbeat;
 mod journal;
 mod live;
@@ -43,6 +44,7 @@ use attempt::Attempt;
 use metrics::AgentMetrics;
 use workshop::LocalWorkshop;
 
+pub use exporters::AgentExporters;
 pub use workshop::{Workpiece, Workshop};
 
 /// How an agent behaves. Every field has the contract's default.
@@ -78,6 +80,8 @@ pub struct AgentOptions {
     pub drain_timeout: Duration,
     /// Where to listen for `/metrics`, `/health` and `/ready`; not at all if `None`.
     pub metrics_address: Option<std::net::SocketAddr>,
+    /// Where exporters listen; none of them by default.
+    pub exporters: AgentExporters,
 }
 
 impl Default for AgentOptions {
@@ -97,6 +101,7 @@ impl Default for AgentOptions {
             labels: BTreeMap::new(),
             drain_timeout: Duration::from_secs(30),
             metrics_address: None,
+            exporters: AgentExporters::default(),
         }
     }
 }
@@ -105,6 +110,7 @@ impl Default for AgentOptions {
 pub struct Agent {
     shared: Arc<Shared>,
     listener: Option<TcpListener>,
+    exporters: exporters::Open,
 }
 
 /// What the tasks of an agent share.
@@ -172,9 +178,10 @@ impl Agent {
             Some(address) => Some(crate::listen(address, "metrics-port").await?),
             None => None,
         };
+        let exporters = exporters::Open::new(options.exporters).await;
         let slots = options.max_concurrent_jobs.unwrap_or_else(recommended_slots).max(1);
         let shared = Shared {
-            metrics: AgentMetrics::new(workshop.node())?,
+            metrics: AgentMetrics::new(workshop.node(), slots)?,
             transport,
             workshop,
             governor,
@@ -196,7 +203,7 @@ impl Agent {
             beating: tokio::sync::Mutex::default(),
             force: CancellationToken::new(),
         };
-        Ok(Self { shared: Arc::new(shared), listener })
+        Ok(Self { shared: Arc::new(shared), listener, exporters })
     }
 
     /// The same, with somebody who takes the spans of jobs that the master traces.
@@ -220,6 +227,18 @@ impl Agent {
         self.shared.workshop.root()
     }
 
+    /// Where `/metrics`, `/health` and `/ready` listen; `None` if they do not.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<std::net::SocketAddr> {
+        self.listener.as_ref()?.local_addr().ok()
+    }
+
+    /// Where its exporters listen, in the order of their ports in the contract.
+    #[must_use]
+    pub fn exporter_addresses(&self) -> Vec<std::net::SocketAddr> {
+        self.exporters.addresses()
+    }
+
     /// Cancel it to stop at once: attempts are given back without waiting for them to end.
     #[must_use]
     pub fn force(&self) -> CancellationToken {
@@ -232,14 +251,18 @@ impl Agent {
     /// # Errors
     /// What the first registration refuses for good, such as `unauthorized`.
     pub async fn run(self, shutdown: CancellationToken) -> Result<()> {
-        let Self { shared, listener } = self;
+        let Self { shared, listener, exporters } = self;
         let ended = CancellationToken::new();
+        let exporting = TaskTracker::new();
+        exporters.serve(&exporting, &ended);
+        exporting.close();
         let server = listener.map(|listener| tokio::spawn(server::serve(listener, Arc::clone(&shared), ended.clone())));
         let worked = work(&shared, &shutdown).await;
         ended.cancel();
         if let Some(server) = server {
             let _ = server.await;
         }
+        exporting.wait().await;
         crate::traces::close(shared.spans.clone()).await;
         worked
     }
@@ -362,7 +385,7 @@ impl Shared {
     /// What this machine is and can do; encoders are proven by a test encode the first time.
     async fn registration(&self) -> Result<Registration> {
         let machine = self.workshop.describe().await?;
-        self.metrics.machine(self.node(), &machine.capabilities.encoders, machine.has_gpu);
+        self.metrics.introduced(&machine);
         self.has_gpus.store(machine.has_gpu, Ordering::Release);
         Ok(Registration {
             id: Some(self.node()),

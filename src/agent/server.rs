@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -15,6 +16,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::metrics::UnderWay;
+use crate::exporters::port::CONTENT_TYPE;
 
 /// Serves until `ended`.
 pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, ended: CancellationToken) {
@@ -29,9 +32,33 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, ended: Can
     }
 }
 
+/// What an idle agent says of its machine is as old as its last heartbeat: older than this it is looked
+/// at again.
+const FRESH: Duration = Duration::from_secs(5);
+
 async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    shared.metrics.active(shared.attempts().len());
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shared.metrics.text())
+    if shared.metrics.is_older_than(FRESH) {
+        let seen = Arc::clone(&shared);
+        let looked = tokio::task::spawn_blocking(move || seen.metrics.telemetry(&seen.telemetry())).await;
+        if let Err(error) = looked {
+            tracing::error!(%error, "metrics show an old look at the machine");
+        }
+    }
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], shared.metrics.text(under_way(&shared)))
+}
+
+fn under_way(shared: &Shared) -> UnderWay {
+    let attempts = shared.attempts();
+    let slowest = |live: bool| {
+        let paces = attempts.values().filter_map(|attempt| attempt.pace()).filter(|(_, is_live)| *is_live == live);
+        paces.map(|(speed, _)| speed).min_by(f64::total_cmp)
+    };
+    UnderWay {
+        attempts: attempts.len(),
+        connected: shared.connected.load(Ordering::Acquire),
+        slowest_live: slowest(true),
+        slowest_file: slowest(false),
+    }
 }
 
 /// Ready only when codecs load, the disk has room, and the master answers.

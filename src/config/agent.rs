@@ -10,7 +10,7 @@ use clap::{ArgAction, Args};
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_transport::http::{ClientConfig, MasterClient};
 
-use super::{AutoAttachArgs, GoverningArgs, SandboxChoice, TracingArgs, duration, given_key};
+use super::{AgentExporterArgs, AutoAttachArgs, GoverningArgs, SandboxChoice, TracingArgs, duration, given_key};
 use crate::agent::{Agent, AgentOptions};
 
 /// Options of an agent.
@@ -58,6 +58,9 @@ pub struct AgentArgs {
     /// Address of that port; every address by default
     #[arg(long)]
     pub metrics_bind: Option<IpAddr>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would take it for the program's own help")]
+    pub exporters: AgentExporterArgs,
     /// Generate an input for jobs without one
     #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
     pub generate_input: bool,
@@ -177,6 +180,7 @@ impl AgentArgs {
             labels: self.label.iter().cloned().collect::<BTreeMap<_, _>>(),
             drain_timeout: self.drain_timeout,
             metrics_address: (self.metrics_port != 0).then(|| SocketAddr::new(address, self.metrics_port)),
+            exporters: self.exporters.addresses(address),
         }
     }
 

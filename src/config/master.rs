@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 use ffrtmp_core::coordinator::Settings;
+use ffrtmp_core::cost::Tariff;
 use ffrtmp_core::error::Result;
 use ffrtmp_core::id::NodeId;
 use ffrtmp_core::trace::SampleRatio;
 use ffrtmp_transport::http::certificate;
 use ffrtmp_transport::http::server::TlsConfig;
 
+use super::cost::{self, CostArgs};
 use super::database::{DatabaseArgs, DatabaseKind};
+use super::exporters::MasterExporterArgs;
 use super::scheduling::SchedulingArgs;
 use super::tracing::{TracingArgs, ratio};
 use super::{contradiction, duration, given_key};
@@ -73,6 +76,12 @@ pub struct MasterArgs {
     /// Port of the metrics, in plain HTTP
     #[arg(long, default_value_t = 9090)]
     pub metrics_port: u16,
+    /// Ports of exporters
+    #[command(flatten)]
+    pub exporters: MasterExporterArgs,
+    /// Rates for the cost of jobs
+    #[command(flatten)]
+    pub cost: CostArgs,
     /// Between rounds of the scheduler
     #[arg(long, default_value = "5s", value_parser = duration)]
     pub scheduler_interval: Duration,
@@ -119,19 +128,21 @@ impl MasterArgs {
     /// `invalid_config` naming the flag, `port_in_use`, `tls`, `storage`.
     pub async fn compose(&self) -> Result<Master> {
         self.check()?;
+        let host = self.bind.unwrap_or(Ipv6Addr::UNSPECIFIED.into());
+        let tariff = self.cost.tariff()?;
+        cost::advise(tariff.as_ref(), self.exporters.cost_port.is_some());
         let given = given_key(self.api_key.as_deref(), self.api_key_file.as_deref())?;
         let store = self.database.open().await?;
         let options = MasterOptions {
-            api_address: Some(SocketAddr::new(self.bind.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), self.port)),
+            api_address: Some(SocketAddr::new(host, self.port)),
             tls: self.tls_config()?,
             api_key: self.ensure_key(given)?,
             rate_limit: self.rate_limit,
             rate_burst: self.rate_burst,
-            metrics_address: self
-                .metrics
-                .then(|| SocketAddr::new(self.bind.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), self.metrics_port)),
+            metrics_address: self.metrics.then(|| SocketAddr::new(host, self.metrics_port)),
             scheduler_interval: self.scheduler_interval,
-            settings: self.settings(),
+            settings: self.settings(tariff),
+            exporters: self.exporters.addresses(host),
             spans: self.tracing.start("ffrtmp-master", NodeId::random().to_string())?,
         };
         Master::with_scheduler(store, self.scheduling.scheduler(), options).await
@@ -195,7 +206,7 @@ impl MasterArgs {
         Ok(Some(key))
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self, tariff: Option<Tariff>) -> Settings {
         Settings {
             max_retries: self.max_retries,
             heartbeat_interval: self.heartbeat_interval,
@@ -203,6 +214,7 @@ impl MasterArgs {
             retention: self.cleanup.then(|| Duration::from_secs(u64::from(self.cleanup_retention) * 24 * 3600)),
             unrunnable: self.scheduling.unrunnable,
             caps: self.scheduling.caps(),
+            tariff,
             tracing: self.tracing.tracing.then_some(self.tracing_sample_ratio),
             ..Settings::default()
         }

@@ -3,7 +3,9 @@
 
 mod agent;
 mod auto_attach;
+mod cost;
 mod database;
+mod exporters;
 pub(crate) mod file;
 mod governing;
 mod master;
@@ -15,7 +17,9 @@ mod watch;
 
 pub use agent::AgentArgs;
 pub use auto_attach::AutoAttachArgs;
+pub use cost::CostArgs;
 pub use database::{DatabaseArgs, DatabaseKind, Dsn, Durability};
+pub use exporters::{AgentExporterArgs, MasterExporterArgs};
 pub use governing::{CgroupChoice, GoverningArgs, SandboxChoice};
 pub use master::MasterArgs;
 pub use scheduling::{Policy, SchedulingArgs, TenantLimit};

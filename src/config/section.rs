@@ -19,15 +19,20 @@ pub(super) struct Section {
 impl Section {
     /// The whole of a file.
     pub(super) fn of_file(path: &Path) -> Result<Self> {
+        Self::of_file_like(path, "docs/supervision.md shows one")
+    }
+
+    /// The same, with where to find an example.
+    pub(super) fn of_file_like(path: &Path, example: &str) -> Result<Self> {
         let place = format!("{}: ", path.display());
         let refused = |message: &str, hint: &str| {
             Error::new(Code::InvalidConfig, message).field(path.display().to_string()).hint(hint.to_owned())
         };
         std::fs::File::open(path)
             .map_err(|error| refused("it cannot be read", "give a YAML file, or create it").source(error))?;
-        let values: Map<String, Value> = Figment::from(Yaml::file_exact(path)).extract().map_err(|error| {
-            refused("it is not YAML of the form `key: value`", "docs/supervision.md shows one").source(error)
-        })?;
+        let values: Map<String, Value> = Figment::from(Yaml::file_exact(path))
+            .extract()
+            .map_err(|error| refused("it is not YAML of the form `key: value`", example).source(error))?;
         Ok(Self { place, values, asked: Vec::new() })
     }
 
