@@ -8,6 +8,8 @@ use ffrtmp_core::error::{Code, Error, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::logging::LogOptions;
+
 /// Reads a program's flags. What cannot be read, and help that was asked for, is shown here; the
 /// program then ends with this code.
 ///
@@ -69,8 +71,8 @@ pub(crate) fn known_values(refusal: &clap::Error) -> Option<String> {
 }
 
 /// Runs a program's work and turns its error into one line, a hint, and an exit code.
-pub fn run(name: &str, log_level: &str, log_format: &str, work: impl Future<Output = Result<()>>) -> ExitCode {
-    let outcome = crate::logging::start(log_level, log_format).and_then(|()| {
+pub fn run(name: &str, log: &LogOptions, work: impl Future<Output = Result<()>>) -> ExitCode {
+    let outcome = crate::logging::start(log).and_then(|()| {
         allow_many_files();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Error::new(Code::Internal, "cannot start the runtime").source(error))?;

@@ -16,6 +16,8 @@ use ffrtmp_core::protocol::{
 };
 use ffrtmp_core::trace::SpanName;
 use tokio::time::Instant;
+use tracing::Span;
+use tracing::field::Empty;
 
 use super::Shared;
 use super::workshop::Workpiece;
@@ -29,6 +31,8 @@ pub(super) struct Attempt {
     pub(super) job: JobId,
     pub(super) fence: Fence,
     pub(super) control: Control,
+    /// Around everything that is done for it.
+    pub(super) span: Span,
     /// Whether it goes on until it is told to stop.
     pub(super) is_live: bool,
     /// Whether it has to keep up with time.
@@ -57,8 +61,9 @@ struct Said {
 }
 
 impl Attempt {
-    pub(super) fn new(job: &Job, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(job: &Job, node: NodeId, clock: Arc<dyn Clock>) -> Self {
         Self {
+            span: span(job, node),
             job: job.id,
             fence: job.fence,
             control: Control::default(),
@@ -187,6 +192,18 @@ impl Observer for Attempt {
     }
 }
 
+/// Around everything that is done for an attempt, so that every line says whose it is. It is there at
+/// every level of the log.
+pub(super) fn span(job: &Job, node: NodeId) -> Span {
+    let span = tracing::error_span!(
+        "attempt", job = %job.id, attempt = job.attempt, node = %node, tenant = %job.tenant, trace = Empty
+    );
+    if let Some(trace) = job.trace {
+        span.record("trace", trace.trace_id());
+    }
+    span
+}
+
 /// How an attempt ended: what was told to the master, and what was measured if it took that.
 pub(super) struct Ended {
     pub(super) status: ResultStatus,
@@ -201,7 +218,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, attempt: Arc<Attempt>) ->
         .retrying("start", || shared.transport.start(job.id, StartRequest { node_id: shared.node(), fence: job.fence }))
         .await;
     if let Err(error) = begun {
-        tracing::warn!(job = %job.id, %error, "the attempt is over before it began");
+        tracing::warn!(%error, "the attempt is over before it began");
         return Ended { status: ResultStatus::Canceled, report: None, failure: None };
     }
     attempt.confirmed(asked);
@@ -304,7 +321,7 @@ async fn confirm(shared: &Shared, attempt: &Attempt) -> Result<()> {
             return Ok(());
         }
         if let Err(error) = answered {
-            tracing::warn!(job = %attempt.job, %error, "waiting for the master before publishing");
+            tracing::warn!(%error, "waiting for the master before publishing");
         }
         tokio::select! {
             biased;
@@ -328,7 +345,7 @@ async fn report(shared: &Shared, job: &Job, attempt: &Attempt, outcome: Result<J
     };
     if let Some(error) = &error {
         attempt.last_words(status, error);
-        tracing::warn!(job = %job.id, fence = %job.fence, %status, code = %error.code, message = %error.message, "attempt ended without an output");
+        tracing::warn!(fence = %job.fence, %status, code = %error.code, message = %error.message, "attempt ended without an output");
     }
     let failure = error.as_ref().filter(|_| status == ResultStatus::Failed).map(|error| error.code);
     let AttemptStatus { logs, logs_from, .. } = attempt.status();
@@ -351,7 +368,7 @@ async fn report(shared: &Shared, job: &Job, attempt: &Attempt, outcome: Result<J
             metrics
         }
         Err(error) => {
-            tracing::warn!(job = %job.id, fence = %job.fence, %error, "the master does not take the result");
+            tracing::warn!(fence = %job.fence, %error, "the master does not take the result");
             None
         }
     };

@@ -16,6 +16,7 @@ use ffrtmp_core::protocol::{ClaimRequest, Claimed, RoomLeft};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use super::attempt::{self, Attempt};
 use super::{Shared, patience};
@@ -78,20 +79,22 @@ pub(super) async fn run<'a>(
 }
 
 fn spawn_attempt(shared: &Arc<Shared>, attempts: &TaskTracker, job: Job) {
-    let attempt = Arc::new(Attempt::new(&job, Arc::clone(&shared.clock)));
+    let attempt = Arc::new(Attempt::new(&job, shared.node(), Arc::clone(&shared.clock)));
     shared.attempts().insert((job.id, job.fence), Arc::clone(&attempt));
     let shared = Arc::clone(shared);
-    attempts.spawn(async move {
+    let span = attempt.span.clone();
+    let work = async move {
         let begun = std::time::Instant::now();
         let (id, fence) = (job.id, job.fence);
-        tracing::info!(job = %id, scenario = %job.scenario, %fence, "attempt begins");
+        tracing::info!(scenario = %job.scenario, %fence, "attempt begins");
         shared.changed.notify_waiters();
         let ended = attempt::run(Arc::clone(&shared), job, attempt).await;
         shared.attempts().remove(&(id, fence));
         shared.metrics.ended(&ended, begun.elapsed());
-        tracing::info!(job = %id, status = %ended.status, "attempt ended");
+        tracing::info!(status = %ended.status, "attempt ended");
         shared.changed.notify_waiters();
-    });
+    };
+    attempts.spawn(work.instrument(span));
 }
 
 /// Takes back a claim that is under way, and gives back what it was given nevertheless. The master
@@ -113,10 +116,12 @@ pub(super) async fn withdraw(shared: &Shared, asked: Option<Asked<'_>>) {
     jobs.dedup_by_key(|job| (job.id, job.fence));
     for job in jobs.into_iter().filter(|job| !shared.attempts().contains_key(&(job.id, job.fence))) {
         let released = shared.transport.finish(attempt::release_of(&job, shared.node()));
-        match tokio::time::timeout(LAST_WORD, released).await {
-            Ok(Ok(_)) => tracing::info!(job = %job.id, "gave back a job that came too late"),
-            Ok(Err(error)) => tracing::warn!(job = %job.id, %error, "cannot give back a job that came too late"),
-            Err(_) => tracing::warn!(job = %job.id, "the master does not take back a job that came too late"),
+        let answered = tokio::time::timeout(LAST_WORD, released).await;
+        let _span = attempt::span(&job, shared.node()).entered();
+        match answered {
+            Ok(Ok(_)) => tracing::info!("gave back a job that came too late"),
+            Ok(Err(error)) => tracing::warn!(%error, "cannot give back a job that came too late"),
+            Err(_) => tracing::warn!("the master does not take back a job that came too late"),
         }
     }
 }

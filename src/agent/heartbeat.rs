@@ -113,7 +113,8 @@ impl Shared {
         for directive in &answer.directives {
             let attempt = self.attempts().get(&(directive.job_id, directive.fence)).cloned();
             if let Some(attempt) = attempt {
-                tracing::debug!(job = %directive.job_id, order = %directive.directive, reason = directive.reason, "order from the master");
+                let (order, reason) = (directive.directive, directive.reason.as_str());
+                attempt.span.in_scope(|| tracing::debug!(%order, reason, "order from the master"));
                 attempt.obey(directive.directive);
             }
         }

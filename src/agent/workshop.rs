@@ -22,6 +22,7 @@ use ffrtmp_core::plan::OutputRequest;
 use ffrtmp_core::policy::limits;
 use ffrtmp_core::scenario::Scenario;
 use ffrtmp_engines::publish::Staging;
+use tracing::Span;
 
 use super::journal::Note;
 use super::live::Live;
@@ -327,7 +328,8 @@ struct LocalPiece {
 impl Workpiece for LocalPiece {
     async fn run(&mut self, control: Control, observer: Arc<dyn Observer>) -> Result<JobReport> {
         let (engine, task) = (Arc::clone(&self.engine), self.task.clone());
-        let worked = tokio::task::spawn_blocking(move || engine.run(&task, &control, &*observer));
+        let span = Span::current();
+        let worked = tokio::task::spawn_blocking(move || span.in_scope(|| engine.run(&task, &control, &*observer)));
         let mut report = self.place.named(worked.await.map_err(lost_thread)??);
         report.gpu = report.gpu.or(self.reservation.gpu());
         report.warnings.extend(self.reservation.warning().map(str::to_owned));
@@ -336,8 +338,9 @@ impl Workpiece for LocalPiece {
 
     async fn publish(self: Box<Self>) -> Result<String> {
         let Self { place, dir, reservation, .. } = *self;
+        let span = Span::current();
         let published = tokio::task::spawn_blocking(move || {
-            let published = place.publish();
+            let published = span.in_scope(|| place.publish());
             drop((dir, reservation));
             published
         });

@@ -10,7 +10,9 @@ use clap::{ArgAction, Args};
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_transport::http::{ClientConfig, MasterClient};
 
-use super::{AgentExporterArgs, AutoAttachArgs, GoverningArgs, SandboxChoice, TracingArgs, duration, given_key};
+use super::{
+    AgentExporterArgs, AutoAttachArgs, GoverningArgs, LogArgs, SandboxChoice, TracingArgs, duration, given_key,
+};
 use crate::agent::{Agent, AgentOptions};
 
 /// Options of an agent.
@@ -103,12 +105,9 @@ pub struct AgentArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would take it for the program's own help")]
     pub tracing: TracingArgs,
-    /// error, warn, info, debug or trace
-    #[arg(long, default_value = "info", env = "FFRTMP_LOG_LEVEL")]
-    pub log_level: String,
-    /// text or json
-    #[arg(long, default_value = "text", env = "FFRTMP_LOG_FORMAT")]
-    pub log_format: String,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would take it for the program's own help")]
+    pub log: LogArgs,
 }
 
 fn label(text: &str) -> std::result::Result<(String, String), String> {

@@ -17,6 +17,7 @@ use ffrtmp_transport::http::server::TlsConfig;
 use super::cost::{self, CostArgs};
 use super::database::{DatabaseArgs, DatabaseKind};
 use super::exporters::MasterExporterArgs;
+use super::logs::LogArgs;
 use super::scheduling::SchedulingArgs;
 use super::tracing::{TracingArgs, ratio};
 use super::{contradiction, duration, given_key};
@@ -112,12 +113,9 @@ pub struct MasterArgs {
     /// Order and bounds of jobs
     #[command(flatten)]
     pub scheduling: SchedulingArgs,
-    /// error, warn, info, debug or trace
-    #[arg(long, default_value = "info", env = "FFRTMP_LOG_LEVEL")]
-    pub log_level: String,
-    /// text or json
-    #[arg(long, default_value = "text", env = "FFRTMP_LOG_FORMAT")]
-    pub log_format: String,
+    /// Logs
+    #[command(flatten)]
+    pub log: LogArgs,
 }
 
 impl MasterArgs {
@@ -196,6 +194,7 @@ impl MasterArgs {
         }
         let path = Path::new(&self.database.db).parent().unwrap_or(Path::new("")).join("api-key");
         let (key, new) = key::ensure(&path)?;
+        crate::logging::secrets::keep(&key);
         let what = if new { "generated an API key" } else { "using the API key that was generated earlier" };
         if new && self.database.db_type == DatabaseKind::Postgres {
             tracing::warn!(

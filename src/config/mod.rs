@@ -8,6 +8,7 @@ mod database;
 mod exporters;
 pub(crate) mod file;
 mod governing;
+mod logs;
 mod master;
 mod scheduling;
 mod section;
@@ -21,6 +22,7 @@ pub use cost::CostArgs;
 pub use database::{DatabaseArgs, DatabaseKind, Dsn, Durability};
 pub use exporters::{AgentExporterArgs, MasterExporterArgs};
 pub use governing::{CgroupChoice, GoverningArgs, SandboxChoice};
+pub use logs::LogArgs;
 pub use master::MasterArgs;
 pub use scheduling::{Policy, SchedulingArgs, TenantLimit};
 pub use tracing::TracingArgs;
@@ -46,12 +48,16 @@ fn given_key(key: Option<&str>, file: Option<&Path>) -> Result<Option<String>> {
     let named = |name| std::env::var(name).ok();
     let key = match (key.map(str::to_owned), file) {
         (Some(key), _) => Some(key),
-        (None, Some(file)) => return crate::master::key::read(file).map(Some),
+        (None, Some(file)) => return crate::master::key::read(file).map(Some).inspect(hide),
         (None, None) => named("MASTER_API_KEY").filter(|key| !key.is_empty()).or_else(|| named("FFMPEG_RTMP_API_KEY")),
     };
     let Some(key) = key.map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()) else { return Ok(None) };
     crate::master::key::check(&key)?;
-    Ok(Some(key))
+    Ok(Some(key)).inspect(hide)
+}
+
+fn hide(key: &Option<String>) {
+    key.iter().for_each(|key| crate::logging::secrets::keep(key));
 }
 
 fn contradiction(field: &'static str, message: &'static str, hint: &'static str) -> Error {

@@ -3,6 +3,7 @@
 //! Start-up order: store → coordinator → reaper → metrics → API; [`Master::run`] stops them in
 //! the reverse order.
 
+mod diary;
 pub mod key;
 mod metrics;
 mod timed;
@@ -328,3 +329,6 @@ fn host_text(address: SocketAddr) -> String {
         SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use ffrtmp_core::coordinator::Watcher;
 use ffrtmp_core::job::{Attempt, Job};
 
 use super::MasterOptions;
+use super::diary::Diary;
 use super::metrics::MasterMetrics;
 use crate::exporters::cost::Costs;
 use crate::exporters::port::Port;
@@ -25,7 +26,7 @@ pub(super) async fn open(
     metrics: &Arc<MasterMetrics>,
     clock: &Arc<dyn Clock>,
 ) -> (Watchers, Vec<Port>) {
-    let mut told: Vec<Arc<dyn Watcher>> = vec![Arc::clone(metrics) as _];
+    let mut told: Vec<Arc<dyn Watcher>> = vec![Arc::clone(metrics) as _, Arc::new(Diary)];
     let spans = options.spans.iter().map(|taker| SpanWatcher::new(Arc::clone(taker), Arc::clone(clock)));
     told.extend(spans.map(|spans| Arc::new(spans) as _));
     let mut ports = Vec::new();

@@ -1,10 +1,11 @@
 //! The whole system from outside: the real programs as processes, over HTTPS, with real media.
 //!
-//! One file per subject; `cluster` starts and ends the programs, `media` judges what they made.
+//! One file per subject; `cluster` starts and ends the programs, `media` judges what they made, `collector` takes their traces.
 //! Several masters and their death are in `tests/cluster`, rules without processes in
 //! `tests/coordinator`, rules of the repository in `tests/repository.rs`.
 
 mod cluster;
+mod collector;
 mod media;
 mod origin;
 #[path = "../../ffrtmp-engines/tests/gstreamer/servers.rs"]
@@ -22,3 +23,4 @@ mod refusals;
 mod requests;
 mod seeds;
 mod stopping;
+mod traces;

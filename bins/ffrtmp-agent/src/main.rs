@@ -24,7 +24,8 @@ fn main() -> ExitCode {
         // Before there is a second thread.
         ffrtmp::engines::libav::init();
     }
-    ffrtmp::program::run("ffrtmp-agent", &cli.args.log_level, &cli.args.log_format, agent(&cli.args))
+    let log = cli.args.log.of("agent", cli.args.name.as_deref().unwrap_or("agent"));
+    ffrtmp::program::run("ffrtmp-agent", &log, agent(&cli.args))
 }
 
 async fn agent(args: &AgentArgs) -> Result<()> {

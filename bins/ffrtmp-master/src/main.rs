@@ -42,7 +42,7 @@ fn main() -> ExitCode {
             Some(Command::Backup(args)) => args.run().await,
         }
     };
-    ffrtmp::program::run("ffrtmp-master", &cli.args.log_level, &cli.args.log_format, work)
+    ffrtmp::program::run("ffrtmp-master", &cli.args.log.of("master", "master"), work)
 }
 
 async fn master(args: &MasterArgs) -> Result<()> {
