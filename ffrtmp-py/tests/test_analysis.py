@@ -243,6 +243,7 @@ def test_the_curves_are_those_of_the_reference() -> None:
         (([1, -2], [2, 1], [1, 2], [1, 2]), "not above zero"),
         (([1, math.nan], [1, 2], [1, 2], [1, 2]), "not finite"),
         (([1, 2, 3], [1, 2], [1, 2], [1, 2]), "one quality for each rate"),
+        ((["a", "b"], [1, 2], [1, 2], [1, 2]), "no number"),
     ],
 )
 def test_curves_that_say_nothing_are_refused(curves: Any, said: str) -> None:

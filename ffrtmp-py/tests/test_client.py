@@ -103,6 +103,28 @@ def test_clients_are_values(master: Master) -> None:
     assert again == master.async_client() and repr(again) == f"AsyncClient({master.url!r})"
 
 
+def test_a_closed_client_says_so(master: Master) -> None:
+    with master.client() as client:
+        assert client.health().status == "ok"
+    with pytest.raises(ffrtmp.ConflictError, match="closed"):
+        client.health()
+
+    async def work() -> None:
+        async with master.async_client() as twin:
+            assert (await twin.health()).status == "ok"
+        with pytest.raises(ffrtmp.ConflictError, match="closed"):
+            await twin.health()
+
+    asyncio.run(work())
+
+
+def test_a_limit_below_zero_is_refused(master: Master) -> None:
+    with pytest.raises(ffrtmp.InvalidError, match="limit"):
+        master.client().list(limit=-1)
+    with pytest.raises(ffrtmp.InvalidError, match="limit"):
+        asyncio.run(master.async_client().list(limit=-1))
+
+
 def health_of(client: ffrtmp.Client) -> str:
     return client.health().status
 

@@ -5,16 +5,29 @@ from __future__ import annotations
 import builtins
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from os import PathLike
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
 from ffrtmp import _ffrtmp, bars
-from ffrtmp.client import BATCH, _PAGE, Filters, JobRef, _connect, _described, _reconnect, batches, one_or_many, outcome
+from ffrtmp.client import (
+    BATCH,
+    _PAGE,
+    Filters,
+    JobRef,
+    _connect,
+    _described,
+    _reconnect,
+    at_most,
+    batches,
+    one_or_many,
+    outcome,
+)
 from ffrtmp.errors import FfrtmpError
 from ffrtmp.records import Event, Health, Job, JobList, LogLine, Node, WaitProgress
 from ffrtmp.wishes import JobRequest, Scenario
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing_extensions import Self, Unpack
 
     from ffrtmp.options import JobOptions
 
@@ -48,6 +61,18 @@ class AsyncClient:
         insecure_skip_verify: bool = False,
     ) -> None:
         self._inner, self._reached = _connect(url, api_key, ca, cert, key, insecure_skip_verify)
+
+    async def close(self) -> None:
+        """Let go of the connections; ``async with`` does it at its end. Later calls raise :class:`ConflictError`."""
+        self._inner.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
 
     @property
     def url(self) -> str:
@@ -129,9 +154,9 @@ class AsyncClient:
 
     async def list(self, *, limit: int | None = 100, **filters: Unpack[Filters]) -> JobList:
         """The jobs that match, newest first; see :meth:`ffrtmp.Client.list`."""
-        jobs = JobList()
+        jobs, most = JobList(), at_most(limit)
         async for job in self.iterate(**filters):
-            if limit is not None and len(jobs) >= limit:
+            if most is not None and len(jobs) >= most:
                 break
             jobs.append(job)
         return jobs

@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from os import PathLike
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypedDict, Union, overload
 
 from ffrtmp import _ffrtmp, bars
-from ffrtmp.errors import FfrtmpError
+from ffrtmp.errors import FfrtmpError, InvalidError
 from ffrtmp.records import Event, Health, Job, JobList, LogLine, Node, WaitProgress
 from ffrtmp.wishes import JobRequest, Scenario
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing_extensions import Self, Unpack
 
     from ffrtmp.options import JobOptions
 
@@ -29,6 +30,13 @@ BATCH = 1000
 """Most jobs of a request; ``submit_many`` cuts longer iterables."""
 
 _PAGE = 500
+
+
+def at_most(limit: int | None) -> int | None:
+    """The limit of a list, if it can be one."""
+    if limit is not None and limit < 0:
+        raise InvalidError("limit: is below zero", code="invalid_field", hint="give None for all", field="limit")
+    return limit
 
 
 class Filters(TypedDict, total=False):
@@ -91,6 +99,18 @@ class Client:
         insecure_skip_verify: bool = False,
     ) -> None:
         self._inner, self._reached = _connect(url, api_key, ca, cert, key, insecure_skip_verify)
+
+    def close(self) -> None:
+        """Let go of the connections; ``with`` does it at its end. Later calls raise :class:`ConflictError`."""
+        self._inner.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     @property
     def url(self) -> str:
@@ -229,7 +249,7 @@ class Client:
         >>> cluster.client().list(state=["failed", "rejected"], labels={"study": "none"})
         []
         """
-        return JobList(islice(self.iterate(**filters), limit))
+        return JobList(islice(self.iterate(**filters), at_most(limit)))
 
     def iterate(self, **filters: Unpack[Filters]) -> Iterator[Job]:
         """The jobs that match, newest first, a page at a time: for more than memory holds."""

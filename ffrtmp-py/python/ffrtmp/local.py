@@ -38,7 +38,8 @@ def transcode(
     Everything appears together, verified, or nothing does.
 
     The interpreter lock is released. Ctrl-C, and an exception in ``progress``,
-    cancel within 200 ms and leave nothing behind.
+    cancel it and leave nothing behind: at the next picture, which is soon except
+    with presets that take seconds for one.
 
     Args:
         src: A media file.

@@ -1,8 +1,10 @@
 //! A connection to a master, and how jobs are named to it.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use ffrtmp::core::error::{Code, Error};
 use ffrtmp::transport::http::{ClientConfig, MasterClient};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -17,11 +19,16 @@ use crate::value::read_text;
 pub(crate) struct Client {
     config: ClientConfig,
     opened: Mutex<Option<(u32, MasterClient)>>,
+    closed: AtomicBool,
 }
 
 impl Client {
     /// The client of this process.
     pub(super) fn here(&self, py: Python<'_>) -> PyResult<MasterClient> {
+        if self.closed.load(Ordering::Acquire) {
+            let closed = Error::new(Code::WrongState, "the client is closed").hint("make another one");
+            return Err(closed).or_raise(py);
+        }
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         let process = std::process::id();
         if let Some((_, client)) = opened.as_ref().filter(|(owner, _)| *owner == process) {
@@ -56,16 +63,30 @@ impl Client {
         };
         let master = read_text(url, "url")?;
         let config = ClientConfig { master, api_key, ca, identity, insecure_skip_verify, pins: None };
-        let client = Self { config, opened: Mutex::default() };
+        let client = Self { config, opened: Mutex::default(), closed: AtomicBool::new(false) };
         // Addresses and certificates that cannot be used are refused now.
         client.here(py)?;
         Ok(client)
     }
 
+    /// Lets go of the connections; calls that are under way end as they would have.
+    fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if opened.as_ref().is_some_and(|(owner, _)| *owner != std::process::id()) {
+            // As in `here`.
+            std::mem::forget(opened);
+        }
+    }
+
     /// Address of the master; of several, of the one that answered last.
     #[getter]
     fn url(&self, py: Python<'_>) -> PyResult<String> {
-        Ok(self.here(py)?.master().trim_end_matches('/').to_owned())
+        let url = match self.closed.load(Ordering::Acquire) {
+            true => self.config.master.clone(),
+            false => self.here(py)?.master().to_owned(),
+        };
+        Ok(url.trim_end_matches('/').to_owned())
     }
 }
 

@@ -79,7 +79,10 @@ def bd_quality(
 def _points(quality: Sequence[float], rate: Sequence[float], whose: str, method: Method) -> tuple[Numbers, Numbers]:
     """Quality and the logarithm of the rate, by rising quality."""
     np = package("numpy")
-    qualities, rates = np.asarray(quality, dtype=np.float64), np.asarray(rate, dtype=np.float64)
+    try:
+        qualities, rates = np.asarray(quality, dtype=np.float64), np.asarray(rate, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise fault("holds what is no number", field=whose, hint="give lists of numbers") from error
     least = {"pchip": 2, "cubic": 4}.get(method)
     if least is None:
         raise fault(f"{method!r} is no method", field="method", hint="use pchip or cubic")
