@@ -15,9 +15,11 @@ use std::time::{Duration, Instant};
 use ffrtmp::agent::AgentOptions;
 use ffrtmp::core::engine::{Control, Engine, Source, Task, Unobserved};
 use ffrtmp::engines::LibavEngine;
+use ffrtmp::engines::isolated::{IsolatedEngine, runner_beside_current_exe};
 use ffrtmp::governor::NoGovernor;
 use ffrtmp::prelude::*;
 use ffrtmp::store::SqliteStore;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use serde_json::{Value, json};
 
 use crate::sys::{self, Usage};
@@ -38,8 +40,18 @@ pub(crate) fn repeat(input: &Path, outputs: &[PathBuf], parameters: &Value) -> c
 
 /// Jobs through a store on disk and an agent, two at a time, from the first submission to the last
 /// result.
-pub(crate) fn jobs(inputs: &[PathBuf], dir: &Path, parameters: &Value) -> crate::Result<Usage> {
-    inside(&json!({"do": "jobs", "inputs": inputs, "dir": dir, "parameters": parameters}))
+pub(crate) fn jobs(inputs: &[PathBuf], dir: &Path, parameters: &Value, isolation: Isolation) -> crate::Result<Usage> {
+    let isolated = isolation == Isolation::Child;
+    inside(&json!({"do": "jobs", "inputs": inputs, "dir": dir, "parameters": parameters, "isolated": isolated}))
+}
+
+/// Where attempts run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Isolation {
+    /// In the process of the agent.
+    None,
+    /// In a child process each.
+    Child,
 }
 
 /// From the call to the first byte of an encoded picture on a pipe; `warm` calls before do not
@@ -81,7 +93,15 @@ fn obey(order: &str) -> crate::Result<Duration> {
     match order["do"].as_str() {
         Some("transcode") => repeatedly(&path("input")?, &[path("output")?], &parameters),
         Some("repeat") => repeatedly(&path("input")?, &paths(&order["outputs"]), &parameters),
-        Some("jobs") => cluster(&paths(&order["inputs"]), &path("dir")?, &parameters),
+        Some("jobs") => {
+            let isolation = if order["isolated"] == true { Isolation::Child } else { Isolation::None };
+            let taken = cluster(&paths(&order["inputs"]), &path("dir")?, &parameters, isolation)?;
+            // What children used counts as ours once the engine has reaped them.
+            while waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).is_ok() {
+                std::thread::yield_now();
+            }
+            Ok(taken)
+        }
         Some("first") => {
             let (input, pipe) = (path("input")?, path("pipe")?);
             for _ in 0..order["warm"].as_u64().unwrap_or(0) {
@@ -144,16 +164,32 @@ fn to_first_byte(input: &Path, pipe: &Path, parameters: &Parameters) -> crate::R
     }
 }
 
-fn cluster(inputs: &[PathBuf], dir: &Path, parameters: &Parameters) -> crate::Result<Duration> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work(inputs, dir, parameters))
+fn engine(isolation: Isolation) -> crate::Result<Arc<dyn Engine>> {
+    Ok(match isolation {
+        Isolation::None => Arc::new(LibavEngine::new()?),
+        Isolation::Child => {
+            let runner =
+                runner_beside_current_exe().ok_or("no ffrtmp-runner here; `cargo build --release` makes it")?;
+            Arc::new(IsolatedEngine::new(runner, Vec::new()))
+        }
+    })
 }
 
-async fn work(inputs: &[PathBuf], dir: &Path, parameters: &Parameters) -> crate::Result<Duration> {
+fn cluster(inputs: &[PathBuf], dir: &Path, parameters: &Parameters, isolation: Isolation) -> crate::Result<Duration> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(work(inputs, dir, parameters, engine(isolation)?))
+}
+
+async fn work(
+    inputs: &[PathBuf],
+    dir: &Path,
+    parameters: &Parameters,
+    engine: Arc<dyn Engine>,
+) -> crate::Result<Duration> {
     let stop = CancellationToken::new();
     let store = Arc::new(SqliteStore::open(&dir.join("jobs.db"))?);
     let master = Master::new(store, MasterOptions { api_address: None, ..MasterOptions::default() }).await?;
     let coordinator = master.coordinator();
-    let engine: Arc<dyn Engine> = Arc::new(LibavEngine::new()?);
     let allowed = inputs.iter().filter_map(|input| input.parent()).chain([dir]).map(Path::to_owned).collect();
     let options = AgentOptions {
         work_dir: Some(dir.join("agent")),

@@ -5,6 +5,7 @@ use std::process::Command;
 use serde_json::json;
 
 use super::wall;
+use crate::ours::Isolation;
 use crate::peer::{DISTRIBUTION, STATIC};
 use crate::race::{Contender, OURS, Row};
 use crate::{Ground, Result, ours, sys};
@@ -12,7 +13,17 @@ use crate::{Ground, Result, ours, sys};
 /// Different pictures, taken in turn.
 const CLIPS: usize = 8;
 
-pub(super) fn row(ground: &Ground) -> Result<Row> {
+/// In the process of the agent.
+pub(super) fn inside(ground: &Ground) -> Result<Row> {
+    row(ground, Isolation::None, [0.60, 0.75])
+}
+
+/// Each attempt in a child process with its sandbox, as agents do it.
+pub(super) fn isolated(ground: &Ground) -> Result<Row> {
+    row(ground, Isolation::Child, [0.62, 0.78])
+}
+
+fn row(ground: &Ground, isolation: Isolation, [distribution, fixed]: [f64; 2]) -> Result<Row> {
     let count = if ground.smoke { 3 } else { 40 };
     let clips = ground.clips.seconds(if ground.smoke { 1 } else { CLIPS })?;
     let inputs: Vec<_> = clips.iter().cycle().take(count).cloned().collect();
@@ -27,7 +38,7 @@ pub(super) fn row(ground: &Ground) -> Result<Row> {
     let first = clips.first().cloned();
     let mut contenders = vec![Contender {
         name: OURS.to_owned(),
-        work: Box::new(move |trial| ours::jobs(&inputs, &trial.dir, &parameters)),
+        work: Box::new(move |trial| ours::jobs(&inputs, &trial.dir, &parameters, isolation)),
         outputs: outputs.clone(),
     }];
     for peer in ground.peers.all() {
@@ -42,7 +53,7 @@ pub(super) fn row(ground: &Ground) -> Result<Row> {
             outputs: outputs.clone(),
         });
     }
-    let bounds = vec![wall(&[DISTRIBUTION.to_owned()], 0.60), wall(&[STATIC.to_owned()], 0.75)];
+    let bounds = vec![wall(&[DISTRIBUTION.to_owned()], distribution), wall(&[STATIC.to_owned()], fixed)];
     // Only the first output comes from the first clip.
     Ok(Row {
         contenders,

@@ -23,7 +23,16 @@ pub(crate) struct Entry {
 
 /// Every row, in the order of the table.
 pub(crate) const ALL: &[Entry] = &[
-    Entry { name: "jobs", title: "40 jobs of one second, 360p, 2 at a time, through store and agent", make: jobs::row },
+    Entry {
+        name: "jobs",
+        title: "40 jobs of one second, 360p, 2 at a time, through store and agent",
+        make: jobs::inside,
+    },
+    Entry {
+        name: "jobs-isolated",
+        title: "the same, each attempt in a child process and its sandbox",
+        make: jobs::isolated,
+    },
     Entry { name: "remux", title: "MP4 to MP4, 200 times through the library", make: remux::row },
     Entry { name: "ladder", title: "ladder 1080/720/480/360, x264 veryfast", make: ladder::row },
     Entry { name: "x264", title: "x264 medium 720p, all cores", make: encode::x264 },
