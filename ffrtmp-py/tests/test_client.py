@@ -48,7 +48,9 @@ def test_a_file_through_an_agent(master: Master) -> None:
     assert (done.node_name, done.attempts[0].outcome) == ("worker", "completed")
     assert ffrtmp.probe(master.folder / "made.webm").best_video.codec == "vp9"  # type: ignore[union-attr]
     assert client.get(job.sequence_number) == client.get(job.id[:13]) == client.get(done) == done
-    assert any("verified" in line.text for line in client.logs(job))
+    lines = list(client.logs(job))
+    assert any("verified" in line.text for line in lines)
+    assert list(client.follow_logs(job)) == lines
 
 
 def test_jobs_are_held_let_go_stopped_and_tried_again(master: Master) -> None:

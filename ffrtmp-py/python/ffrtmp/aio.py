@@ -192,6 +192,13 @@ class AsyncClient:
         """The log of a job over all its attempts, oldest line first."""
         return [LogLine(line) for line in await _ffrtmp.logs_async(self._inner, job)]
 
+    async def follow_logs(self, job: JobRef) -> AsyncIterator[LogLine]:
+        """Follow the log of a job with ``async for``; see :meth:`ffrtmp.Client.follow_logs`."""
+        log = _ffrtmp.follow_logs(self._inner, job)
+        while (lines := await _ffrtmp.next_lines_async(log)) is not None:
+            for line in lines:
+                yield LogLine(line)
+
     def events(self, job: JobRef) -> AsyncEventIterator:
         """Follow a job live with ``async for``; see :meth:`ffrtmp.Client.events`."""
         return AsyncEventIterator(_ffrtmp.events(self._inner, job))

@@ -297,6 +297,19 @@ class Client:
         """The log of a job over all its attempts, oldest line first."""
         return [LogLine(line) for line in _ffrtmp.logs(self._inner, job)]
 
+    def follow_logs(self, job: JobRef) -> Iterator[LogLine]:
+        """Follow the log of a job from its first line until the job has ended.
+
+        A master that goes away for less than five minutes is waited for.
+
+        >>> job = cluster.client().submit("144p-h264-test", duration=1)
+        >>> any("verified" in line.text for line in cluster.client().follow_logs(job))
+        True
+        """
+        log = _ffrtmp.follow_logs(self._inner, job)
+        while (lines := _ffrtmp.next_lines(log)) is not None:
+            yield from map(LogLine, lines)
+
     def events(self, job: JobRef) -> EventIterator:
         """Follow a job live: every change of state so far, then what happens, until the job ends.
 

@@ -181,6 +181,8 @@ class JobOptions(Options, total=False):
     """Free labels, to filter by."""
     deadline: datetime | str | None
     """When the result is wanted; RFC 3339."""
+    traceparent: str | None
+    """The trace that the submission is a part of, as the W3C's header has it."""
     confidence: Literal["auto", "high", "medium", "low"] | None
     """Kept for older clients."""
 

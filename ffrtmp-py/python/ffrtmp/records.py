@@ -246,6 +246,8 @@ class Report(Record):
     """Whether the pictures were encoded in chunks, and why."""
     sandbox_off: list[str] | None
     """Layers of the sandbox that were not in force, each with its reason."""
+    stages: list[dict[str, Any]] | None
+    """What the attempt spent its time on: ``name``, ``offset_seconds`` and ``seconds`` of each part."""
 
     def _repr_html_(self) -> str:
         return display.report_html(self._data)
@@ -449,6 +451,8 @@ class Job(Record):
     """Free labels."""
     deadline: datetime | None
     """When the result is wanted."""
+    trace: str | None
+    """The trace that it is told in, as the W3C's header ``traceparent`` has it."""
     node_id: str | None
     """Node of the current or last attempt."""
     node_name: str | None

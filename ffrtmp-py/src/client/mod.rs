@@ -56,6 +56,7 @@ use about_job;
 pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Client>()?;
     module.add_class::<events::Events>()?;
+    module.add_class::<logs::Log>()?;
     macro_rules! add {
         ($($file:ident: $($function:ident)*;)*) => {
             $($(module.add_function(wrap_pyfunction!($file::$function, module)?)?;)*)*
@@ -67,7 +68,7 @@ pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
         get: get get_async;
         health: health health_async;
         list: list list_async;
-        logs: logs logs_async;
+        logs: logs logs_async follow_logs next_lines next_lines_async;
         nodes: nodes nodes_async;
         pause: pause pause_async;
         resume: resume resume_async;

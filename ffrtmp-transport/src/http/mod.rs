@@ -17,5 +17,5 @@ pub mod wire;
 
 mod pem;
 
-pub use client::{ClientConfig, MasterClient};
+pub use client::{ClientConfig, LogFollower, MasterClient};
 pub use wire::{Health, JobList, JobQuery, LogEntry};

@@ -12,6 +12,7 @@ mod agent;
 mod fault;
 mod follow;
 mod gather;
+mod lines;
 mod masters;
 mod trust;
 
@@ -32,6 +33,8 @@ use serde::de::DeserializeOwned;
 
 use super::wire::{BatchAnswer, EventList, Health, JobList, JobQuery, LogEntry, LogList, MAX_LIMIT, NodeList};
 use masters::{Call, Masters, Reached};
+
+pub use lines::LogFollower;
 
 /// How to reach a master.
 #[derive(Clone)]
@@ -173,6 +176,12 @@ impl MasterClient {
     pub async fn logs(&self, id: &str) -> Result<Vec<LogEntry>> {
         let list: LogList = self.0.masters.answer(Call::new(Method::GET, &["jobs", id, "logs"])?).await?;
         Ok(list.logs)
+    }
+
+    /// Follows the log of a job, from its first line.
+    #[must_use]
+    pub fn follow_logs(&self, id: &str) -> LogFollower {
+        LogFollower::new(self.clone(), id)
     }
 
     /// Every change of a job's state so far.

@@ -28,18 +28,15 @@ fn wanted(line: &LogEntry, command: &Logs) -> bool {
 
 async fn follow(client: &MasterClient, id: &str, command: &Logs, console: &Console) -> Done {
     let mut patience = Patience::new();
-    let mut shown = 0;
+    let mut log = client.follow_logs(id);
     loop {
-        // The state is asked for first: lines that arrive in between are then still shown.
-        let answered = async { Ok((client.job(id).await?.job.state, client.logs(id).await?)) }.await;
-        match answered {
-            Ok((state, lines)) => {
+        match log.next().await {
+            Ok((lines, has_ended)) => {
                 patience.renew();
-                for line in lines.iter().skip(shown).filter(|line| wanted(line, command)) {
+                for line in lines.iter().filter(|line| wanted(line, command)) {
                     if console.is_json() { console.json_line(line)? } else { print(line, console)? }
                 }
-                shown = shown.max(lines.len());
-                if state.is_final() {
+                if has_ended {
                     return Ok(());
                 }
                 tokio::time::sleep(ASK_EVERY).await;
