@@ -57,7 +57,7 @@ impl<'a> Notes<'a> {
         for line in Collector::take() {
             self.lines += 1;
             if self.lines <= MAX_LINES {
-                self.observer.log(if line.is_error { "error" } else { "warn" }, &line.text);
+                self.observer.log(line.level.as_str(), &line.text);
             }
         }
     }

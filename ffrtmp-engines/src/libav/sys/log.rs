@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::sync::Once;
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
 use std::ffi::c_int;
 #[cfg(target_arch = "x86_64")]
@@ -10,17 +10,24 @@ use std::ffi::{CStr, c_char, c_void};
 
 use ffmpeg_sys_next as ffi;
 
-const KEPT: usize = 40;
+/// Lines that wait to be taken.
+const KEPT: usize = 200;
 /// Bytes of a line; what goes on and on is cut.
 const MAX_LINE: usize = 2048;
 
 thread_local! {
-    static LINES: RefCell<Option<Lines>> = const { RefCell::new(None) };
+    static LINES: RefCell<Option<Book>> = const { RefCell::new(None) };
     /// A line of which the end was not said yet, and whether the next words begin a line.
     static PARTIAL: RefCell<(String, c_int)> = const { RefCell::new((String::new(), 1)) };
 }
 
-#[derive(Default)]
+/// Those of the attempts of this process. What a thread says that is nobody's, such as a codec's, is said
+/// of the only attempt there is; of several, nobody knows whose it is.
+static ATTEMPTS: Mutex<Vec<Book>> = Mutex::new(Vec::new());
+
+type Book = Arc<Mutex<Lines>>;
+
+#[derive(Debug, Default)]
 struct Lines {
     fresh: VecDeque<Line>,
     last_error: Option<String>,
@@ -29,41 +36,81 @@ struct Lines {
 /// One line of a library.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
-    pub(crate) is_error: bool,
+    pub(crate) level: Level,
     pub(crate) text: String,
 }
 
-/// Collects the warnings and errors said on this thread while it lives. Lines of codec threads go
-/// to `tracing` only, since they do not say whose they are.
+/// How much a line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// Something does not work.
+    Error,
+    /// Something may not be as wanted.
+    Warning,
+    /// What a library says of its work.
+    Detail,
+}
+
+impl Level {
+    /// As the log of a job has it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warn",
+            Self::Detail => "debug",
+        }
+    }
+}
+
+/// Collects what is said on this thread while it lives, and on threads that are nobody's while there
+/// is no other.
 pub(crate) struct Collector {
-    outer: Option<Lines>,
+    own: Book,
+    outer: Option<Book>,
 }
 
 impl Collector {
     pub(crate) fn start() -> Self {
-        Self { outer: LINES.with(|lines| lines.borrow_mut().replace(Lines::default())) }
+        let own = Book::default();
+        let outer = LINES.with(|lines| lines.borrow_mut().replace(Arc::clone(&own)));
+        if outer.is_none() {
+            attempts().push(Arc::clone(&own));
+        }
+        Self { own, outer }
     }
 
     /// What was said since the last call.
     pub(crate) fn take() -> Vec<Line> {
-        LINES.with(|lines| lines.borrow_mut().as_mut().map(|lines| lines.fresh.drain(..).collect()).unwrap_or_default())
+        here(|lines| lines.fresh.drain(..).collect()).unwrap_or_default()
     }
 
     /// Whether a line that was not taken yet holds these words.
     pub(crate) fn said(words: &str) -> bool {
-        LINES.with(|lines| {
-            lines.borrow().as_ref().is_some_and(|lines| lines.fresh.iter().any(|line| line.text.contains(words)))
-        })
+        here(|lines| lines.fresh.iter().any(|line| line.text.contains(words))).unwrap_or(false)
     }
 
     /// The last error said, taken or not.
     pub(crate) fn last_error() -> Option<String> {
-        LINES.with(|lines| lines.borrow().as_ref().and_then(|lines| lines.last_error.clone()))
+        here(|lines| lines.last_error.clone()).flatten()
     }
+}
+
+/// What this thread's collector has.
+fn here<T>(read: impl FnOnce(&mut Lines) -> T) -> Option<T> {
+    LINES.with(|lines| lines.borrow().as_ref().map(|book| read(&mut open(book))))
+}
+
+fn open(book: &Book) -> MutexGuard<'_, Lines> {
+    book.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn attempts() -> MutexGuard<'static, Vec<Book>> {
+    ATTEMPTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Collector {
     fn drop(&mut self) {
+        attempts().retain(|book| !Arc::ptr_eq(book, &self.own));
         LINES.with(|lines| *lines.borrow_mut() = self.outer.take());
     }
 }
@@ -126,27 +173,41 @@ fn say(level: c_int, text: String) {
         return;
     }
     tracing::debug!(target: "libav", level, "{text}");
-    if level <= ffi::AV_LOG_WARNING {
-        remember(Line { is_error: level <= ffi::AV_LOG_ERROR, text });
-    }
+    let level = match level {
+        ..=ffi::AV_LOG_ERROR => Level::Error,
+        ..=ffi::AV_LOG_WARNING => Level::Warning,
+        _ => Level::Detail,
+    };
+    remember(Line { level, text });
 }
 
 #[cfg(target_arch = "x86_64")]
 fn remember(line: Line) {
-    // A panic must not cross into C: try_with and try_borrow_mut answer instead.
-    let _ = LINES.try_with(|lines| {
-        if let Ok(mut lines) = lines.try_borrow_mut()
-            && let Some(lines) = lines.as_mut()
-        {
-            if line.is_error {
-                lines.last_error = Some(line.text.clone());
-            }
-            if lines.fresh.len() == KEPT {
-                lines.fresh.pop_front();
-            }
-            lines.fresh.push_back(line);
-        }
+    // A panic must not cross into C: try_with and try_borrow answer instead.
+    let own = LINES.try_with(|lines| lines.try_borrow().ok().and_then(|book| book.clone())).ok().flatten();
+    let book = own.or_else(|| match attempts().as_slice() {
+        [only] => Some(Arc::clone(only)),
+        _ => None,
     });
+    if let Some(book) = book {
+        open(&book).keep(line);
+    }
+}
+
+impl Lines {
+    fn keep(&mut self, line: Line) {
+        if line.level == Level::Error {
+            self.last_error = Some(line.text.clone());
+        }
+        if self.fresh.len() == KEPT {
+            // What only tells makes no room for itself.
+            if line.level == Level::Detail {
+                return;
+            }
+            self.fresh.pop_front();
+        }
+        self.fresh.push_back(line);
+    }
 }
 
 /// `[libx264 @ 0x5581f0] text` becomes `libx264: text`; what has no name says `NULL`.
@@ -164,6 +225,31 @@ fn strip_address(text: &str) -> String {
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_of_codec_threads_are_those_of_the_only_attempt() {
+        let line = |text: &str| Line { level: Level::Warning, text: text.to_owned() };
+        let texts = || Collector::take().into_iter().map(|line| line.text).collect::<Vec<_>>();
+        // Other tests of this process may have attempts under way; this thread's own lines are always its own.
+        let outer = Collector::start();
+        remember(line("own"));
+        {
+            let _inner = Collector::start();
+            remember(line("inner"));
+            assert_eq!(texts(), ["inner"]);
+        }
+        assert_eq!(texts(), ["own"]);
+        let book = Arc::clone(&outer.own);
+        assert!(attempts().iter().any(|other| Arc::ptr_eq(other, &book)));
+        for number in 0..KEPT + 3 {
+            open(&book).keep(Line { level: Level::Detail, text: number.to_string() });
+        }
+        open(&book).keep(line("last"));
+        let kept = texts();
+        assert_eq!((kept.len(), kept.last().unwrap().as_str()), (KEPT, "last"));
+        drop(outer);
+        assert!(!attempts().iter().any(|other| Arc::ptr_eq(other, &book)));
+    }
 
     #[test]
     fn addresses_go_and_names_stay() {
