@@ -216,6 +216,13 @@ pub trait Governed: Send + Sync {
     /// What they have used so far. Remembered when they have ended.
     fn usage(&self) -> Usage;
 
+    /// Tells of the processor time of all of them that the caller knows of otherwise, such as from
+    /// waiting for them. A governor that only looks, and sees what has ended no more, takes it where
+    /// it is more than it has seen; one that counts by itself does not.
+    fn count(&self, cpu: Duration) {
+        let _ = cpu;
+    }
+
     /// Puts other limits on them; what is absent stays as it was. So a process can be governed in
     /// reserve, which may take the kernel a while, and be limited when its work is known. `false` if
     /// this governor has no means to: the caller governs the process anew.

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::governor::{
@@ -158,5 +159,10 @@ impl Governed for Watched {
             seen.peak_memory_bytes = seen.peak_memory_bytes.max(now.peak_memory_bytes);
         }
         *seen
+    }
+
+    fn count(&self, cpu: Duration) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.cpu = seen.cpu.max(cpu);
     }
 }

@@ -63,6 +63,10 @@ impl Governed for CountedGuard {
         self.inner.usage()
     }
 
+    fn count(&self, cpu: Duration) {
+        self.inner.count(cpu);
+    }
+
     fn limit(&self, limits: &ProcessLimits) -> Result<bool> {
         self.inner.limit(limits)
     }

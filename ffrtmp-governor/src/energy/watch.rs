@@ -208,6 +208,10 @@ impl Governed for MeteredGuard {
         Usage { energy: state.books.of(self.key, now, self.shared.options.watts_per_core), ..usage }
     }
 
+    fn count(&self, cpu: Duration) {
+        self.inner.count(cpu);
+    }
+
     /// A process that was in reserve begins to work now.
     fn limit(&self, limits: &ProcessLimits) -> Result<bool> {
         let limited = self.inner.limit(limits)?;

@@ -1,5 +1,7 @@
 //! Limits on a family of processes: what was asked, and what of it is really in force.
 
+use std::time::Duration;
+
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::governor::{Governed, IoLimit, Limit, ProcessLimits, ResourceGovernor, Usage};
 use rustix::process::{Pid, getpriority_process};
@@ -125,6 +127,13 @@ impl Hold {
             throttled: self.last.throttled.saturating_sub(self.earlier.throttled),
             oom_kills: self.last.oom_kills.saturating_sub(self.earlier.oom_kills),
             ..self.last
+        }
+    }
+
+    /// Tells the governor of processor time since the hold began that it may not have seen.
+    pub(super) fn count(&self, cpu: Duration) {
+        if let Some(governed) = &self.governed {
+            governed.count(self.earlier.cpu + cpu);
         }
     }
 

@@ -217,6 +217,7 @@ impl Supervised {
     #[must_use]
     pub fn detach(mut self) -> Report {
         self.tally.look(&self.family);
+        self.hold.count(self.tally.cpu());
         self.evidence = Some(Evidence { ended_for: Some(ExitReason::Detached), ..Evidence::default() });
         self.close()
     }
@@ -246,6 +247,7 @@ impl Supervised {
         }
         self.reap_orphans();
         self.tally.look(&self.family);
+        self.hold.count(self.tally.cpu());
         self.judge();
         self.step();
         Ok(false)
@@ -341,6 +343,7 @@ impl Supervised {
             self.sweep();
         }
         self.reap_orphans();
+        self.hold.count(self.tally.cpu());
         let oom_kills = self.hold.usage().oom_kills;
         self.evidence = Some(Evidence { status, ended_for, oom_kills });
         Ok(())
