@@ -326,3 +326,50 @@ impl Work {
 fn flag(on: bool) -> f64 {
     f64::from(u8::from(on))
 }
+
+#[cfg(test)]
+mod tests {
+    use ffrtmp_core::node::GpuTelemetry;
+
+    use super::*;
+    use crate::exporters::page::keeps_its_promise;
+
+    #[test]
+    fn everything_on_the_page_is_served_and_nothing_else() {
+        let metrics = AgentMetrics::new(NodeId::random(), 4).unwrap();
+        let mut said = Registration { has_gpu: true, ..Registration::default() };
+        said.capabilities.encoders = vec!["libx264".into(), "h264_nvenc".into()];
+        said.capabilities.sandbox = vec![Safeguard::on("seccomp", "a filter"), Safeguard::off("landlock", "no kernel")];
+        said.capabilities.limits = vec![Safeguard::on("memory", "a group")];
+        metrics.introduced(&said);
+        let some = Some(1.5);
+        metrics.telemetry(&Telemetry {
+            cpu_pressure_avg10: some,
+            io_pressure_full_avg10: some,
+            held_back: Some("a full disk".into()),
+            gpus: vec![GpuTelemetry { utilization_percent: Some(30.0), ..GpuTelemetry::default() }],
+            ..Telemetry::default()
+        });
+        let status = ResultStatus::Failed;
+        metrics.ended(&Ended { status, report: None, failure: Some(Code::Network) }, Duration::from_secs(2));
+        let text = metrics.text(UnderWay { slowest_live: Some(0.8), ..UnderWay::default() });
+        keeps_its_promise("## Agent, port 9091", &text, &["node_id"]);
+        for line in [
+            "ffrtmp_worker_slots{node_id=ID} 4",
+            "ffrtmp_worker_nvenc_available{node_id=ID} 1",
+            "ffrtmp_worker_vaapi_available{node_id=ID} 0",
+            "ffrtmp_worker_sandbox_layer{layer=\"landlock\",node_id=ID} 0",
+            "ffrtmp_worker_limit_enforced{limit=\"memory\",node_id=ID} 1",
+            "ffrtmp_worker_pressure_percent{kind=\"full\",node_id=ID,resource=\"io\"} 1.5",
+            "ffrtmp_worker_slowest_speed_ratio{kind=\"live\",node_id=ID} 0.8",
+            "ffrtmp_worker_slowest_speed_ratio{kind=\"file\",node_id=ID} NaN",
+            "ffrtmp_worker_attempt_failures_total{code=\"network\",node_id=ID} 1",
+            "ffrtmp_worker_held_back{node_id=ID} 1",
+            "ffrtmp_worker_power_watts{node_id=ID} NaN",
+        ] {
+            let id = text.split("node_id=").nth(1).and_then(|rest| rest.split(['}', ',']).next()).unwrap();
+            let line = line.replace("ID}", &format!("{id}}}")).replace("ID,", &format!("{id},"));
+            assert!(text.lines().any(|served| served == line), "{line} in\n{text}");
+        }
+    }
+}

@@ -95,9 +95,23 @@ mod tests {
     use ffrtmp_governor::gpu::{Absence, Card, GpuOptions, GpuSource};
 
     use super::*;
+    use crate::exporters::page::keeps_its_promise;
     use crate::exporters::text;
 
     struct Recorded(f64);
+
+    fn telling() -> GpuTelemetry {
+        GpuTelemetry {
+            utilization_percent: Some(1.0),
+            encoder_percent: Some(2.0),
+            decoder_percent: Some(3.0),
+            memory_used_bytes: Some(4),
+            temperature_celsius: Some(55.0),
+            memory_clock_mhz: Some(6),
+            encode_sessions: Some(7),
+            ..GpuTelemetry::default()
+        }
+    }
 
     impl GpuSource for Recorded {
         fn name(&self) -> &'static str {
@@ -112,9 +126,10 @@ mod tests {
                 vendor: "nvidia".into(),
                 encode_bound,
                 max_encode_sessions: 8,
+                memory_total_bytes: 9,
                 ..Gpu::default()
             };
-            let now = GpuTelemetry { power_watts: Some(71.5), clock_mhz: Some(1500), ..GpuTelemetry::default() };
+            let now = GpuTelemetry { power_watts: Some(71.5), clock_mhz: Some(1500), ..telling() };
             let gone = GpuTelemetry { index: 1, lost: Some("off the bus".into()), ..GpuTelemetry::default() };
             let lost = Card { about: Gpu { index: 1, ..about.clone() }, now: gone, energy: None };
             Ok(vec![Card { about, now, energy: Some(Joules(self.0)) }, lost])
@@ -136,7 +151,8 @@ mod tests {
         ] {
             assert!(text.lines().any(|told| told == line), "{line} in\n{text}");
         }
-        assert!(!text.contains("gpu_temperature_celsius") && !text.contains("gpu_power_watts{gpu=\"1\"}"), "{text}");
+        assert!(!text.contains("gpu_power_watts{gpu=\"1\"}"), "what is lost tells nothing: {text}");
+        keeps_its_promise("### GPU, agent", &text, &[]);
         let nothing = Gpus::new(Arc::new(Fleet::none())).families();
         assert_eq!(nothing.len(), 1);
     }

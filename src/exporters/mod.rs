@@ -15,6 +15,8 @@
 
 pub(crate) mod cost;
 pub(crate) mod gpu;
+#[cfg(test)]
+pub(crate) mod page;
 pub(crate) mod port;
 pub(crate) mod predictions;
 pub(crate) mod qoe;

@@ -118,6 +118,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::exporters::page::keeps_its_promise;
     use crate::exporters::text;
 
     fn zone(root: &Path, folder: &str, name: &str, micros: u64) {
@@ -156,6 +157,7 @@ mod tests {
         let text = text(&rapl.families());
         assert!(text.contains("rapl_energy_joules_total{zone=\"package-0\"}"), "{text}");
         assert!(text.contains("rapl_part_energy_joules_total{zone=\"psys\"}"), "{text}");
+        keeps_its_promise("### RAPL, agent", &text, &[]);
     }
 
     #[test]
