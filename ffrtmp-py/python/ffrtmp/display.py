@@ -133,8 +133,15 @@ def _measured(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("speed", _number(report.get("speed"), "x")),
         ("CPU", _number(report.get("cpu_seconds"), " s")),
         ("energy", "" if joules is None else f"{_number(joules, ' J')} <small>{escape(str(source or ''))}</small>"),
+        ("cost", _cost(report.get("cost"))),
         ("warnings", "<br>".join(escape(str(warning)) for warning in report.get("warnings") or [])),
     ]
+
+
+def _cost(cost: Mapping[str, Any] | None) -> str:
+    if not cost:
+        return ""
+    return escape(f"{cost.get('total', 0.0):.6g} {cost.get('currency', '')}")
 
 
 def _state(job: Mapping[str, Any]) -> str:

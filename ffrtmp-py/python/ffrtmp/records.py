@@ -184,6 +184,35 @@ class Rendition(Record):
     """Average of its video in bits per second."""
 
 
+class Cost(Record):
+    """What a job cost by the rates of its master, and what for.
+
+    >>> cost = Cost({"currency": "EUR", "total": 0.015, "cpu": 0.01, "energy": 0.005})
+    >>> cost.total, cost.currency
+    (0.015, 'EUR')
+    """
+
+    __slots__ = ()
+    _shown = ("total", "currency")
+
+    currency: str
+    """Code of three letters, such as ``"EUR"``."""
+    total: float
+    """All of it."""
+    cpu: float
+    """Processors."""
+    gpu: float
+    """Graphics processors."""
+    energy: float | None
+    """Energy; ``None``, and nothing in the total, where there is no figure of it."""
+    storage: float
+    """Keeping the output."""
+    egress: float
+    """Sending the output."""
+    infrastructure: float
+    """The job's part of what machines cost by the month."""
+
+
 class Report(Record):
     """What a transcode or a job measured.
 
@@ -193,7 +222,7 @@ class Report(Record):
     """
 
     __slots__ = ()
-    _parts = {"files": _each(OutputFile), "renditions": _each(Rendition)}
+    _parts = {"files": _each(OutputFile), "renditions": _each(Rendition), "cost": Cost}
     _shown = ("output_uri", "resolution", "video_encoder", "frames", "size_bytes", "wall_seconds", "speed")
 
     output_uri: str | None
@@ -248,6 +277,8 @@ class Report(Record):
     """Layers of the sandbox that were not in force, each with its reason."""
     stages: list[dict[str, Any]] | None
     """What the attempt spent its time on: ``name``, ``offset_seconds`` and ``seconds`` of each part."""
+    cost: Cost | None
+    """What it cost; ``None`` from a master without rates."""
 
     def _repr_html_(self) -> str:
         return display.report_html(self._data)

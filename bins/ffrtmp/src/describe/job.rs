@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use comfy_table::{Cell, Color, Table};
 use ffrtmp::core::clock::Timestamp;
+use ffrtmp::core::cost::JobCost;
 use ffrtmp::core::encoding::Chunking;
 use ffrtmp::core::error::JobError;
 use ffrtmp::core::job::{
@@ -118,6 +119,7 @@ pub(crate) fn measured(report: &JobReport, chunks: Option<Chunking>) -> Vec<(&'s
         let how = report.energy_source.map_or("source not told", EnergySource::as_str);
         facts.push(("energy", format!("{:.1} J ({how})", energy.0)));
     }
+    facts.extend(report.cost.as_deref().map(|cost| ("cost", self::cost(cost))));
     let throttled = report.throttled_seconds.filter(|seconds| *seconds > 0.0);
     facts
         .extend(throttled.map(|seconds| ("throttled", format!("for {} by its limit on the processor", span(seconds)))));
@@ -129,6 +131,25 @@ pub(crate) fn measured(report: &JobReport, chunks: Option<Chunking>) -> Vec<(&'s
     facts.extend(report.hash.as_deref().map(|hash| ("hash", one_line(hash))));
     facts.extend(report.warnings.iter().map(|warning| ("warning", one_line(warning))));
     facts
+}
+
+/// What it cost, and what for where that is several things.
+fn cost(cost: &JobCost) -> String {
+    let parts: Vec<_> = cost.parts().into_iter().filter(|(_, amount)| *amount > 0.0).collect();
+    let parts: Vec<_> = parts.iter().map(|(name, amount)| format!("{name} {}", money(*amount))).collect();
+    let total = format!("{} {}", money(cost.total), cost.currency);
+    let without = if cost.energy.is_none() { ", energy not known" } else { "" };
+    match parts.len() {
+        0 | 1 => format!("{total}{without}"),
+        _ => format!("{total} ({}{without})", parts.join(", ")),
+    }
+}
+
+/// An amount with as many digits as it takes to tell it from nothing.
+fn money(amount: f64) -> String {
+    let digits =
+        if amount >= 100.0 || amount == 0.0 { 2 } else { (3.0 - amount.log10().floor()).clamp(2.0, 9.0) as usize };
+    format!("{amount:.digits$}")
 }
 
 /// Size and rate of an output; of all its files where there are several.
@@ -232,4 +253,25 @@ pub(crate) fn events(events: &[StateTransition], console: &Console) -> Table {
 
 fn or_dash(text: &str) -> String {
     if text.is_empty() { "-".to_owned() } else { one_line(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn costs_are_told_with_what_they_were_for() {
+        let free = JobCost { energy: Some(0.0), ..JobCost::default() };
+        for (cost, told) in [
+            (free, "0.00 USD"),
+            (JobCost { total: 0.0123456, energy: Some(0.0123456), ..free }, "0.01235 USD"),
+            (JobCost { total: 0.5, infrastructure: 0.5, energy: None, ..free }, "0.5000 USD, energy not known"),
+            (
+                JobCost { total: 123.4567, cpu: 123.45, energy: Some(0.0067), ..free },
+                "123.46 USD (cpu 123.45, energy 0.006700)",
+            ),
+        ] {
+            assert_eq!(super::cost(&cost), told);
+        }
+    }
 }
