@@ -4,6 +4,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use ffrtmp_core::conformance::store::Harness;
 use ffrtmp_core::coordinator::Coordinator;
 use ffrtmp_core::cost::{Currency, Days, Period, Tariff};
 use ffrtmp_core::id::NodeId;
@@ -249,6 +251,20 @@ async fn the_master_says_what_a_job_cost() {
     assert_eq!(ended[0].result.as_ref().unwrap().cost, None, "a node cannot say what it costs");
     assert!(get(free.exporters[2]).await.ends_with("cost_exporter_up 0\n"));
     free.stop().await;
+}
+
+struct FreshTimed;
+
+#[async_trait]
+impl Harness for FreshTimed {
+    async fn fresh(&self) -> Arc<dyn Store> {
+        let calls = MasterMetrics::new().unwrap().own.calls.clone();
+        Arc::new(Timed::new(Arc::new(MemoryStore::new()), calls))
+    }
+}
+
+mod a_timed_store {
+    ffrtmp_core::store_conformance!(crate::master::tests::FreshTimed);
 }
 
 #[tokio::test]
