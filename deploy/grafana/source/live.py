@@ -157,7 +157,7 @@ LOSSES = (
         queries=grown("qoe_live_preset_changes_total"),
         steps=Steps(warn=1, alarm=5),
         empty=NO_LIVE,
-        drill=(THIS, THIS_NODE),
+        drill=(THIS, Drill("ffrtmp-worker")),
     ),
 )
 

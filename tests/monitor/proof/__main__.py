@@ -76,8 +76,10 @@ def prove(programs: Path, work: Path, begun: float) -> None:
         boards = [json.loads(path.read_text()) for path in sorted(files.BOARDS.glob("*.json"))]
         everything = questions(boards)
         # Twice: a counter that was not there before has to be seen to grow.
-        for _ in range(2):
-            story.tell()
+        story.tell()
+        live = story.stream()
+        story.tell()
+        story.ended(live, "completed")
         said("the story of jobs is told", begun)
         demand(boards, unanswered(asker, [question for question in everything if not question.excuse], 60))
         said(f"{len(everything)} queries asked, and those answered that every machine must answer", begun)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "metrics.md"
@@ -14,6 +15,7 @@ FUNCTIONS = {"histogram_quantile", "group_left", "label_replace"}
 PARTS = ("_bucket", "_sum", "_count")
 
 
+@cache
 def promised() -> dict[str, str]:
     """Every name of the page, with its kind."""
     rows = re.findall(
