@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::cluster::{AgentSetup, Cluster, files_under, resident_bytes, until};
+use crate::cluster::{AgentSetup, Cluster, PATIENCE, files_under, resident_bytes, until};
 use crate::stage::{groups_of, runners, with};
 use crate::table::{Row, Seen};
 
@@ -16,7 +16,8 @@ const SLACK: u64 = 8 << 20;
 /// Attempts before the first look, after which nothing is new any more.
 const WARM_UP: usize = 40;
 
-/// What the agent and its runner hold between attempts.
+/// What the agent and its runner hold between attempts: the agent first, then the runner's processes,
+/// the one that holds most before the others, since ids of processes begin again some day.
 #[derive(Debug, PartialEq, Eq)]
 struct Holdings {
     processes: usize,
@@ -26,20 +27,31 @@ struct Holdings {
     memory: Vec<u64>,
 }
 
+impl Holdings {
+    fn is_no_more_than(&self, before: &Self) -> bool {
+        let pairs = self.descriptors.iter().zip(&before.descriptors);
+        self.processes <= before.processes
+            && self.groups <= before.groups
+            && pairs.into_iter().all(|(now, then)| now <= then)
+    }
+}
+
 fn endure() -> Seen {
     let attempts = std::env::var("FFRTMP_FAULTS_ATTEMPTS").map_or(200, |text| text.parse().expect("a number"));
     let mut cluster = with(AgentSetup { slots: 2, ..AgentSetup::paced("harmed", 1e6) });
     work(&cluster, WARM_UP);
-    let before = at_rest(&mut cluster);
+    let before = settled(&mut cluster);
     let begun = Instant::now();
     work(&cluster, attempts);
     let each = begun.elapsed() / u32::try_from(attempts).expect("not that many");
-    let after = at_rest(&mut cluster);
-    assert_eq!(
-        (after.processes, &after.descriptors, after.groups, after.files - before.files),
-        (before.processes, &before.descriptors, before.groups, attempts),
-        "{before:?} became {after:?}; of files only the outputs may stay"
-    );
+    // A connection of the agent may idle for a while longer; what leaks does not go.
+    let mut after = settled(&mut cluster);
+    let late = Instant::now() + PATIENCE;
+    while !after.is_no_more_than(&before) {
+        assert!(Instant::now() < late, "{before:?} became {after:?}");
+        after = settled(&mut cluster);
+    }
+    assert_eq!(after.files - before.files, attempts, "of files only the outputs may stay: {before:?}, {after:?}");
     for (before, after) in before.memory.iter().zip(&after.memory) {
         assert!(*after <= before + SLACK, "memory grew from {before} to {after} bytes");
     }
@@ -56,9 +68,8 @@ fn work(cluster: &Cluster, jobs: usize) {
 }
 
 /// What is held once nothing runs.
-fn at_rest(cluster: &mut Cluster) -> Holdings {
+fn settled(cluster: &mut Cluster) -> Holdings {
     let agent = cluster.worker(0).program.pid();
-    // Connections and threads of an idle agent settle.
     let mut last = None;
     until("an agent at rest", Duration::from_secs(30), || {
         let now = holdings(cluster, agent);
@@ -77,7 +88,7 @@ fn at_rest(cluster: &mut Cluster) -> Holdings {
 
 fn holdings(cluster: &Cluster, agent: u32) -> Holdings {
     let mut pids = runners(cluster);
-    pids.sort_unstable();
+    pids.sort_unstable_by_key(|pid| std::cmp::Reverse(resident_bytes(*pid)));
     pids.insert(0, agent);
     let descriptors = |pid: &u32| fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
     Holdings {
