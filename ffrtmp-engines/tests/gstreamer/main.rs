@@ -3,6 +3,7 @@
 #![cfg(feature = "gstreamer")]
 
 mod engine;
+mod rtsp;
 mod servers;
 mod session;
 mod session_async;

@@ -213,12 +213,18 @@ impl Drop for Running {
 
 /// A clip of a moving picture and a tone, H.264 and AAC, with a key frame each second.
 pub fn clip(directory: &Path, size: &str, seconds: u32) -> PathBuf {
-    let path = directory.join(format!("clip-{size}-{seconds}.mp4"));
+    clip_in_groups(directory, size, seconds, 1)
+}
+
+/// The same with a key frame every so many seconds.
+pub fn clip_in_groups(directory: &Path, size: &str, seconds: u32, group: u32) -> PathBuf {
+    let path = directory.join(format!("clip-{size}-{seconds}-{group}.mp4"));
     let picture = format!("testsrc2=size={size}:rate=25:duration={seconds}");
     let tone = format!("sine=frequency=440:sample_rate=48000:duration={seconds}");
     let mut command = ffmpeg();
     command.args(["-y", "-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", &tone]);
-    command.args(["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "25", "-bf", "0"]);
+    command.args(["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-bf", "0"]);
+    command.args(["-g", &(group * 25).to_string(), "-sc_threshold", "0"]);
     command.args(["-c:a", "aac", "-b:a", "64k", "-ac", "2"]).arg(&path);
     succeed(&mut command, PATIENCE);
     path

@@ -62,6 +62,7 @@ pub(super) struct Basin {
 struct State {
     lanes: [Lane; 2],
     ended: bool,
+    introduced: bool,
     /// Every stream of the source is known.
     settled: bool,
     failed: Option<Error>,
@@ -115,6 +116,15 @@ impl Basin {
 
     pub(super) fn codec(&self, kind: TrackKind) -> Option<String> {
         self.lock().lanes[kind as usize].codec.clone()
+    }
+
+    /// The source has told which kinds it has.
+    pub(super) fn introduce(&self) {
+        self.lock().introduced = true;
+    }
+
+    pub(super) fn is_introduced(&self) -> bool {
+        self.lock().introduced
     }
 
     /// No further stream will be found.

@@ -16,7 +16,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::basin::{Basin, Item};
-use super::{Wants, facts, fault};
+use super::{Wants, facts, fault, tags};
 use crate::gstreamer::media::TrackKind;
 
 /// Formats of pictures that go on as they are.
@@ -167,6 +167,10 @@ impl Wiring {
         match endpoint.scheme() {
             Scheme::Rtmp => {
                 let source = element("rtmp2src", [("location", uri().into()), ("timeout", seconds.into())])?;
+                if let Some(pad) = source.static_pad("src") {
+                    // What waits longer would be taken for a source that is silent.
+                    tags::watch(&pad, &self.basin, patience.mul_f32(0.8));
+                }
                 let demuxer = element("flvdemux", [])?;
                 self.follow(&demuxer, Arc::clone(self));
                 self.link(&[source, demuxer])
@@ -337,7 +341,10 @@ fn refuse_playlists(decoder: &gst::Element) {
     decoder.connect("autoplug-select", false, |values| {
         let factory = values.get(3)?.get::<gst::ElementFactory>().ok()?;
         let klass = factory.metadata(gst::ELEMENT_METADATA_KLASS).unwrap_or_default();
-        let is_open = ["Adaptive", "Source", "Network"].iter().any(|word| klass.contains(word))
+        // What unpacks RTP is of the network too, and fetches nothing.
+        let is_fetcher = klass.contains("Network") && !klass.contains("Depayloader");
+        let is_open = is_fetcher
+            || ["Adaptive", "Source"].iter().any(|word| klass.contains(word))
             || matches!(factory.name().as_str(), "sdpdemux" | "dashdemux" | "hlsdemux" | "mssdemux");
         let results = glib::EnumClass::with_type(glib::Type::from_name("GstAutoplugSelectResult")?)?;
         results.to_value_by_nick(if is_open { "skip" } else { "try" })

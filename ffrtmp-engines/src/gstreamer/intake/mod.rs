@@ -3,6 +3,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `graph.rs` | the pipeline of one connection, for every kind of source |
+//! | `tags.rs` | what RTMP tells of its streams, and sound that waits for pictures |
 //! | `basin.rs` | where its threads leave what they decoded |
 //! | `timeline.rs` | times of the source become running times |
 //! | `slate.rs` | what there is while the source is away |
@@ -16,6 +17,7 @@ mod facts;
 mod fault;
 mod graph;
 mod slate;
+mod tags;
 mod timeline;
 
 use std::collections::VecDeque;
@@ -44,8 +46,16 @@ use timeline::{Mapped, Timeline};
 const SILENCE: Duration = Duration::from_secs(2);
 /// The slate begins after this much silence.
 const HUSH: Duration = Duration::from_millis(500);
-/// Time for the second kind of stream to show up after the first one.
+/// Time for the second kind of stream to be announced after the first one.
 const SETTLING: Duration = Duration::from_secs(1);
+/// The same where the source does not tell what it has.
+const UNTOLD: Duration = Duration::from_secs(5);
+/// Time for a stream that was announced to give its first media: a picture waits for a key frame.
+const LONGEST_GROUP: Duration = Duration::from_secs(20);
+/// Kinds that begin so far apart begin together.
+const TOGETHER: u64 = 100_000_000;
+/// Pictures of a live source that are kept in search of its sound.
+const PICTURES_AHEAD: usize = 25;
 /// Bytes of raw media that are read of a file in search of the second kind.
 const MOST_AHEAD: usize = 128 << 20;
 /// Time between two words about dropped pictures.
@@ -189,14 +199,16 @@ impl Intake {
             match self.fetch(Duration::from_millis(20))? {
                 Next::Raw(raw) => {
                     first.get_or_insert_with(Instant::now);
-                    self.ahead.push_back(raw);
+                    self.keep(raw);
                 }
                 Next::Idle => {}
                 Next::Ended if first.is_some() => break,
                 Next::Ended => return Err(Error::new(Code::InputInvalid, "the source has no media").field("input")),
             }
         }
+        self.begin_together();
         let Origin::Live(endpoint) = &self.origin else { return Ok(None) };
+        self.tell_missing();
         Ok(Some(facts::describe(endpoint, self.seen[0].as_ref(), self.seen[1].as_ref())))
     }
 
@@ -206,17 +218,62 @@ impl Intake {
         if self.seen.iter().zip(wanted).all(|(seen, wanted)| seen.is_some() || wanted.is_none()) {
             return true;
         }
-        let missing = |kind: TrackKind| match &self.link {
-            Link::Up { connection: it, .. } => self.seen[kind as usize].is_none() && it.basin.is_open(kind),
-            Link::Away { .. } | Link::Over => false,
-        };
         let settled = matches!(&self.link, Link::Up { connection: it, .. } if it.basin.is_settled());
-        if settled && !missing(TrackKind::Video) && !missing(TrackKind::Audio) {
+        let is_away = matches!(self.link, Link::Away { .. });
+        let is_awaited = is_away || self.is_missing(TrackKind::Video) || self.is_missing(TrackKind::Audio);
+        if settled && !is_awaited {
             return true;
         }
         match self.origin {
-            Origin::Live(_) => first.elapsed() > SETTLING,
+            Origin::Live(_) if is_awaited => first.elapsed() > LONGEST_GROUP.max(self.rules.connect),
+            Origin::Live(_) => first.elapsed() > if self.is_introduced() { SETTLING } else { UNTOLD },
             Origin::File(_) | Origin::Generated(_) => self.ahead.iter().map(size).sum::<usize>() > MOST_AHEAD,
+        }
+    }
+
+    fn is_introduced(&self) -> bool {
+        matches!(&self.link, Link::Up { connection: it, .. } if it.basin.is_introduced())
+    }
+
+    /// Whether the source announced a kind of which nothing came yet.
+    fn is_missing(&self, kind: TrackKind) -> bool {
+        let Link::Up { connection, .. } = &self.link else { return false };
+        is_wanted(&self.wants, kind) && self.seen[kind as usize].is_none() && connection.basin.is_open(kind)
+    }
+
+    fn keep(&mut self, raw: Raw) {
+        self.ahead.push_back(raw);
+        let pictures = || self.ahead.iter().filter(|raw| raw.kind == TrackKind::Video);
+        if matches!(self.origin, Origin::Live(_)) && pictures().count() > PICTURES_AHEAD {
+            let oldest = self.ahead.iter().position(|raw| raw.kind == TrackKind::Video);
+            oldest.and_then(|oldest| self.ahead.remove(oldest));
+        }
+    }
+
+    /// A live source that was joined in the middle of a group begins where both of its kinds are there.
+    fn begin_together(&mut self) {
+        let begin_of = |kind| self.ahead.iter().filter(|raw| raw.kind == kind).find_map(time);
+        let (video, audio) = (begin_of(TrackKind::Video), begin_of(TrackKind::Audio));
+        let (Some(video), Some(audio), Origin::Live(_)) = (video, audio, &self.origin) else { return };
+        let begin = video.max(audio);
+        if video.abs_diff(audio) < TOGETHER {
+            return;
+        }
+        let ahead = std::mem::take(&mut self.ahead);
+        self.ahead = ahead.into_iter().filter_map(|raw| earlier(raw, begin)).collect();
+        self.held = self.held.take().and_then(|(at, raw)| Some((at.checked_sub(begin)?, earlier(raw, begin)?)));
+        self.timeline.begin_at(begin);
+        if let Some(clock) = &mut self.clock {
+            clock.base += gst::ClockTime::from_nseconds(begin);
+        }
+    }
+
+    fn tell_missing(&self) {
+        for (kind, what) in [(TrackKind::Video, "pictures"), (TrackKind::Audio, "sound")] {
+            if self.is_missing(kind) {
+                let text = format!("the source announced {what} and sent none that can be decoded: they are left out");
+                self.tell(LiveEventKind::SourceChanged, text);
+            }
         }
     }
 
@@ -321,6 +378,7 @@ impl Intake {
 
     fn accept(&mut self, item: Item) -> Result<Option<Raw>> {
         if !is_wanted(&self.wants, item.kind) {
+            self.note_uninvited(&item);
             return Ok(None);
         }
         self.recover();
@@ -375,6 +433,16 @@ impl Intake {
             self.tell(LiveEventKind::SourceChanged, format!("the source is {} now", facts::words(caps)));
         }
         Ok(())
+    }
+
+    /// What was not there when the attempt was planned has no place in its outputs.
+    fn note_uninvited(&mut self, item: &Item) {
+        let (known, caps) = (&mut self.seen[item.kind as usize], item.sample.caps_owned());
+        let Some(caps) = caps.filter(|_| known.is_none()) else { return };
+        let text =
+            format!("the source sends {} now; the attempt began without and goes on without", facts::words(&caps));
+        *known = Some(Seen { caps, codec: None });
+        self.tell(LiveEventKind::SourceChanged, text);
     }
 
     fn note_dropped(&mut self) {
@@ -492,6 +560,19 @@ impl Intake {
     fn tell(&self, kind: LiveEventKind, text: String) {
         (self.events)(LiveEvent::new(kind, text));
     }
+}
+
+fn time(raw: &Raw) -> Option<u64> {
+    raw.sample.buffer()?.pts().map(gst::ClockTime::nseconds)
+}
+
+/// The same with a time that counts from `begin`; nothing if it lies before.
+fn earlier(raw: Raw, begin: u64) -> Option<Raw> {
+    let at = time(&raw)?.checked_sub(begin)?;
+    let (caps, mut buffer) = (raw.sample.caps_owned()?, raw.sample.buffer_owned()?);
+    let length = buffer.duration().map_or(0, gst::ClockTime::nseconds);
+    slate::stamp(&mut buffer, at, length);
+    Some(Raw { kind: raw.kind, sample: slate::sample(&caps, &buffer) })
 }
 
 fn size(raw: &Raw) -> usize {

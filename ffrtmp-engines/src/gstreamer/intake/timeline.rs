@@ -38,6 +38,14 @@ impl Timeline {
         self.offset = None;
     }
 
+    /// Running times count from this one.
+    pub(super) fn begin_at(&mut self, begin: u64) {
+        self.offset = self.offset.map(|offset| offset - i128::from(begin));
+        for bound in self.free.iter_mut().chain(&mut self.ends) {
+            *bound = bound.saturating_sub(begin);
+        }
+    }
+
     /// Where everything so far ends.
     pub(super) fn end(&self) -> u64 {
         self.ends[0].max(self.ends[1])

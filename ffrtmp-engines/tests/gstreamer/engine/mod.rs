@@ -3,3 +3,4 @@
 mod attempt;
 mod conformance;
 mod losses;
+mod sources;
