@@ -43,7 +43,7 @@ def main() -> int:
     try:
         files.check()
         said("dashboards, rules, routes and compose file are valid", begun)
-        with directory(options.keep) as work:
+        with directory(options.keep) as work, last_words(work):
             prove(programs_in(options.programs.resolve()), work, begun)
     except Failure as failure:
         print(f"error: {failure}", file=sys.stderr)
@@ -127,6 +127,17 @@ def tally(boards: list[dict[str, Any]], excused: list[Question], proof: alerts.P
 def said(what: str, begun: float) -> None:
     """A line of progress."""
     print(f"{time.monotonic() - begun:6.1f} s  {what}", flush=True)
+
+
+@contextmanager
+def last_words(work: Path) -> Iterator[None]:
+    """Shows the ends of all logs if something fails."""
+    try:
+        yield
+    except Failure:
+        for log in sorted(work.glob("*.log")):
+            print(f"--- {log.name}", *log.read_text(errors="replace").splitlines()[-8:], sep="\n", file=sys.stderr)
+        raise
 
 
 @contextmanager

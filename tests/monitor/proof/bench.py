@@ -46,12 +46,12 @@ CODES = {
 
 
 class Bench:
-    """Works in a thread until it is closed. `error` holds what went wrong there."""
+    """Works in threads until it is closed. What goes wrong there stands in `bench.log`."""
 
     def __init__(self, farm: Farm) -> None:
         self.farm = farm
         self.free_disk = 0.5
-        self.error: Exception | None = None
+        self.log = farm.directory / "bench.log"
         words = {"name": "bench", "type": "server", "cpu_threads": 8, "cpu_model": "bench", "ram_total_bytes": 2**34}
         capabilities = {"video_codecs": ["h264"], "encoders": ["libx264"], "engines": ["ffmpeg"]}
         words |= {"has_gpu": False, "gpu_type": "", "labels": {"tool": "bench"}, "max_concurrent_jobs": 8}
@@ -77,7 +77,8 @@ class Bench:
             try:
                 what()
             except (OSError, Failure) as error:  # the master is away now and then, as part of the proof
-                self.error = error
+                with self.log.open("a") as log:
+                    print(f"{what.__name__}: {error}", file=log)
 
     def _beat(self) -> None:
         free = int(DISK * self.free_disk)
