@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::cluster::{AgentSetup, Cluster, Room, Setup, binary, command, resident_bytes, until};
+use crate::cluster::{AgentSetup, Cluster, PATIENCE, Room, Setup, binary, command, resident_bytes, until};
 
 #[test]
 fn an_idle_cluster_is_quick_and_small() {
@@ -30,7 +30,7 @@ fn an_idle_cluster_is_quick_and_small() {
 
 /// From submission to running, by the master's own clock.
 fn start_latency(cluster: &Cluster) -> Duration {
-    until("the agent waits for work", Duration::from_secs(5), || {
+    until("the agent waits for work", PATIENCE, || {
         cluster.node_named("first").filter(|node| node.active_jobs == 0)
     });
     let id = cluster.submit(json!({"scenario": "144p-h264", "parameters": {"duration": 0.2}}));
