@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, getpriority_process, setpriority_process};
 
 use crate::budget::{Budget, Ledger};
-use crate::cgroups::by_the_agent;
+use crate::cgroups::{WhyNot, by_the_agent};
 use crate::probe::process::Clocks;
 use crate::probe::sampler::Sampler;
 use crate::probe::{self, Root};
@@ -30,7 +30,7 @@ pub struct NiceGovernor {
     root: Root,
     nice: i32,
     /// Why nothing better is to be had.
-    why: String,
+    why: WhyNot,
     sampler: Sampler,
     ledger: Ledger,
 }
@@ -58,14 +58,14 @@ impl NiceGovernor {
     #[must_use]
     pub fn on(root: Root, nice: i32) -> Self {
         let ledger = Ledger::new(root.clone(), Budget::all_of(&root));
-        let why = "no control groups are used".to_owned();
+        let why = WhyNot::from("no control groups are used");
         Self { sampler: Sampler::new(root.clone()), root, nice: nice.clamp(-20, 19), why, ledger }
     }
 
     /// The same, and it says why this machine has nothing better: the reason of
     /// [`crate::cgroups::CgroupGovernor::detect`].
     #[must_use]
-    pub fn because(self, why: impl Into<String>) -> Self {
+    pub fn because(self, why: impl Into<WhyNot>) -> Self {
         Self { why: why.into(), ..self }
     }
 }
@@ -81,11 +81,12 @@ impl ResourceGovernor for NiceGovernor {
             Limit::Disk | Limit::Timeout => by_the_agent(*limit),
             Limit::Memory => Safeguard::off(
                 limit.as_str(),
-                format!("watched, and killed above the limit by polling: a fast one gets past it; {}", self.why),
+                format!(
+                    "watched, and killed above the limit by polling: a fast one gets past it; {}",
+                    self.why.of(*limit)
+                ),
             ),
-            Limit::Cpu | Limit::Pids | Limit::Io => {
-                Safeguard::off(limit.as_str(), format!("only watched: {}", self.why))
-            }
+            Limit::Cpu | Limit::Pids | Limit::Io => Safeguard::off(limit.as_str(), self.why.of(*limit)),
         };
         Limit::ALL.iter().map(state).collect()
     }

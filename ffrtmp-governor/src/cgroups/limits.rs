@@ -207,7 +207,7 @@ fn by_the_wrapper(limit: Limit) -> Safeguard {
 
 fn held(layout: &Layout, limit: Limit, controller: Controller, note: &str) -> Safeguard {
     let Some(tree) = layout.tree(controller) else {
-        return Safeguard::off(limit.as_str(), format!("only watched: {}", layout.why_not(controller)));
+        return Safeguard::off(limit.as_str(), layout.why_not(controller));
     };
     let version = match tree.mount.version {
         Version::V1 => "v1",

@@ -11,6 +11,7 @@
 //! | `limits` | limits into its files |
 //! | `stats` | parsers of what it counts |
 //! | `kinship` | who descends from a process |
+//! | `reasons` | why limits cannot be had |
 //! | `guard` | a process in a group, and its way back |
 //!
 //! What is not here: admission and telemetry, which [`NiceGovernor`] has, and time and disk, which
@@ -24,6 +25,7 @@ mod layout;
 mod limits;
 mod mounts;
 mod owner;
+mod reasons;
 mod stats;
 mod sweep;
 #[cfg(test)]
@@ -32,6 +34,7 @@ mod tests;
 pub(crate) use limits::by_the_agent;
 pub(crate) use owner::Owner;
 pub use owner::Ownership;
+pub use reasons::WhyNot;
 
 use std::fs::OpenOptions;
 use std::path::Path;
@@ -75,7 +78,7 @@ impl CgroupGovernor {
     ///
     /// # Errors
     /// Why no limit at all can be had, in words.
-    pub fn detect(ownership: Ownership) -> std::result::Result<Self, String> {
+    pub fn detect(ownership: Ownership) -> std::result::Result<Self, WhyNot> {
         Self::with_nice(ownership, DEFAULT_NICE)
     }
 
@@ -83,14 +86,14 @@ impl CgroupGovernor {
     ///
     /// # Errors
     /// Those of [`Self::detect`].
-    pub fn with_nice(ownership: Ownership, nice: i32) -> std::result::Result<Self, String> {
+    pub fn with_nice(ownership: Ownership, nice: i32) -> std::result::Result<Self, WhyNot> {
         let root = Root::default();
         let owner = Owner::this_process(&root, ownership).ok_or("/proc does not tell about this process")?;
         let mut layout = Layout::read(&root);
         delegation::prepare(&root, &mut layout);
         let swap = try_out(&mut layout, &owner)?;
         if Controller::LIMITING.iter().all(|controller| layout.tree(*controller).is_none()) {
-            return Err(why_none(&layout));
+            return Err(WhyNot::of_layout(&layout));
         }
         let priority = nice.clamp(-20, 19);
         let swept = sweep::leftovers(&root, &layout);
@@ -163,9 +166,9 @@ fn serial() -> u64 {
 
 /// Makes a group and looks whether the kernel lets its limits be written; controllers for which it
 /// does not are lost.
-fn try_out(layout: &mut Layout, owner: &Owner) -> std::result::Result<Swap, String> {
+fn try_out(layout: &mut Layout, owner: &Owner) -> std::result::Result<Swap, WhyNot> {
     if layout.trees.iter().all(|tree| tree.controllers.is_empty()) {
-        return Err(why_none(layout));
+        return Err(WhyNot::of_layout(layout));
     }
     let group = Group::create(layout, &owner.group(serial())).map_err(|error| error.to_string())?;
     let refused = |controller: Controller| {
@@ -180,12 +183,4 @@ fn try_out(layout: &mut Layout, owner: &Owner) -> std::result::Result<Swap, Stri
     let swap = memory.is_some_and(|seat| seat.folder.join(limits::swap_file(seat)).exists());
     group.remove();
     Ok(if swap { Swap::Off } else { Swap::Unlimited })
-}
-
-/// All reasons, each once.
-fn why_none(layout: &Layout) -> String {
-    let mut reasons: Vec<_> = Controller::LIMITING.map(|controller| layout.why_not(controller)).to_vec();
-    reasons.sort_unstable();
-    reasons.dedup();
-    reasons.join("; ")
 }

@@ -13,7 +13,7 @@ use super::layout::{Controller, LEAF, Layout};
 use super::limits::{Swap, safeguards};
 use super::mounts::Version;
 use super::owner::{Owner, Ownership};
-use super::{delegation, why_none};
+use super::{WhyNot, delegation};
 use crate::probe::Root;
 
 /// A directory tree that stands for a machine. A path that ends in a slash is a directory.
@@ -120,7 +120,7 @@ fn a_service_with_version_2() {
     let (_files, root) = files("cpu memory\n", format!("{me}\n1\n"));
     let mut layout = Layout::read(&root);
     delegation::prepare(&root, &mut layout);
-    let why = why_none(&layout);
+    let why = WhyNot::of_layout(&layout).to_string();
     assert!(why.contains("process 1 shares the group") && why.contains("Delegate=yes"), "{why}");
     assert_eq!(root.text(&format!("{service}/{LEAF}/cgroup.procs")).as_deref(), Some(""), "nobody was moved");
 }
@@ -175,7 +175,7 @@ fn both_versions_side_by_side() {
     let unified = layout.trees.iter().find(|tree| tree.controllers.is_empty()).expect("for killing and freezing");
     assert!(unified.folder.starts_with(root.path("sys/fs/cgroup/unified")));
     let told = told(&layout);
-    let io = told.iter().find(|told| told.starts_with("io off: only watched: ")).expect("its group is not there");
+    let io = told.iter().find(|told| told.starts_with("io off: ")).expect("its group is not there");
     assert!(io.ends_with("sys/fs/cgroup/blkio does not show the group /x of this process"), "{io}");
 }
 
@@ -210,7 +210,11 @@ fn containers() {
     ]);
     let mut layout = Layout::read(&root);
     delegation::prepare(&root, &mut layout);
-    assert!(why_none(&layout).ends_with("/sys/fs/cgroup is mounted read-only"), "{}", why_none(&layout));
+    assert!(
+        WhyNot::of_layout(&layout).to_string().ends_with("/sys/fs/cgroup is mounted read-only"),
+        "{}",
+        WhyNot::of_layout(&layout).to_string()
+    );
     assert!(layout.trees.is_empty());
 }
 
@@ -218,9 +222,14 @@ fn containers() {
 fn a_machine_without() {
     let (_files, root) = machine(&[("proc/self/mountinfo", "22 1 254:0 / / rw - ext4 /dev/root rw\n")]);
     let layout = Layout::read(&root);
-    assert_eq!(why_none(&layout).matches("is mounted").count(), 4, "{}", why_none(&layout));
+    assert_eq!(
+        WhyNot::of_layout(&layout).to_string().matches("is mounted").count(),
+        4,
+        "{}",
+        WhyNot::of_layout(&layout).to_string()
+    );
     assert_eq!(Layout::read(&Root::at(Path::new("/nonexistent"))), layout);
-    assert!(told(&layout).iter().filter(|told| told.contains(" off: only watched: ")).count() == 4);
+    assert!(told(&layout).iter().filter(|told| told.contains(" off: ")).count() == 4);
 }
 
 /// A child that is ended, and its group with it, whatever the test does.

@@ -7,7 +7,7 @@ use ffrtmp_core::error::Result;
 use ffrtmp_core::governor::{Admission, Demand, Governed, Limit, ProcessLimits, Reservation, ResourceGovernor, Room};
 use ffrtmp_core::node::{Safeguard, Telemetry};
 
-use crate::cgroups::{CgroupGovernor, Ownership};
+use crate::cgroups::{CgroupGovernor, Ownership, WhyNot};
 use crate::energy::{EnergyOptions, Metered};
 use crate::nice::NiceGovernor;
 
@@ -27,7 +27,7 @@ const LOWEST: i32 = -20;
 
 /// A governor that can only watch, and says why.
 struct Watching {
-    why: String,
+    why: WhyNot,
     nice: NiceGovernor,
 }
 
@@ -39,7 +39,8 @@ impl ResourceGovernor for Watching {
     fn limits(&self) -> Vec<Safeguard> {
         let told = |guard: Safeguard| match guard.name.parse() {
             Ok(Limit::Nice) => Safeguard::off(&guard.name, "not changed unless asked for"),
-            _ => Safeguard::off(&guard.name, format!("only watched: {}", self.why)),
+            Ok(limit) => Safeguard::off(&guard.name, self.why.of(limit)),
+            Err(_) => guard,
         };
         self.nice.limits().into_iter().map(told).collect()
     }

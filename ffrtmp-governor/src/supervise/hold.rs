@@ -11,7 +11,7 @@ use super::family::Family;
 use super::priority::Priority;
 use super::supervised::Order;
 use crate::none::NoGovernor;
-use crate::probe::Root;
+use crate::probe::{Root, cpu, memory};
 
 /// How one limit that was asked for stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +64,7 @@ impl Hold {
         let priority = give_priority(root, family, asked.nice, &mut standings);
         // The governor shall not change the priority by itself.
         let nice = now(head).or(asked.nice);
-        let wanted = within_reach(governor, asked, &mut standings);
+        let wanted = within_reach(&Machine::read(root), governor, asked, &mut standings);
         let governed = match governor.govern(head, &ProcessLimits { nice, ..wanted }) {
             Ok(governed) => governed,
             Err(error) if error.code() == Code::InvalidField => {
@@ -95,7 +95,7 @@ impl Hold {
         check(&order.limits)?;
         let mut standings = Vec::new();
         let nobody = NoGovernor::default();
-        within_reach(&nobody, &order.limits, &mut standings);
+        within_reach(&Machine::default(), &nobody, &order.limits, &mut standings);
         refuse_all(&mut standings, why);
         standings.extend(order.limits.nice.map(|nice| Standing {
             limit: Limit::Nice.to_string(),
@@ -192,17 +192,28 @@ fn give_priority(root: &Root, family: &Family, nice: Option<i32>, standings: &mu
 
 /// The limits that the governor can enforce; says of the others why they are only watched.
 fn within_reach(
+    machine: &Machine,
     governor: &dyn ResourceGovernor,
     asked: &ProcessLimits,
     standings: &mut Vec<Standing>,
 ) -> ProcessLimits {
     let guards = governor.limits();
+    let beyond = [
+        asked.cpu_percent.and_then(|percent| Some((Limit::Cpu, machine.beyond_cores(percent)?))),
+        asked.memory_bytes.and_then(|bytes| Some((Limit::Memory, machine.beyond_memory(bytes)?))),
+    ];
     let mut stands = |limit: Limit, name: &str, asked: Option<String>| {
+        let beyond = beyond.iter().flatten().find(|(beyond, _)| *beyond == limit && name == limit.as_str());
         let guard = guards.iter().find(|guard| guard.name == limit.as_str());
         let in_force = guard.is_some_and(|guard| guard.on);
         if let Some(asked) = asked {
             let detail = guard.map_or_else(|| "not known to the governor".to_owned(), |guard| guard.detail.clone());
-            standings.push(Standing { limit: name.to_owned(), asked, in_force, detail });
+            // The kernel takes it, but nothing will ever come up against it.
+            let (holds, detail) = match beyond {
+                Some((_, why)) if in_force => (false, why.clone()),
+                _ => (in_force, detail),
+            };
+            standings.push(Standing { limit: name.to_owned(), asked, in_force: holds, detail });
         }
         in_force
     };
@@ -223,6 +234,31 @@ fn within_reach(
     }
 }
 
+/// What there is to be limited; nothing is known of what is `None`.
+#[derive(Debug, Default)]
+struct Machine {
+    cores: Option<u32>,
+    memory_bytes: Option<u64>,
+}
+
+impl Machine {
+    fn read(root: &Root) -> Self {
+        let memory_bytes = memory::read(root).map(|memory| memory.total).filter(|total| *total > 0);
+        Self { cores: Some(cpu::usable_threads(root)).filter(|cores| *cores > 0), memory_bytes }
+    }
+
+    fn beyond_cores(&self, percent: u32) -> Option<String> {
+        let cores = self.cores.filter(|cores| percent > cores.saturating_mul(100))?;
+        let plural = if cores == 1 { "core" } else { "cores" };
+        Some(format!("more than this machine has ({cores} {plural}): it bounds nothing"))
+    }
+
+    fn beyond_memory(&self, bytes: u64) -> Option<String> {
+        let total = self.memory_bytes.filter(|total| bytes > *total)?;
+        Some(format!("more than this machine has ({:.1} GiB): it bounds nothing", total as f64 / f64::from(1 << 30)))
+    }
+}
+
 fn io_words(limit: &IoLimit) -> String {
     let (major, minor) = limit.device;
     let rates =
@@ -234,11 +270,77 @@ fn io_words(limit: &IoLimit) -> String {
 fn refuse_all(standings: &mut [Standing], error: &Error) {
     for standing in standings.iter_mut().filter(|standing| standing.limit != Limit::Nice.as_str()) {
         standing.in_force = false;
-        standing.detail = format!("only watched: {error}");
+        standing.detail = error.to_string();
     }
 }
 
 fn now(head: u32) -> Option<i32> {
     let pid = i32::try_from(head).ok().and_then(Pid::from_raw)?;
     getpriority_process(Some(pid)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use ffrtmp_core::governor::{Admission, Demand, Reservation, Room};
+    use ffrtmp_core::node::{Safeguard, Telemetry};
+
+    use super::*;
+
+    #[test]
+    fn what_no_machine_reaches_is_not_in_force() {
+        let machine = Machine { cores: Some(2), memory_bytes: Some(24 << 30) };
+        let groups = [Limit::Cpu, Limit::Memory].map(|limit| Safeguard::on(limit.as_str(), "cgroup v2"));
+        let governor = Telling(groups.to_vec());
+        for (percent, bytes, holds) in [
+            (200, 24 << 30, [true, true]),
+            (201, 24 << 30, [false, true]),
+            (50, (24 << 30) + 1, [true, false]),
+            (u32::MAX, u64::MAX, [false, false]),
+        ] {
+            let asked =
+                ProcessLimits { cpu_percent: Some(percent), memory_bytes: Some(bytes), ..ProcessLimits::default() };
+            let mut standings = Vec::new();
+            let wanted = within_reach(&machine, &governor, &asked, &mut standings);
+            assert_eq!((wanted.cpu_percent, wanted.memory_bytes), (Some(percent), Some(bytes)));
+            let told: Vec<_> = standings.iter().map(|standing| standing.in_force).collect();
+            assert_eq!(told, holds, "{standings:?}");
+            let bounds_nothing = |standing: &&Standing| standing.detail.ends_with("it bounds nothing");
+            assert_eq!(standings.iter().filter(bounds_nothing).count(), holds.iter().filter(|held| !**held).count());
+        }
+    }
+
+    /// Has these limits.
+    struct Telling(Vec<Safeguard>);
+
+    impl ResourceGovernor for Telling {
+        fn name(&self) -> &'static str {
+            "telling"
+        }
+
+        fn limits(&self) -> Vec<Safeguard> {
+            self.0.clone()
+        }
+
+        fn admit(&self, demand: &Demand<'_>) -> Result<Admission> {
+            NoGovernor::default().admit(demand)
+        }
+
+        fn reserve(&self, demand: &Demand<'_>) -> Result<Reservation> {
+            NoGovernor::default().reserve(demand)
+        }
+
+        fn room(&self, work_dir: &Path) -> Room {
+            NoGovernor::default().room(work_dir)
+        }
+
+        fn govern(&self, pid: u32, limits: &ProcessLimits) -> Result<Box<dyn Governed>> {
+            NoGovernor::default().govern(pid, limits)
+        }
+
+        fn telemetry(&self, work_dir: &Path) -> Telemetry {
+            NoGovernor::default().telemetry(work_dir)
+        }
+    }
 }
