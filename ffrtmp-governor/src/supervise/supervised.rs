@@ -399,7 +399,7 @@ impl Supervised {
         if reason != ExitReason::Detached && left_running > 0 {
             warnings.push(format!("{left_running} of its processes live on, without limits"));
         }
-        let peak = usage.peak_memory_bytes.max(self.tally.peak());
+        let peak = self.peak(usage.peak_memory_bytes);
         warnings.extend(self.excess(peak, &limits));
         Report {
             job_id: self.order.job_id.clone(),
@@ -425,6 +425,14 @@ impl Supervised {
             sla: sla::verdict_without_queue(self.order.sla_eligible, reason.failure(), took, self.order.timeout),
             warnings,
         }
+    }
+
+    /// The most memory that it used. Looks count what processes share for each; a group that holds a
+    /// limit counts as the limit does.
+    fn peak(&self, counted: u64) -> u64 {
+        let held = |standing: &Standing| standing.limit == Limit::Memory.as_str() && standing.in_force;
+        let is_limited = counted > 0 && self.hold.standings().iter().any(held);
+        if is_limited { counted } else { counted.max(self.tally.peak()) }
     }
 
     /// A limit that nothing enforced and that was passed.
