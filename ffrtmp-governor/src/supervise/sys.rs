@@ -153,7 +153,7 @@ impl Held {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         // A child that ended meanwhile has closed its end; the thread tells why.
-        let _ = go.write_all(&[1]);
+        let _ = go.write_all(&[GO]);
         drop(go);
         starting.join().unwrap_or_else(|_| Err(io::Error::other("the launching thread panicked")))
     }
@@ -161,27 +161,37 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        drop(self.go.take());
+        if let Some(mut go) = self.go.take() {
+            // A child that has ended needs no word.
+            let _ = go.write_all(&[STOP]);
+        }
         if let Some(starting) = self.starting.take() {
-            // The child reads the end of the pipe and ends; the thread has reaped it then.
+            // The child reads the word and ends; the thread has reaped it then.
             let _ = starting.join();
         }
     }
 }
 
-/// In the child: says its id and waits. The end of the pipe instead of a word is the end.
+/// Lets a child become its program, or tells it not to.
+const GO: u8 = 1;
+const STOP: u8 = 0;
+
+/// In the child: says its id and waits. The end of the pipe instead of a word is the parent's end,
+/// whom nobody outlives that was not let go.
 fn wait_for_word(id: &PipeWriter, go: &PipeReader) -> io::Result<()> {
     // SAFETY: getpid has no preconditions; the buffers live through the calls and are as long as said.
     unsafe {
         let pid = libc::getpid().to_ne_bytes();
         if libc::write(id.as_raw_fd(), pid.as_ptr().cast(), pid.len()) != pid.len().cast_signed() {
-            return Err(io::Error::last_os_error());
+            libc::_exit(libc::ECANCELED);
         }
         let mut word = 0_u8;
         loop {
             match libc::read(go.as_raw_fd(), ptr::from_mut(&mut word).cast(), 1) {
-                1 => return Ok(()),
-                0 => return Err(io::Error::from_raw_os_error(libc::ECANCELED)),
+                1 if word == GO => return Ok(()),
+                1 => return Err(io::Error::from_raw_os_error(libc::ECANCELED)),
+                // Nobody is left whom an error could be told.
+                0 => libc::_exit(libc::ECANCELED),
                 _ if *libc::__errno_location() == libc::EINTR => {}
                 _ => return Err(io::Error::last_os_error()),
             }
