@@ -465,7 +465,9 @@ impl Untouchable {
 }
 
 /// ffrtmp's own programs: what they run is governed already.
-const OWN: [&str; 4] = ["ffrtmp", "ffrtmp-agent", "ffrtmp-runner", "ffrtmp-master"];
+///
+/// The last is `ffrtmp-runner-gstreamer` as the kernel cuts it.
+const OWN: [&str; 5] = ["ffrtmp", "ffrtmp-agent", "ffrtmp-runner", "ffrtmp-master", "ffrtmp-runner-g"];
 
 impl Display for Event {
     /// For people, as one line or, with a report, a few.
@@ -473,10 +475,12 @@ impl Display for Event {
         match self {
             Self::Attached { pid, rule, again, limits } => {
                 let again = if *again { " again" } else { "" };
-                write!(f, "process {pid} ({rule}) is governed{again}")?;
+                let powerless = !limits.is_empty() && limits.iter().all(|limit| !limit.in_force);
+                let state = if powerless { "only watched" } else { "governed" };
+                write!(f, "process {pid} ({rule}) is {state}{again}")?;
                 limits.iter().try_for_each(|limit| {
-                    let state = if limit.in_force { "" } else { ", only watched" };
-                    write!(f, "; {} {}{state}", limit.limit, limit.asked)
+                    write!(f, "; {} {}", limit.limit, limit.asked)?;
+                    if limit.in_force { Ok(()) } else { write!(f, " is not in force: {}", limit.detail) }
                 })
             }
             Self::Ended { report } | Self::Released { report } => report.fmt(f),
