@@ -92,8 +92,8 @@ fn the_end_of_a_process_is_reported_and_others_are_left_alone() {
     let groups = groups_of(bystander.pid());
     let mut watching = watch(&["--target", &wanted, "--memory-limit", "512", "--enable-retry"]);
     assert_eq!(watching.events.event("attached")["rule"], wanted);
-    process.signal(Signal::INT);
-    assert_eq!(process.code(), 130);
+    process.signal(Signal::TERM);
+    assert_eq!(process.code(), 143);
     let report = watching.events.event("ended")["report"].clone();
     assert_eq!(report["pid"], process.pid());
     assert!(["signal", "unknown"].contains(&report["exit_reason"].as_str().expect("a reason")), "{report}");
