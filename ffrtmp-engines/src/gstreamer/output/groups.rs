@@ -103,7 +103,11 @@ impl<T> Groups<T> {
             self.dropped.groups += u64::from(!std::mem::replace(&mut group.is_counted, true));
             return;
         }
-        group.span = (group.span.0.min(unit.time), group.span.1.max(unit.time));
+        // What has left does not wait: nothing of it counts beside what comes after a gap.
+        group.span = match group.units.is_empty() {
+            true => (unit.time, unit.time),
+            false => (group.span.0.min(unit.time), group.span.1.max(unit.time)),
+        };
         group.units.push_back(unit);
         while self.held() > self.most && self.drop_oldest() {}
     }
@@ -317,6 +321,17 @@ mod tests {
         assert_eq!(got.first(), Some(&(0, 1000)));
         assert!(times(&got, 1).iter().all(|sound| *sound >= 1000), "{got:?}");
         assert_eq!(queue.dropped(), Dropped { groups: 1, frames: 12 });
+    }
+
+    #[test]
+    fn a_gap_in_the_source_is_no_backlog() {
+        let mut queue = Groups::new([true, false], at(4000));
+        for time in [0, 40, 80, 10_000, 10_040, 30_000] {
+            queue.push(unit(0, time, time == 0));
+            queue.push(unit(1, time, true));
+            assert_eq!(times(&drain(&mut queue), 0), [time], "taken at once");
+        }
+        assert_eq!(queue.dropped(), Dropped::default());
     }
 
     #[test]
