@@ -81,7 +81,8 @@ pub fn run(name: &str, log: &LogOptions, work: impl Future<Output = Result<()>>)
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{name}: error: {error}\nhint: {}", error.hint_text());
+            let said = format!("{name}: error: {error}\nhint: {}", error.hint_text());
+            eprintln!("{}", crate::logging::secrets::shown(&said));
             ExitCode::from(error.code().exit_code())
         }
     }

@@ -345,7 +345,7 @@ async fn report(shared: &Shared, job: &Job, attempt: &Attempt, outcome: Result<J
     };
     if let Some(error) = &error {
         attempt.last_words(status, error);
-        tracing::warn!(fence = %job.fence, %status, code = %error.code, message = %error.message, "attempt ended without an output");
+        tracing::warn!(fence = %job.fence, %status, code = %error.code, error = error.message, "attempt ended without an output");
     }
     let failure = error.as_ref().filter(|_| status == ResultStatus::Failed).map(|error| error.code);
     let AttemptStatus { logs, logs_from, .. } = attempt.status();

@@ -64,7 +64,16 @@ impl FromStr for Dsn {
     type Err = std::convert::Infallible;
 
     fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        password(text).into_iter().for_each(|password| crate::logging::secrets::keep(&password));
         Ok(Self(text.to_owned()))
+    }
+}
+
+/// The password of a URL, as it stands there, or of `key=value` words.
+fn password(text: &str) -> Option<String> {
+    match text.split_once("://") {
+        Some((_, rest)) => Some(rest.rsplit_once('@')?.0.split_once(':')?.1.to_owned()),
+        None => text.split_whitespace().find_map(|word| Some(word.strip_prefix("password=")?.to_owned())),
     }
 }
 

@@ -23,6 +23,12 @@ pub fn keep(secret: &str) {
     }
 }
 
+/// A text without secrets, for whoever prints it by itself.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    String::from_utf8_lossy(&scrub(text.as_bytes())).into_owned()
+}
+
 /// A line without secrets.
 pub(super) fn scrub(line: &[u8]) -> Cow<'_, [u8]> {
     let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);

@@ -55,6 +55,8 @@ impl Otlp {
     pub fn start(endpoint: &str, service: &Service) -> Result<Self> {
         let url = url(endpoint)?;
         let place = format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(0));
+        // The exporter's client takes the process's own; somebody may have chosen one before.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
             .with_endpoint(url.as_str())
