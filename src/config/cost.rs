@@ -204,7 +204,7 @@ mod tests {
         for (text, field, cure) in [
             ("cpu_hour: -1", "cpu_hour", "0 or more"),
             ("cpu_hour: cheap", "cpu_hour", "0 or more"),
-            ("energy_kwh: .nan", "energy_kwh", "0 or more"),
+            ("energy_kwh: 1e13", "energy_kwh", "0 or more"),
             ("cpu_hours: 1", "cpu_hours", "cpu_hour"),
             ("currency: dollars", "currency", "three letters"),
             ("time_zone: CET", "time_zone", "+01:00"),
