@@ -184,6 +184,7 @@ cases! { $
     matching {
         memory_and_disk_must_suffice,
         an_encoder_must_be_listed,
+        an_encoder_on_a_device_must_be_listed,
         a_device_must_be_there,
         an_offer_counts_as_it_is_now,
     }

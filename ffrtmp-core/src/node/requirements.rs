@@ -37,7 +37,8 @@ pub struct Requirements {
     pub labels: BTreeMap<String, String>,
 }
 
-/// What a node has to offer. What it did not say counts as enough.
+/// What a node has to offer. What it did not say counts as enough, but an encoder on a device must
+/// be listed: only a test encode shows that it works.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offer {
     /// What it can do.
@@ -64,11 +65,11 @@ impl Offer {
             (Some(_), None) => false,
             (Some(mine), Some(its)) => its.iter().all(|codec| mine.contains(codec)),
         };
-        // No list of encoders stands for every encoder.
+        // No list of encoders stands for every encoder that is not on a device.
         let encoders = match (mine.encoders.is_empty(), its.encoders.is_empty()) {
-            (true, true) => true,
+            (true, _) => !its.encoders.iter().any(|name| is_on_device(name)),
+            (false, true) => false,
             (false, false) => its.encoders.iter().all(|encoder| mine.encoders.contains(encoder)),
-            _ => false,
         };
         let enough = |mine: Option<u64>, its: Option<u64>| mine.is_none() || its.is_some() && mine >= its;
         its.engines.iter().all(|engine| mine.engines.contains(engine))
@@ -134,7 +135,8 @@ impl Requirements {
             return Some(format!("engine {}", self.engine));
         }
         let lists = |encoder: VideoEncoder| encoders.iter().any(|name| name == encoder.as_str());
-        if let Some(encoder) = self.encoder.filter(|encoder| !encoders.is_empty() && !lists(*encoder)) {
+        let lacks = |encoder: &VideoEncoder| (encoder.is_hardware() || !encoders.is_empty()) && !lists(*encoder);
+        if let Some(encoder) = self.encoder.filter(lacks) {
             return Some(encoder.to_string());
         }
         let encodes = |codec: &VideoCodec| video_codecs.as_ref().is_none_or(|codecs| codecs.contains(codec));
@@ -199,6 +201,10 @@ impl Node {
 
 const MEGABYTE: u64 = 1 << 20;
 
+fn is_on_device(encoder: &str) -> bool {
+    VideoEncoder::ALL.iter().any(|known| known.is_hardware() && known.as_str() == encoder)
+}
+
 /// A need above what any machine is taken to have, rounded up to 1,024 MB: lanes stay few.
 fn beyond(default: u64, limit: Option<u64>) -> u64 {
     limit.filter(|limit| *limit > default).map_or(0, |limit| limit.div_ceil(1024).saturating_mul(1024))
@@ -253,6 +259,9 @@ mod tests {
             (plain(), &Offer::default(), None),
             (needs(encoder("hevc_nvenc"), ResourceLimits::default()), &software, Some("hevc_nvenc")),
             (needs(encoder("hevc_nvenc"), ResourceLimits::default()), &device, None),
+            (needs(encoder("hevc_nvenc"), ResourceLimits::default()), &offer(&[]), Some("hevc_nvenc")),
+            (needs(encoder("hevc_nvenc"), ResourceLimits::default()), &Offer::default(), Some("hevc_nvenc")),
+            (needs(encoder("libx265"), ResourceLimits::default()), &Offer::default(), None),
             (needs(required.clone(), ResourceLimits::default()), &software, Some("a hardware encoder of h264")),
             (needs(required.clone(), ResourceLimits::default()), &device, None),
             (
@@ -266,6 +275,23 @@ mod tests {
             (Requirements::engine(EngineName::Gstreamer), &software, Some("engine gstreamer")),
         ] {
             assert_eq!(needs.unmet(offer).as_deref(), missing, "{}", needs.class());
+        }
+    }
+
+    #[test]
+    fn an_offer_without_a_list_covers_software_only() {
+        let lists: [&[&str]; 4] = [&[], &["libx264"], &["libx264", "libx265"], &["libx264", "h264_nvenc"]];
+        let covered = [
+            [true, true, true, false],
+            [false, true, false, false],
+            [false, true, true, false],
+            [false, true, false, true],
+        ];
+        for (mine, row) in lists.iter().zip(covered) {
+            for (its, covers) in lists.iter().zip(row) {
+                let without_devices = |list: &[&str]| Offer { gpu_sessions: None, ..offer(list) };
+                assert_eq!(without_devices(mine).covers(&without_devices(its)), covers, "{mine:?} for {its:?}");
+            }
         }
     }
 

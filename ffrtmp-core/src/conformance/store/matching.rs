@@ -56,6 +56,22 @@ pub async fn an_encoder_must_be_listed(harness: &dyn Harness) {
     assert_eq!(offered(&*store, lists(&["libx265", "libx264"])).await, [named.id]);
 }
 
+/// A node that lists no encoders may have any of those in software, and none on a device.
+pub async fn an_encoder_on_a_device_must_be_listed(harness: &dyn Harness) {
+    let store = harness.fresh().await;
+    let named = |name: &str| Requirements {
+        encoder: Some(name.parse().expect("it is known")),
+        gpu: name.ends_with("nvenc"),
+        ..needs()
+    };
+    let stored = submit(&*store, ["hevc_nvenc", "libx265"].map(|name| job().needs(named(name))).into()).await;
+    assert_eq!(offered(&*store, Offer::default()).await, [stored[1].id]);
+    assert!(offered(&*store, Offer { gpu_sessions: Some(2), ..Offer::default() }).await.is_empty());
+    let encoders = vec!["hevc_nvenc".to_owned()];
+    let device = Offer { capabilities: Capabilities { encoders, ..Capabilities::default() }, ..Offer::default() };
+    assert_eq!(offered(&*store, device).await, [stored[0].id]);
+}
+
 /// A job that takes an encode session goes where there are some.
 pub async fn a_device_must_be_there(harness: &dyn Harness) {
     let store = harness.fresh().await;
