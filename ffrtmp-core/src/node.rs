@@ -132,6 +132,7 @@ pub struct Registration {
     /// Free labels; a job can ask for one with a label `node.KEY`.
     pub labels: BTreeMap<String, String>,
     /// What it can do.
+    #[serde(deserialize_with = "crate::protocol::only_object")]
     pub capabilities: Capabilities,
     /// Jobs it runs at once; 1 if it does not say.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -2,9 +2,10 @@
 
 use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
-use crate::error::JobError;
+use crate::error::{Code, Error, JobError};
 use crate::id::{Fence, JobId, NodeId};
 use crate::job::{Job, JobReport, JobState, SlaVerdict};
 use crate::media::named_enum;
@@ -70,8 +71,14 @@ pub struct RoomLeft {
 
 /// An object or null. By itself a structure whose fields may all be left out takes a list as well.
 pub(crate) fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
-    let members = Option::<serde_json::Map<String, serde_json::Value>>::deserialize(deserializer)?;
+    let members = Option::<Map<String, Value>>::deserialize(deserializer)?;
     members.map(|members| serde_json::from_value(members.into()).map_err(de::Error::custom)).transpose()
+}
+
+/// The same for what may not be null.
+pub(crate) fn only_object<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<T, D::Error> {
+    let members = Map::<String, Value>::deserialize(deserializer)?;
+    serde_json::from_value(members.into()).map_err(de::Error::custom)
 }
 
 fn one() -> u32 {
@@ -249,15 +256,16 @@ pub struct FinishRequest {
 }
 
 fn without_nulls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<JobReport>, D::Error> {
-    let Some(mut measures) = Option::<serde_json::Map<String, serde_json::Value>>::deserialize(deserializer)? else {
+    let Some(mut measures) = Option::<Map<String, Value>>::deserialize(deserializer)? else {
         return Ok(None);
     };
     measures.retain(|_, measure| !measure.is_null());
     serde_json::from_value(measures.into()).map(Some).map_err(de::Error::custom)
 }
 
-/// An error in any of the shapes that agents send.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// An error in any of the shapes that agents send. A code that this version does not know, or none, is
+/// read as `encode_failed`: a newer agent's result is worth more than its code.
+#[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ErrorText {
@@ -265,6 +273,32 @@ pub enum ErrorText {
     Typed(JobError),
     /// In words only: taken as `encode_failed`, which is never retried.
     Text(String),
+}
+
+impl<'de> Deserialize<'de> for ErrorText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::String(text) => Ok(Self::Text(text)),
+            Value::Object(fields) => typed_error(&fields).map(Self::Typed).map_err(de::Error::custom),
+            _ => Err(de::Error::custom("error is neither a text nor an object with code and message")),
+        }
+    }
+}
+
+fn typed_error(fields: &Map<String, Value>) -> Result<JobError, String> {
+    let text = |name: &str| match fields.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.as_str())),
+        Some(_) => Err(format!("error.{name} is not a text")),
+    };
+    let (said, message, hint) = (text("code")?, text("message")?, text("hint")?);
+    let error = match (said.and_then(Code::from_name), said) {
+        (Some(code), _) => Error::new(code, message.unwrap_or(code.explain().cause)),
+        (None, Some(said)) => Error::new(Code::EncodeFailed, format!("{said}: {}", message.unwrap_or("no message"))),
+        (None, None) => Error::new(Code::EncodeFailed, message.unwrap_or("the node gave no reason")),
+    };
+    let stored = JobError::from(&error);
+    Ok(JobError { hint: hint.map_or(stored.hint, ToOwned::to_owned), ..stored })
 }
 
 /// Log lines in any of the shapes that agents send.
@@ -276,4 +310,37 @@ pub enum LogText {
     Lines(Vec<LogLine>),
     /// Plain text.
     Text(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_error_of_any_agent_is_read() {
+        for (said, code, message) in [
+            (json!({"code": "disk_full", "message": "x"}), Code::DiskFull, "x"),
+            (json!({"code": "disk_full", "message": "x", "disposition": "later"}), Code::DiskFull, "x"),
+            (json!({"code": "nonsense", "message": "x"}), Code::EncodeFailed, "nonsense: x"),
+            (json!({"code": "nonsense"}), Code::EncodeFailed, "nonsense: no message"),
+            (json!({"code": null, "message": "x", "since": 3}), Code::EncodeFailed, "x"),
+            (json!({}), Code::EncodeFailed, "the node gave no reason"),
+        ] {
+            let read = serde_json::from_value(said.clone());
+            let Ok(ErrorText::Typed(error)) = read else { panic!("{said}: {read:?}") };
+            assert_eq!((error.code, error.message.as_str()), (code, message), "{said}");
+            assert_eq!(error.disposition, code.disposition(), "{said}");
+        }
+        for (wrong, part) in [
+            (json!([]), "error"),
+            (json!(3), "error"),
+            (json!({"code": 3}), "error.code"),
+            (json!({"message": []}), "error.message"),
+        ] {
+            let refused = serde_json::from_value::<ErrorText>(wrong).unwrap_err();
+            assert!(refused.to_string().starts_with(part), "{refused}");
+        }
+    }
 }

@@ -78,6 +78,32 @@ async fn words_said_at_once_travel_together_and_each_gets_its_own_answer() {
     assert_eq!(counter.of("/jobs/{id}/start") + counter.of("/results"), 0);
 }
 
+/// A newer agent than the master may say codes that it does not know; each result counts nonetheless.
+#[tokio::test]
+async fn an_unknown_code_ends_its_attempt_and_spoils_no_batch() {
+    let directory = tempfile::tempdir().unwrap();
+    let master = Master::start(master::config()).await;
+    let (node, jobs) = claimed(&master, &master.client(directory.path())).await;
+    let result = |job: &Job, error: Value| json!({ "job_id": job.id, "node_id": node, "fence": job.fence, "status": "failed", "error": error });
+    let nonsense = json!({ "code": "nonsense", "message": "x" });
+    let alone = send(master.address, "POST", "/results", result(&jobs[0], nonsense.clone()).to_string()).await;
+    assert_eq!((alone.status, &alone.json()["state"]), (200, &json!("failed")), "{alone}");
+    let known = json!({ "code": "input_invalid", "message": "y" });
+    let body = json!({ "results": [result(&jobs[1], nonsense), result(&jobs[2], known)] }).to_string();
+    let both = send(master.address, "POST", "/results/batch", body).await.json();
+    for (at, code, message) in
+        [(0, "encode_failed", "nonsense: x"), (1, "encode_failed", "nonsense: x"), (2, "input_invalid", "y")]
+    {
+        let job = send(master.address, "GET", &format!("/jobs/{}", jobs[at].id), "").await.json();
+        assert_eq!((&job["state"], &job["error"]["code"]), (&json!("failed"), &json!(code)), "{both}");
+        assert_eq!(job["error"]["message"], message);
+    }
+    for wrong in [json!([]), json!(3), json!({ "code": 3 })] {
+        let refused = send(master.address, "POST", "/results", result(&jobs[3], wrong.clone()).to_string()).await;
+        assert_eq!((refused.status, &refused.json()["field"]), (400, &json!("error")), "{wrong}: {refused}");
+    }
+}
+
 #[tokio::test]
 async fn a_batch_is_answered_word_by_word_and_bounded() {
     let directory = tempfile::tempdir().unwrap();
