@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::clock::Timestamp;
-use crate::error::Result;
+use crate::error::{Code, Result};
 use crate::id::{Fence, JobId, JobKey, NodeId, TenantId};
 use crate::job::{Classification, EngineName, Job, JobState, Priority, Queue};
 use crate::lifecycle::JobCommand;
@@ -231,6 +231,20 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// `job_not_found`; `invalid_field` naming `job_id` for a prefix that several jobs share.
     async fn job(&self, key: &JobKey) -> Result<Job>;
+
+    /// How the jobs of these ids stand; those that do not exist are absent. Asked before dependents
+    /// move on, so an implementation does it in one query.
+    async fn states(&self, ids: &[JobId]) -> Result<BTreeMap<JobId, JobState>> {
+        let mut states = BTreeMap::new();
+        for id in ids {
+            match self.job(&(*id).into()).await {
+                Ok(job) => states.insert(*id, job.state),
+                Err(error) if error.code() == Code::JobNotFound => None,
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(states)
+    }
 
     /// Jobs that pass the filter, newest submission first.
     async fn list_jobs(&self, filter: &JobFilter, page: Page) -> Result<Vec<Job>>;

@@ -86,10 +86,9 @@ fn settle<S: Stored>(admissions: &mut [Admission], stored: &S, now: Timestamp) -
             if position.contains_key(&dependency) {
                 dependents.entry(dependency).or_default().push(index);
                 open[index] += 1;
-            } else if let Some(state) = stored.state(dependency)? {
+            } else if !states.contains_key(&dependency) {
+                let state = stored.state(dependency)?.ok_or_else(|| unknown(dependency))?;
                 states.insert(dependency, state);
-            } else {
-                return Err(unknown(dependency).into());
             }
         }
     }

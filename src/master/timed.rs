@@ -1,12 +1,13 @@
 //! A store whose every call is timed.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use async_trait::async_trait;
 use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::error::{Error, Result};
 use ffrtmp_core::id::{JobId, JobKey, NodeId};
-use ffrtmp_core::job::Job;
+use ffrtmp_core::job::{Job, JobState};
 use ffrtmp_core::lifecycle::JobCommand;
 use ffrtmp_core::node::{About, Node, NodeCommand};
 use ffrtmp_core::protocol::LogLine;
@@ -21,6 +22,7 @@ use super::metrics::Calls;
 pub(super) const OPERATIONS: &[&str] = &[
     "submit",
     "job",
+    "states",
     "list_jobs",
     "claim",
     "apply",
@@ -68,6 +70,10 @@ impl<S: Store + ?Sized> Store for Timed<S> {
 
     async fn job(&self, key: &JobKey) -> Result<Job> {
         self.timed("job", self.store.job(key)).await
+    }
+
+    async fn states(&self, ids: &[JobId]) -> Result<BTreeMap<JobId, JobState>> {
+        self.timed("states", self.store.states(ids)).await
     }
 
     async fn list_jobs(&self, filter: &JobFilter, page: Page) -> Result<Vec<Job>> {

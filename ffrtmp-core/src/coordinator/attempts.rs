@@ -1,7 +1,5 @@
 //! The beginning and the end of attempts, one or many at a time: one call of the store for all.
 
-use std::collections::BTreeSet;
-
 use crate::error::{Code, Error, JobError, Result};
 use crate::id::JobId;
 use crate::job::{Job, JobReport, JobState};
@@ -99,7 +97,7 @@ impl Coordinator {
         let changed: Vec<_> = jobs.iter().flatten().filter(|job| job.changed_at() == Some(now)).collect();
         changed.iter().for_each(|job| self.announce(job));
         // The same word again changes nothing, so nobody would look at the dependents once more.
-        self.settle_after(&changed).await.inspect_err(|_| self.settle_next_round())?;
+        self.settle_dependents(changed).await.inspect_err(|_| self.settle_next_round())?;
         Ok(jobs)
     }
 
@@ -121,23 +119,6 @@ impl Coordinator {
     async fn canceled_already(&self, id: JobId, lease: Lease, error: Error) -> Result<Job> {
         let job = self.store.job(&id.into()).await?;
         if stopped(&job, lease) { Ok(job) } else { Err(error) }
-    }
-
-    /// Moves on the jobs that waited for these.
-    async fn settle_after(&self, changed: &[&Job]) -> Result<()> {
-        let ended: Vec<_> = changed.iter().filter(|job| job.state.is_final()).map(|job| job.id).collect();
-        if ended.is_empty() {
-            return Ok(());
-        }
-        let mut seen = BTreeSet::new();
-        for waiting in self.store.dependents_of(&ended).await? {
-            if seen.insert(waiting.id)
-                && let Some(settled) = self.settle(&waiting).await?
-            {
-                self.settle_dependents(&settled).await?;
-            }
-        }
-        Ok(())
     }
 
     fn hear(&self, request: FinishRequest) -> Result<Heard> {

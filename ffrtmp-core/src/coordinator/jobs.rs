@@ -128,16 +128,15 @@ impl Coordinator {
     /// `wrong_state` for any other.
     pub async fn retry(&self, key: &JobKey) -> Result<Job> {
         let job = self.store.job(key).await?;
-        for id in &job.depends_on {
-            let state = self.store.job(&(*id).into()).await.map(|dependency| dependency.state);
-            if job.state.is_final() && !matches!(state, Ok(JobState::Completed)) {
-                return Err(Error::new(
-                    Code::WrongState,
-                    format!("job {id}, which this one depends on, has not completed"),
-                )
-                .field("depends_on")
-                .hint("retry that job first, and this one once it has completed"));
-            }
+        let states = if job.state.is_final() { self.states(&job.depends_on).await? } else { BTreeMap::new() };
+        let open = |id: &&JobId| states.get(*id) != Some(&JobState::Completed);
+        if let Some(id) = job.depends_on.iter().find(open).filter(|_| job.state.is_final()) {
+            return Err(Error::new(
+                Code::WrongState,
+                format!("job {id}, which this one depends on, has not completed"),
+            )
+            .field("depends_on")
+            .hint("retry that job first, and this one once it has completed"));
         }
         self.change(key, JobCommand::Retry).await
     }
@@ -213,7 +212,7 @@ impl Coordinator {
         let job = self.apply_one(before.id, command).await?;
         if job.state != before.state {
             self.announce(&job);
-            self.settle_dependents(&job).await?;
+            self.settle_dependents([&job]).await?;
         }
         self.with_reason(job).await
     }
@@ -221,50 +220,6 @@ impl Coordinator {
     pub(super) async fn apply_one(&self, id: JobId, command: JobCommand) -> Result<Job> {
         let mut answers = self.store.apply(vec![(id, command)], self.now()).await?;
         answers.pop().unwrap_or_else(|| Err(Error::new(Code::Internal, "the store answered nothing")))
-    }
-
-    /// Moves on the jobs that waited for one that ended.
-    pub(super) async fn settle_dependents(&self, ended: &Job) -> Result<()> {
-        let mut ended = vec![ended.clone()];
-        while let Some(job) = ended.pop() {
-            if !job.state.is_final() {
-                continue;
-            }
-            for dependent in self.store.dependents(job.id).await? {
-                if let Some(settled) = self.settle(&dependent).await? {
-                    ended.push(settled);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Queues or fails a waiting job if its dependencies decide it. `None` if it waits on.
-    pub(super) async fn settle(&self, waiting: &Job) -> Result<Option<Job>> {
-        use crate::job::JobState::{Canceled, Completed, Failed, Rejected};
-        let mut open = false;
-        let mut command = JobCommand::Ready;
-        for id in &waiting.depends_on {
-            match self.store.job(&(*id).into()).await.map(|job| job.state) {
-                Ok(Completed) => {}
-                Ok(Failed | Canceled | Rejected) => command = JobCommand::DependencyFailed(*id),
-                Ok(_) => open = true,
-                Err(error) if error.code() == Code::JobNotFound => command = JobCommand::DependencyFailed(*id),
-                Err(error) => return Err(error),
-            }
-        }
-        if open && command == JobCommand::Ready {
-            return Ok(None);
-        }
-        match self.apply_one(waiting.id, command).await {
-            Ok(job) => {
-                self.announce(&job);
-                Ok(Some(job))
-            }
-            // Somebody else moved it in the meantime.
-            Err(error) if error.code() == Code::WrongState => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     async fn with_reason(&self, mut job: Job) -> Result<Job> {
@@ -300,18 +255,12 @@ impl Coordinator {
     }
 
     /// How the first jobs stand that this one waits for.
-    async fn dependencies(&self, job: &Job) -> Result<HashMap<JobId, JobState>> {
-        let mut states = HashMap::new();
-        if job.state == JobState::Waiting {
-            for id in job.depends_on.iter().take(DEPENDENCIES_SHOWN) {
-                match self.store.job(&(*id).into()).await {
-                    Ok(dependency) => states.insert(*id, dependency.state),
-                    Err(error) if error.code() == Code::JobNotFound => None,
-                    Err(error) => return Err(error),
-                };
-            }
+    async fn dependencies(&self, job: &Job) -> Result<BTreeMap<JobId, JobState>> {
+        if job.state != JobState::Waiting {
+            return Ok(BTreeMap::new());
         }
-        Ok(states)
+        let shown: Vec<_> = job.depends_on.iter().take(DEPENDENCIES_SHOWN).copied().collect();
+        self.states(&shown).await
     }
 }
 

@@ -9,6 +9,7 @@
 mod agents;
 mod attempts;
 mod bounds;
+mod dependents;
 mod jobs;
 mod lead;
 mod logbook;

@@ -222,12 +222,11 @@ impl Coordinator {
 
     /// Jobs left waiting by a crash between the end of a job and the move of its dependents.
     async fn settle_waiting(&self) -> Result<()> {
-        for job in self.all_in(vec![JobState::Waiting]).await? {
-            if let Some(settled) = self.settle(&job).await? {
-                self.settle_dependents(&settled).await?;
-            }
-        }
-        Ok(())
+        let mut waiting = self.all_in(vec![JobState::Waiting]).await?;
+        // The longest waiting first: what fails by it may be what others of these wait for.
+        waiting.reverse();
+        let failed = self.settle(&waiting).await?;
+        self.settle_dependents_of(failed).await
     }
 
     async fn reject_unrunnable(&self) -> Result<()> {
@@ -291,10 +290,8 @@ impl Coordinator {
                 Err(error) => return Err(error),
             }
         }
-        for job in &changed {
-            self.announce(job);
-            self.settle_dependents(job).await?;
-        }
+        changed.iter().for_each(|job| self.announce(job));
+        self.settle_dependents(&changed).await?;
         Ok(changed)
     }
 

@@ -46,7 +46,7 @@ pub(super) struct Surroundings {
     pub(super) lanes: Vec<LaneStanding>,
     pub(super) caps: Caps,
     /// States of the jobs that others wait for, as far as they were read.
-    pub(super) dependencies: HashMap<JobId, JobState>,
+    pub(super) dependencies: BTreeMap<JobId, JobState>,
 }
 
 /// What the nodes say to a kind of job: whether they are unfit for it, and how they are if not.

@@ -4,13 +4,14 @@
 mod portable;
 mod state;
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use ffrtmp_core::Result;
 use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::id::{JobId, JobKey, NodeId};
-use ffrtmp_core::job::Job;
+use ffrtmp_core::job::{Job, JobState};
 use ffrtmp_core::lifecycle::JobCommand;
 use ffrtmp_core::node::{About, Node, NodeCommand};
 use ffrtmp_core::protocol::LogLine;
@@ -19,6 +20,7 @@ use ffrtmp_core::store::{
 };
 use tokio::sync::watch;
 
+use crate::admission::Stored;
 use crate::closed;
 use state::State;
 
@@ -63,6 +65,13 @@ impl Store for MemoryStore {
 
     async fn job(&self, key: &JobKey) -> Result<Job> {
         self.with(|state| state.find(key))
+    }
+
+    async fn states(&self, ids: &[JobId]) -> Result<BTreeMap<JobId, JobState>> {
+        self.with(|state| {
+            let known = |id: &JobId| Ok(state.state(*id)?.map(|found| (*id, found)));
+            ids.iter().filter_map(|id| known(id).transpose()).collect()
+        })
     }
 
     async fn list_jobs(&self, filter: &JobFilter, page: Page) -> Result<Vec<Job>> {

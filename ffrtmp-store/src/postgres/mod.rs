@@ -30,13 +30,14 @@ mod tally;
 mod upkeep;
 mod wake;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::id::{JobId, JobKey, NodeId};
-use ffrtmp_core::job::Job;
+use ffrtmp_core::job::{Job, JobState};
 use ffrtmp_core::lifecycle::JobCommand;
 use ffrtmp_core::node::{About, Node, NodeCommand};
 use ffrtmp_core::protocol::LogLine;
@@ -301,6 +302,10 @@ impl Store for PostgresStore {
 
     async fn job(&self, key: &JobKey) -> Result<Job> {
         with_connection!(self, "postgres.job", |connection| query::job(connection, key))
+    }
+
+    async fn states(&self, ids: &[JobId]) -> Result<BTreeMap<JobId, JobState>> {
+        with_connection!(self, "postgres.states", |connection| query::states(connection, ids))
     }
 
     async fn list_jobs(&self, filter: &JobFilter, page: Page) -> Result<Vec<Job>> {

@@ -1,5 +1,7 @@
 //! Reads: each function is one read on any connection.
 
+use std::collections::BTreeMap;
+
 use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::id::{Fence, JobId, JobKey};
 use ffrtmp_core::job::{Job, JobState};
@@ -11,7 +13,7 @@ use uuid::Uuid;
 
 use super::fault::Fault;
 use super::lanes::{LaneId, Lanes};
-use super::rows::{COLUMNS, job_id, number, read, uuid};
+use super::rows::{COLUMNS, job_id, number, read, uuid, word};
 use super::{submit, tally};
 use crate::record::Coded;
 use crate::{ambiguous, job_not_found, prefix};
@@ -36,6 +38,17 @@ pub(super) async fn job(connection: &mut PgConnection, key: &JobKey) -> Result<J
         [row] => Ok(read(row)?.record.job),
         _ => Err(ambiguous(&key.to_string()).into()),
     }
+}
+
+/// How these jobs stand; those that are not there are left out.
+pub(super) async fn states(connection: &mut PgConnection, ids: &[JobId]) -> Result<BTreeMap<JobId, JobState>, Fault> {
+    let sql = format!(
+        "SELECT j.id, coalesce(l.state, e.state) {JOINED} WHERE j.id = ANY ($1)
+                       AND coalesce(l.state, e.state) IS NOT NULL"
+    );
+    let ids: Vec<Uuid> = ids.iter().map(uuid).collect();
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(ids).fetch_all(connection).await?;
+    rows.iter().map(|row| Ok((job_id(row.try_get(0)?), word(row, 1)?))).collect()
 }
 
 /// The rows that a list looks at, by the partial indexes that hold them.

@@ -16,12 +16,12 @@ use uuid::Uuid;
 
 use super::desk::Work;
 use super::fault::Fault;
-use super::rows::{Held, HotRows, JobRows, job_id, uuid, word};
+use super::rows::{Held, HotRows, JobRows, job_id, uuid};
 use super::session::Session;
 use super::signs::SignRows;
 use super::tally::{Difference, Stand};
 use super::wake::Woken;
-use super::{Shared, apply, digest, lane_rows, point};
+use super::{Shared, apply, digest, lane_rows, point, query};
 use crate::admission::{self, Admission, Stored};
 use crate::job_not_found;
 use crate::record::{Phase, Record};
@@ -188,13 +188,8 @@ impl Seen {
         }
         let named: HashSet<JobId> = needed.into_iter().chain(jobs(questions).map(|new| new.job.id)).collect();
         let mut seen = Self::default();
-        let states = "SELECT j.id, coalesce(l.state, e.state) FROM ffrtmp.jobs j
-             LEFT JOIN ffrtmp.live l ON l.sequence = j.sequence LEFT JOIN ffrtmp.ended e ON e.sequence = j.sequence
-             WHERE j.id = ANY ($1) AND coalesce(l.state, e.state) IS NOT NULL";
-        let named: Vec<Uuid> = named.iter().map(uuid).collect();
-        for row in sqlx::query(states).bind(named).fetch_all(&mut *connection).await? {
-            seen.states.insert(job_id(row.try_get(0)?), word(&row, 1)?);
-        }
+        let named: Vec<JobId> = named.into_iter().collect();
+        seen.states.extend(query::states(connection, &named).await?);
         let keys: Vec<Uuid> = jobs(questions)
             .filter_map(|new| new.idempotency.as_ref().map(|said| key_digest(&new.job.tenant, &said.key)))
             .collect();

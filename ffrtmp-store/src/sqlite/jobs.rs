@@ -2,6 +2,7 @@
 //! reads, decides and encodes everything before it writes anything, so that a refusal leaves
 //! nothing to undo.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ffrtmp_core::Result as CoreResult;
@@ -70,6 +71,16 @@ impl admission::Stored for Known<'_> {
         let known = statement.query_row([tenant.as_str(), key], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         Ok(known.map(|(digest, id)| (digest, JobId::from_u128(u128::from_be_bytes(id)))))
     }
+}
+
+/// How these jobs stand; those that are not there are left out.
+pub(super) fn states(connection: &Connection, ids: &[JobId]) -> Result<BTreeMap<JobId, JobState>, Fault> {
+    let known = Known(connection);
+    let mut states = BTreeMap::new();
+    for id in ids {
+        states.extend(admission::Stored::state(&known, *id)?.map(|state| (*id, state)));
+    }
+    Ok(states)
 }
 
 pub(super) fn submit(database: &mut Database, draft: Draft, now: Timestamp) -> Result<Vec<Submitted>, Fault> {

@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
 use ffrtmp_core::clock::Timestamp;
-use ffrtmp_core::id::{JobKey, NodeId};
+use ffrtmp_core::id::{JobId, JobKey, NodeId, TenantId};
 use ffrtmp_core::job::{Classification, JobRequest, JobState, JobView, Priority, Queue};
 use ffrtmp_core::store::{JobFilter, Page};
 use ffrtmp_core::{Code, Error, Result, request};
@@ -53,8 +53,11 @@ pub(super) async fn submit(
 ) -> Result<Response, Failure> {
     let mut request = request::parse(body)?;
     request.traceparent = request.traceparent.or(caller);
-    check_dependencies(&app, &request, "").await?;
-    let submitted = app.coordinator.submit(request, key).await?;
+    let named = vec![request.depends_on.clone()];
+    let submitted = match app.coordinator.submit(request, key).await {
+        Err(refused) => return Err(missing(&app, refused, &named, |_| String::new()).await.into()),
+        Ok(submitted) => submitted,
+    };
     let location = format!("/api/v1/jobs/{}", submitted.job.id);
     let job = Json(JobView::from(submitted.job));
     Ok(if submitted.created {
@@ -64,18 +67,29 @@ pub(super) async fn submit(
     })
 }
 
-/// Refuses a dependency that does not exist as what it is, a job that is not found, and says which.
-async fn check_dependencies(app: &App, request: &JobRequest, place: &str) -> Result<()> {
-    for (index, id) in request.depends_on.iter().enumerate() {
-        app.coordinator.job(&(*id).into()).await.map_err(|error| match error.code() {
-            Code::JobNotFound => Error::new(Code::JobNotFound, format!("no job has the id {id}"))
-                .field(format!("{place}depends_on[{index}]"))
-                .hint("name jobs that exist; `ffrtmp jobs list` shows them"),
-            _ => error,
-        })?;
+/// Why a submission was refused. A dependency that does not exist is told as what it is, a job that is
+/// not found, with its place.
+async fn missing(app: &App, refused: Error, named: &[Vec<JobId>], place: impl Fn(usize) -> String) -> Error {
+    if refused.code() != Code::InvalidField || !refused.field_name().is_some_and(|field| field.ends_with(DEPENDS_ON)) {
+        return refused;
     }
-    Ok(())
+    let known = match app.coordinator.states(&named.concat()).await {
+        Ok(known) => known,
+        Err(error) => return error,
+    };
+    let places = named
+        .iter()
+        .enumerate()
+        .flat_map(|(position, ids)| ids.iter().enumerate().map(move |(index, id)| (position, index, id)));
+    let mut unknown = places.filter(|(_, _, id)| !known.contains_key(id));
+    unknown.next().map_or(refused, |(position, index, id)| {
+        Error::new(Code::JobNotFound, format!("no job has the id {id}"))
+            .field(format!("{}{DEPENDS_ON}[{index}]", place(position)))
+            .hint("name jobs that exist; `ffrtmp jobs list` shows them")
+    })
 }
+
+const DEPENDS_ON: &str = "depends_on";
 
 /// What a batch may look like.
 #[derive(utoipa::ToSchema)]
@@ -108,33 +122,32 @@ pub(super) async fn submit_batch(
     Body(Batch(body)): Body<Batch>,
 ) -> Result<Response, Failure> {
     let mut requests = batch(body)?;
-    for (position, request) in requests.iter_mut().enumerate() {
+    for request in &mut requests {
         request.traceparent = request.traceparent.or(caller);
-        check_dependencies(&app, request, &format!("jobs[{position}].")).await?;
     }
-    let jobs: Vec<_> = app.coordinator.submit_batch(requests).await?.into_iter().map(JobView::from).collect();
+    let named: Vec<_> = requests.iter().map(|request| request.depends_on.clone()).collect();
+    let jobs = match app.coordinator.submit_batch(requests).await {
+        Err(refused) => {
+            let place = |position| format!("jobs[{position}].");
+            return Err(missing(&app, refused, &named, place).await.into());
+        }
+        Ok(jobs) => jobs,
+    };
+    let jobs: Vec<_> = jobs.into_iter().map(JobView::from).collect();
     Ok((StatusCode::CREATED, Json(BatchAnswer { count: jobs.len(), jobs })).into_response())
 }
 
-/// The requests of `{"jobs": [...]}`, or of a bare list.
+/// The requests of `{"jobs": [...]}`.
 fn batch(body: Value) -> Result<Vec<JobRequest>> {
     let wrong = |message: &str| {
         Error::new(Code::InvalidField, message).field("jobs").hint("send {\"jobs\": [...]} with 1 to 1,000 jobs")
     };
-    let list = match body {
-        Value::Array(list) => list,
-        Value::Object(mut object) => {
-            let jobs = object.remove("jobs").ok_or_else(|| wrong("is required"))?;
-            if let Some(name) = object.keys().next() {
-                return Err(Error::new(Code::UnknownField, "unknown field").field(name).hint("known: jobs"));
-            }
-            match jobs {
-                Value::Array(list) => list,
-                _ => return Err(wrong("is not a list")),
-            }
-        }
-        _ => return Err(wrong("the body is neither an object nor a list")),
-    };
+    let Value::Object(mut object) = body else { return Err(wrong("the body is not an object")) };
+    let jobs = object.remove("jobs").ok_or_else(|| wrong("is required"))?;
+    if let Some(name) = object.keys().next() {
+        return Err(Error::new(Code::UnknownField, "unknown field").field(name).hint("known: jobs"));
+    }
+    let Value::Array(list) = jobs else { return Err(wrong("is not a list")) };
     match list.len() {
         0 => Err(wrong("holds no job")),
         too_many if too_many > MAX_BATCH => Err(wrong(&format!("holds {too_many} jobs"))),
@@ -176,6 +189,9 @@ pub(super) struct ListParameters {
     /// With this priority.
     #[param(inline)]
     priority: Option<Priority>,
+    /// Of this tenant.
+    #[param(value_type = Option<String>, pattern = r"^[A-Za-z0-9._-]{1,64}$")]
+    tenant: Option<TenantId>,
     /// With this classification.
     #[param(inline)]
     classification: Option<Classification>,
