@@ -40,9 +40,17 @@ impl Fault {
 }
 
 fn refused(error: &rusqlite::Error) -> Error {
+    if error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_READONLY_DBMOVED) {
+        return Error::new(Code::Storage, "the file of the database was removed or replaced")
+            .hint("stop the master, put the file back or restore a backup, and start it again");
+    }
+    if is_unreadable(error) {
+        return Error::new(Code::Storage, "the database is damaged").hint("restore a backup of the file");
+    }
     match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => Error::new(Code::DiskFull, "no room for the database")
-            .hint("free space on the disk of the database; the operation is retried"),
+        Some(ErrorCode::DiskFull) => {
+            Error::new(Code::DiskFull, "no room for the database").hint("free space on the disk of the database")
+        }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             Error::new(Code::Storage, "another program holds the database")
                 .hint("close the other program; a reader may stay if it ends its transactions")
@@ -56,4 +64,10 @@ fn refused(error: &rusqlite::Error) -> Error {
         }
         _ => Error::new(Code::Storage, "the database refused the operation"),
     }
+}
+
+/// A value that is not what its column holds: nothing here writes such values.
+pub(super) fn is_unreadable(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
+    matches!(error, FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) | Utf8Error(..))
 }

@@ -7,6 +7,7 @@ use rusqlite::{Connection, Row};
 
 use super::database::Database;
 use super::fault::Fault;
+use super::query;
 use super::rows::{self, Stored};
 use crate::ledger::{Ledger, Place};
 use crate::record::{Coded, Phase};
@@ -28,6 +29,8 @@ pub(super) fn database(connection: Connection) -> Result<Database, Fault> {
         active.push(rows::hot(row, 3)?);
         Ok(())
     })?;
+    // A node that cannot be read would stand in the way of every list.
+    query::list_nodes(&connection)?;
     let last: u64 = connection.query_row(
         "SELECT max(last_sequence, coalesce((SELECT max(sequence) FROM jobs), 0)) FROM state",
         [],

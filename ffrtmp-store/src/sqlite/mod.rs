@@ -1,6 +1,6 @@
 //! [`SqliteStore`]: one file, one writing thread, a few reading connections.
 //!
-//! `open` makes sure the file is ours, `schema` that it is current, and `load` reads what `database`
+//! `open` makes sure the file is ours, which is the matter of `home`, `schema` that it is current, and `load` reads what `database`
 //! remembers; `writer` is the group commit; `jobs` is the life of a job, `upkeep` what is written
 //! beside it, `nodes` the nodes; `rows` and `facet` are the form of what is stored, `runs`
 //! changes rows side by side; `query` and
@@ -12,6 +12,7 @@ mod database;
 mod document;
 mod facet;
 mod fault;
+mod home;
 mod jobs;
 mod list;
 mod load;
@@ -29,6 +30,7 @@ mod tests;
 mod upkeep;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,7 +40,7 @@ use std::thread::{self, JoinHandle};
 use async_trait::async_trait;
 use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::id::{JobId, JobKey, NodeId};
-use ffrtmp_core::job::Job;
+use ffrtmp_core::job::{Job, JobState};
 use ffrtmp_core::lifecycle::JobCommand;
 use ffrtmp_core::node::{About, Node, NodeCommand};
 use ffrtmp_core::protocol::LogLine;
@@ -124,9 +126,9 @@ impl SqliteStore {
     }
 
     fn start(opened: Opened) -> Result<Self> {
-        let Opened { database, readers, lock, path } = opened;
+        let Opened { database, readers, lock, path, home } = opened;
         let changes = watch::Sender::new(0);
-        let writer = Writer::new(database, changes.clone());
+        let writer = Writer::new(database, changes.clone(), home);
         let (orders, queue) = mpsc::channel(BACKLOG);
         let work = move || {
             writer.run(queue);
@@ -186,6 +188,8 @@ fn stopped(operation: &'static str) -> Error {
 impl Drop for SqliteStore {
     /// Finishes what is under way, so that the file is free when the store is gone.
     fn drop(&mut self) {
+        // Before the writer: whoever closes last moves the log into the file, and a reader may not.
+        drop(self.readers.take());
         self.orders.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = self.thread.get_mut().take() {
             report(thread.join());
@@ -209,6 +213,11 @@ impl Store for SqliteStore {
     async fn job(&self, key: &JobKey) -> Result<Job> {
         let key = key.clone();
         self.read("sqlite.job", move |connection| query::job(connection, &key)).await
+    }
+
+    async fn states(&self, ids: &[JobId]) -> Result<BTreeMap<JobId, JobState>> {
+        let ids = ids.to_vec();
+        self.read("sqlite.states", move |connection| jobs::states(connection, &ids)).await
     }
 
     async fn list_jobs(&self, filter: &JobFilter, page: Page) -> Result<Vec<Job>> {
@@ -298,10 +307,7 @@ impl Store for SqliteStore {
     async fn check(&self) -> Result<()> {
         // A commit may still find room in the log where nothing else does.
         self.path.as_deref().map_or(Ok(()), open::room_left)?;
-        let touch = |database: &mut Database| {
-            Ok(database.connection.prepare_cached("UPDATE state SET writes = writes + 1")?.execute([])?)
-        };
-        self.write("sqlite.check", touch).await?;
+        self.write("sqlite.check", |database| open::touch(&database.connection)).await?;
         let look = |connection: &Connection| {
             Ok(connection.prepare_cached("SELECT writes FROM state")?.query_row([], |row| row.get::<_, i64>(0))?)
         };
@@ -322,10 +328,12 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) -> Result<()> {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let last = self.orders.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Before the writer: whoever closes last moves the log into the file, and a reader may not.
         if let Some(readers) = &self.readers {
             readers.close().await;
         }
+        drop(last);
         let mut thread = self.thread.lock().await;
         if let Some(thread) = thread.take() {
             tokio::task::spawn_blocking(move || report(thread.join()))

@@ -10,7 +10,8 @@ use ffrtmp_core::{Code, Error, Result};
 use rusqlite::{Connection, OpenFlags};
 
 use super::database::Database;
-use super::fault::Fault;
+use super::fault::{self, Fault};
+use super::home::{self, Home};
 use super::load;
 use super::schema::{self, APPLICATION};
 use super::{Integrity, SqliteOptions, Synchronous};
@@ -48,15 +49,23 @@ pub(super) struct Opened {
     pub(super) lock: Option<File>,
     /// Where it is; `None` in memory.
     pub(super) path: Option<PathBuf>,
+    pub(super) home: Option<Home>,
 }
 
 pub(super) fn file(path: &Path, options: SqliteOptions, purpose: Purpose) -> Result<Opened> {
+    // First of all, so that nothing is made in vain.
+    room_to_work(path)?;
     create(path)?;
     let path = fs::canonicalize(path).map_err(|error| cannot_open(path, error))?;
     let lock = lock(&path)?;
+    let home = Home::of(&path)?;
     let attempt = || -> Result<Opened, Fault> {
         let is_suspect = is_suspect(&path, options.integrity);
         let mut writer = Connection::open_with_flags(&path, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
+        // What may not be written SQLite opens for reading, and says nothing.
+        if writer.is_readonly("main")? {
+            return Err(home::read_only(&path).into());
+        }
         settings(&writer)?;
         if is_suspect {
             undamaged(&writer, &path)?;
@@ -67,9 +76,10 @@ pub(super) fn file(path: &Path, options: SqliteOptions, purpose: Purpose) -> Res
         if purpose == Purpose::Work {
             moved_in(&writer, &path)?;
         }
+        touch(&writer)?;
         let database = load::database(writer)?;
         let readers = (0..READERS).map(|_| reader(&path)).collect::<rusqlite::Result<_>>()?;
-        Ok(Opened { database, readers, lock: Some(lock), path: Some(path.clone()) })
+        Ok(Opened { database, readers, lock: Some(lock), path: Some(path.clone()), home: Some(home) })
     };
     attempt().map_err(|fault| damaged(&path, fault))
 }
@@ -80,7 +90,7 @@ pub(super) fn memory() -> Result<Opened> {
         settings(&writer)?;
         schema::migrate(&mut writer, Path::new(":memory:"))?;
         let database = load::database(writer)?;
-        Ok(Opened { database, readers: Vec::new(), lock: None, path: None })
+        Ok(Opened { database, readers: Vec::new(), lock: None, path: None, home: None })
     };
     attempt().map_err(|fault| fault.into_error("sqlite.open"))
 }
@@ -151,6 +161,25 @@ fn in_use(path: &Path, holder: &str) -> Error {
     Error::new(Code::Storage, format!("{} is in use by another master{holder}", path.display()))
         .hint("stop the other master, or give this one its own database with --db FILE")
         .operation("sqlite.open")
+}
+
+/// Writes what changes nothing, to hear now what the database has against it.
+pub(super) fn touch(connection: &Connection) -> Result<(), Fault> {
+    connection.prepare_cached("UPDATE state SET writes = writes + 1")?.execute([])?;
+    Ok(())
+}
+
+/// Refuses a database that is, or would be, on a full disk.
+fn room_to_work(path: &Path) -> Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Some(place) = [path, directory].into_iter().find(|place| place.exists()) else { return Ok(()) };
+    room_left(place).map_err(|error| match error.code() {
+        Code::DiskFull => Error::new(Code::DiskFull, format!("{} cannot be opened", path.display()))
+            .hint("free space on the disk, or name another file with --db FILE")
+            .operation("sqlite.open")
+            .source(error),
+        _ => error,
+    })
 }
 
 /// Refuses to call a database sound that has no room to grow.
@@ -254,13 +283,17 @@ fn damaged(path: &Path, fault: Fault) -> Error {
                 .operation("sqlite.open")
                 .source(error)
         }
-        Fault::Sqlite(error) if error.sqlite_error_code() == Some(DatabaseCorrupt) => {
+        Fault::Sqlite(error) if error.sqlite_error_code() == Some(DatabaseCorrupt) || fault::is_unreadable(&error) => {
             Error::new(Code::Storage, format!("{} is damaged", path.display()))
                 .hint("restore a backup, or name another file with --db FILE")
                 .operation("sqlite.open")
                 .source(error)
         }
-        Fault::Unreadable { .. } | Fault::Refused(_) => fault.into_error("sqlite.open"),
+        Fault::Unreadable { .. } => Error::new(Code::Storage, format!("{} is damaged", path.display()))
+            .hint("restore a backup, or run the version of ffrtmp that wrote it")
+            .operation("sqlite.open")
+            .source(fault.into_error("sqlite.open")),
+        Fault::Refused(_) => fault.into_error("sqlite.open"),
         fault => {
             let cause = fault.into_error("sqlite.open");
             let hint = cause.hint_text().to_owned();

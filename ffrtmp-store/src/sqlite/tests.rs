@@ -1,4 +1,7 @@
 //! Tests of what only SQLite has: the file, its lock, its versions, its failures, its group commit.
+//! What is done to a file behind its master's back is in `file`.
+
+mod file;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -288,7 +291,7 @@ async fn a_batch_leaves_the_file_as_it_was_answered() {
     ];
     let ids: Vec<JobId> = batch.iter().map(|(id, _)| *id).collect();
     let answers = store.apply(batch, now()).await.expect("applied");
-    let told: std::collections::BTreeMap<JobId, Job> =
+    let told: BTreeMap<JobId, Job> =
         ids.into_iter().zip(answers.into_iter().map(|answer| answer.expect("no refusal"))).collect();
     let states: Vec<JobState> = jobs.iter().map(|job| told[&job.id].state).collect();
     let (ended, active) = (JobState::Completed, JobState::Running);

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::database::Database;
 use super::fault::Fault;
+use super::home::Home;
 use crate::failpoint;
 
 /// Operations that one transaction takes at most.
@@ -74,11 +75,13 @@ type Orders = mpsc::Receiver<Box<dyn Operation>>;
 pub(super) struct Writer {
     database: Database,
     changes: watch::Sender<u64>,
+    /// `None` in memory.
+    home: Option<Home>,
 }
 
 impl Writer {
-    pub(super) fn new(database: Database, changes: watch::Sender<u64>) -> Self {
-        Self { database, changes }
+    pub(super) fn new(database: Database, changes: watch::Sender<u64>, home: Option<Home>) -> Self {
+        Self { database, changes, home }
     }
 
     /// Works until every sender is gone and the queue is empty, then closes the database.
@@ -130,6 +133,11 @@ impl Writer {
     }
 
     fn begin(&mut self) -> rusqlite::Result<()> {
+        // What is written to a file without a name is lost when the master ends.
+        if self.home.as_ref().is_some_and(|home| !home.is_ours()) {
+            let moved = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY_DBMOVED);
+            return Err(rusqlite::Error::SqliteFailure(moved, None));
+        }
         self.statement("BEGIN IMMEDIATE")?;
         point("sqlite.transaction.begun")?;
         self.database.begin().map_err(|fault| match fault {
@@ -180,7 +188,14 @@ fn point(name: &'static str) -> rusqlite::Result<()> {
     })
 }
 
+/// Leaves all of it in the one file, where a copy of that file has it.
 fn close(connection: Connection) {
+    let gather = |row: &rusqlite::Row<'_>| row.get::<_, bool>(0);
+    match connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], gather) {
+        Ok(false) => {}
+        Ok(true) => tracing::warn!("another program reads the database; its log stays beside the file"),
+        Err(error) => tracing::warn!(%error, "the log of the database stays beside the file"),
+    }
     if let Err((_, error)) = connection.close() {
         tracing::warn!(%error, "the database did not close cleanly; it recovers at the next start");
     }
