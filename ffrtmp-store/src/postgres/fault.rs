@@ -125,7 +125,7 @@ fn refused(error: &sqlx::Error) -> Error {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     match code.as_deref() {
         Some("53100") => Error::new(Code::DiskFull, "no room for the database")
-            .hint("free space on the disk of the PostgreSQL server; the operation is retried"),
+            .hint("free space on the disk of the PostgreSQL server"),
         Some("25006") => Error::new(Code::Storage, "the database is read-only")
             .hint("name the primary server in --db-dsn, not a standby"),
         Some("57014") => Error::new(Code::Storage, "the database took too long")

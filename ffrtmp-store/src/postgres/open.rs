@@ -121,6 +121,11 @@ impl Door {
             return Err(invalid(format!("the PostgreSQL server has version {}", version / 10_000))
                 .hint("use PostgreSQL 12 or newer"));
         }
+        if is_read_only(&mut connection).await.map_err(|error| self.unreachable(error))? {
+            return Err(Error::new(Code::Storage, format!("the database at {} is read-only", self.place()))
+                .field(FLAG)
+                .hint("name the primary server, not a standby; default_transaction_read_only must be off"));
+        }
         let prepared = match self.bring_up(&mut connection).await {
             Ok(()) if opening == Opening::Work => self.moved_in(&mut connection).await,
             prepared => prepared,
@@ -302,6 +307,12 @@ async fn found(connection: &mut PgConnection) -> sqlx::Result<Found> {
 
 async fn server_version(connection: &mut PgConnection) -> sqlx::Result<i32> {
     sqlx::query_scalar("SELECT current_setting('server_version_num')::integer").fetch_one(connection).await
+}
+
+/// A standby, or a database or role that may only read.
+async fn is_read_only(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    let sql = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'";
+    sqlx::query_scalar(sql).fetch_one(connection).await
 }
 
 fn code_of(error: &sqlx::Error) -> Option<String> {

@@ -66,6 +66,26 @@ async fn a_role_without_rights_is_told_which() {
     submit(&*opened, job(&[])).await;
 }
 
+/// As a standby is, and a database that somebody locked for maintenance.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_may_only_be_read_is_refused() {
+    let dsn = database().await;
+    let name = dsn.rsplit('/').next().expect("a database").to_owned();
+    // From another database: here nothing could be changed any more.
+    let other = format!("{}/postgres", dsn.rsplit_once('/').expect("a database").0);
+    let only_read = |on: &str| format!("ALTER DATABASE {name} SET default_transaction_read_only = {on}");
+    for used in [false, true] {
+        if used {
+            store(&dsn).await.close().await.expect("closed");
+        }
+        sql(&other, &only_read("on")).await;
+        let (code, said) = refused(&dsn).await;
+        assert!(code == Code::Storage && said.contains("read-only") && said.contains("primary"), "{said}");
+        sql(&other, &only_read("off")).await;
+    }
+    submit(&*store(&dsn).await, job(&[])).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_or_foreign_schema_is_left_alone() {
     let dsn = database().await;
