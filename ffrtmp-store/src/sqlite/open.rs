@@ -289,10 +289,12 @@ fn damaged(path: &Path, fault: Fault) -> Error {
                 .operation("sqlite.open")
                 .source(error)
         }
-        Fault::Unreadable { .. } => Error::new(Code::Storage, format!("{} is damaged", path.display()))
-            .hint("restore a backup, or run the version of ffrtmp that wrote it")
-            .operation("sqlite.open")
-            .source(fault.into_error("sqlite.open")),
+        Fault::Unreadable { what, name, source } => {
+            Error::new(Code::Storage, format!("{} is damaged: its {what} {name} cannot be read", path.display()))
+                .hint("restore a backup, or run the version of ffrtmp that wrote it")
+                .operation("sqlite.open")
+                .source(source)
+        }
         Fault::Refused(_) => fault.into_error("sqlite.open"),
         fault => {
             let cause = fault.into_error("sqlite.open");
