@@ -124,7 +124,8 @@ fn not_a_key(text: &str) -> Error {
         .hint("give a job id, a unique prefix of at least 4 characters, or a sequence number")
 }
 
-/// Whose job it is. One tenant, `default`, until tenancy is switched on.
+/// Whose job it is: `default` where a request does not say. It orders and bounds jobs; it keeps nothing
+/// secret, since everybody who has the key of a master may submit as any tenant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -153,12 +154,13 @@ impl fmt::Display for TenantId {
 impl FromStr for TenantId {
     type Err = Error;
 
-    /// Takes 1 to 64 bytes without control characters.
+    /// Takes 1 to 64 letters, digits, dots, underscores and dashes of ASCII.
     fn from_str(text: &str) -> Result<Self, Error> {
-        if text.is_empty() || text.len() > 64 || text.chars().any(char::is_control) {
-            return Err(Error::new(Code::InvalidField, "a tenant needs a name of 1 to 64 bytes")
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if !(1..=64).contains(&text.len()) || !text.bytes().all(fits) {
+            return Err(Error::new(Code::InvalidField, "is not the name of a tenant")
                 .field("tenant")
-                .hint("give letters and digits, without control characters"));
+                .hint("give 1 to 64 letters, digits, dots, underscores or dashes"));
         }
         Ok(Self(text.to_owned()))
     }

@@ -384,6 +384,9 @@ pub struct JobRequest {
     /// Priority; `medium` by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<Priority>,
+    /// Whose it is, for fair shares and caps; `default` by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantId>,
     /// Encoding wishes.
     pub parameters: Parameters,
     /// Limits of an attempt; also accepted inside `parameters`.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
-use crate::id::{Fence, JobId, TenantId};
+use crate::id::{Fence, JobId};
 use crate::job::StateTransition;
 use crate::job::{
     Classification, EngineChoice, EngineName, Job, JobRequest, JobState, Priority, Queue, ResourceLimits,
@@ -92,7 +92,7 @@ pub fn prepare(request: JobRequest, id: JobId, default_max_retries: u32, now: Ti
     let job = Job {
         id,
         sequence_number: 0,
-        tenant: TenantId::single(),
+        tenant: request.tenant.unwrap_or_default(),
         state,
         classification: request.classification.or(scenario.classification()).unwrap_or(Classification::Production),
         scenario: request.scenario,

@@ -26,6 +26,7 @@ const JOB_FIELDS: &[&str] = &[
     "classification",
     "queue",
     "priority",
+    "tenant",
     "parameters",
     "resource_limits",
     "max_retries",

@@ -243,6 +243,16 @@ const BAD: &[Bad] = &[
     ),
     // Batches.
     ("POST", "/jobs/batch", "{}", 400, "invalid_field", Some("jobs")),
+    ("POST", "/jobs/batch", "[]", 400, "invalid_request", None),
+    (
+        "POST",
+        "/jobs/batch",
+        r#"{"jobs": [{"scenario": "720p"}, {"scenario": "720p", "depends_on": ["00000000-0000-4000-8000-000000000001"]}]}"#,
+        404,
+        "job_not_found",
+        Some("jobs[1].depends_on[0]"),
+    ),
+    ("POST", "/jobs", r#"{"scenario": "720p", "tenant": "a b"}"#, 400, "invalid_field", Some("tenant")),
     ("POST", "/jobs/batch", r#"{"jobs": []}"#, 400, "invalid_field", Some("jobs")),
     ("POST", "/jobs/batch", r#"{"jobs": {}}"#, 400, "invalid_field", Some("jobs")),
     ("POST", "/jobs/batch", r#"{"jobs": [{"scenario": "720p"}], "x": 1}"#, 400, "unknown_field", Some("x")),
@@ -256,6 +266,7 @@ const BAD: &[Bad] = &[
     ),
     // Lists.
     ("GET", "/jobs?limit=0", "", 400, "invalid_field", Some("limit")),
+    ("GET", "/jobs?tenant=a%20b", "", 400, "invalid_field", Some("tenant")),
     ("GET", "/jobs?limit=501", "", 400, "invalid_field", Some("limit")),
     ("GET", "/jobs?limit=%2B5", "", 400, "invalid_field", Some("limit")),
     ("GET", "/jobs?limit=1&limit=2", "", 400, "invalid_field", Some("limit")),
@@ -309,6 +320,7 @@ const BAD: &[Bad] = &[
     ("POST", "/jobs/claim", r#"{"node_id": 5}"#, 400, "invalid_field", Some("node_id")),
     ("POST", "/nodes/00000000-0000-4000-8000-000000000001/heartbeat", "[]", 400, "invalid_request", None),
     ("POST", "/nodes/register", "{}", 400, "invalid_field", Some("name")),
+    ("POST", "/nodes/register", r#"{"name": "a", "capabilities": []}"#, 400, "invalid_field", Some("capabilities")),
     ("POST", "/nodes/register", r#"{"name": "a\nb"}"#, 400, "invalid_field", Some("name")),
     (
         "POST",

@@ -40,6 +40,7 @@ pub fn parse(body: Value) -> Result<JobRequest> {
         classification: job.named("classification")?,
         queue: job.named("queue")?,
         priority: job.named("priority")?,
+        tenant: job.named("tenant")?,
         parameters: parameters(inner)?,
         resource_limits: merge(outer_limits, inner_limits),
         max_retries: job.integer("max_retries")?,

@@ -48,6 +48,8 @@ class Filters(TypedDict, total=False):
     """A queue."""
     priority: str | None
     """A priority."""
+    tenant: str | None
+    """A tenant."""
     node_id: str | None
     """Id of the node that holds or last held the job."""
     scenario: str | None

@@ -171,6 +171,8 @@ class JobOptions(Options, total=False):
     """Which queue."""
     priority: Literal["live", "high", "medium", "low", "batch"] | None
     """Order of urgency."""
+    tenant: str | None
+    """Whose job it is, for fair shares and caps of the master."""
     resource_limits: Limits | None
     """Limits of an attempt."""
     max_retries: int | None

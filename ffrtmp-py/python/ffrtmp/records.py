@@ -468,6 +468,8 @@ class Job(Record):
     """Queue."""
     priority: str
     """Priority."""
+    tenant: str
+    """Whose it is."""
     parameters: dict[str, Any]
     """Encoding parameters."""
     resource_limits: dict[str, Any]

@@ -55,6 +55,7 @@ fn read(given: &Bound<'_, PyDict>) -> PyResult<JobQuery> {
             "state" => &mut query.state,
             "queue" => &mut query.queue,
             "priority" => &mut query.priority,
+            "tenant" => &mut query.tenant,
             "node_id" => &mut query.node_id,
             "scenario" => &mut query.scenario,
             "classification" => &mut query.classification,

@@ -182,6 +182,8 @@ pub struct JobQuery {
     pub queue: Option<String>,
     /// A priority.
     pub priority: Option<String>,
+    /// A tenant.
+    pub tenant: Option<String>,
     /// Id of the node that holds or last held the job.
     pub node_id: Option<String>,
     /// Exactly this scenario.
@@ -206,6 +208,7 @@ impl JobQuery {
         "state",
         "queue",
         "priority",
+        "tenant",
         "node_id",
         "scenario",
         "classification",
@@ -223,6 +226,7 @@ impl JobQuery {
             ("state", self.state.clone()),
             ("queue", self.queue.clone()),
             ("priority", self.priority.clone()),
+            ("tenant", self.tenant.clone()),
             ("node_id", self.node_id.clone()),
             ("scenario", self.scenario.clone()),
             ("classification", self.classification.clone()),
@@ -252,6 +256,7 @@ pub(crate) fn filter(pairs: &[(String, String)]) -> Result<Option<(JobFilter, Pa
             "state" => filter.states = states(value)?,
             "queue" => filter.queue = Some(value.parse()?),
             "priority" => filter.priority = Some(value.parse()?),
+            "tenant" => filter.tenant = Some(value.parse()?),
             "classification" => filter.classification = Some(value.parse()?),
             "node_id" => filter.node_id = Some(value.parse::<NodeId>()?),
             "scenario" => filter.scenario = Some(value.clone()),

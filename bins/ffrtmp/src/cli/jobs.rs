@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use ffrtmp::core::clock::Timestamp;
-use ffrtmp::core::id::JobKey;
+use ffrtmp::core::id::{JobKey, TenantId};
 use ffrtmp::core::job::{Classification, EngineChoice, JobState, Priority, Queue, ResourceLimits};
 use ffrtmp::core::scenario::Scenario;
 
@@ -69,6 +69,9 @@ pub(crate) struct Submit {
     /// Order of urgency
     #[arg(long, value_parser = Named::of(Priority::ALL, Priority::as_str))]
     pub(crate) priority: Option<Priority>,
+    /// Whose job it is, for fair shares and --tenant-limit of the master
+    #[arg(long, value_name = "NAME", value_parser = parse::<TenantId>)]
+    pub(crate) tenant: Option<TenantId>,
     /// What the job is for; only production counts for service levels
     #[arg(long, value_parser = Named::of(Classification::ALL, Classification::as_str))]
     pub(crate) classification: Option<Classification>,
@@ -147,6 +150,9 @@ pub(crate) struct Filter {
     /// With this priority
     #[arg(long, value_parser = Named::of(Priority::ALL, Priority::as_str))]
     pub(crate) priority: Option<Priority>,
+    /// Of this tenant
+    #[arg(long, value_name = "NAME", value_parser = parse::<TenantId>)]
+    pub(crate) tenant: Option<TenantId>,
     /// On this node (id)
     #[arg(long, value_name = "ID")]
     pub(crate) node: Option<String>,

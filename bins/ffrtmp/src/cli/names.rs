@@ -96,6 +96,7 @@ const TOP: &[&str] = &[
     "classification",
     "queue",
     "priority",
+    "tenant",
     "max_retries",
     "deadline",
     "depends_on",

@@ -7,6 +7,7 @@ use ffrtmp::core::clock::Timestamp;
 use ffrtmp::core::cost::JobCost;
 use ffrtmp::core::encoding::Chunking;
 use ffrtmp::core::error::JobError;
+use ffrtmp::core::id::TenantId;
 use ffrtmp::core::job::{
     Attempt, AttemptOutcome, ChunkReport, EnergySource, Job, JobReport, JobView, OutputFile, RenditionReport,
     StateTransition,
@@ -69,6 +70,7 @@ fn standing(job: &Job) -> Vec<(&'static str, String)> {
         ("attempt", format!("{} of at most {}", job.attempt, u64::from(job.max_retries) + 1)),
         ("created", format!("{} ({} ago)", job.created_at, age(job.created_at))),
     ];
+    facts.extend((job.tenant != TenantId::single()).then(|| ("tenant", job.tenant.to_string())));
     let node = job.node_name.as_deref().map(one_line).or_else(|| job.node_id.map(|id| id.to_string()));
     facts.extend(node.map(|node| ("node", node)));
     facts.extend(job.started_at.map(|at| ("started", at.to_string())));

@@ -73,6 +73,7 @@ fn query(filter: &Filter) -> JobQuery {
         state: filter.state.map(|state| state.to_string()),
         queue: filter.queue.map(|queue| queue.to_string()),
         priority: filter.priority.map(|priority| priority.to_string()),
+        tenant: filter.tenant.as_ref().map(ToString::to_string),
         node_id: filter.node.clone(),
         scenario: filter.scenario.clone(),
         label: filter.label.clone(),

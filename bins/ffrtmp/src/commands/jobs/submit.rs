@@ -125,6 +125,7 @@ fn over(command: &Submit, request: JobRequest) -> Result<JobRequest> {
         classification: command.classification.or(request.classification),
         queue: command.queue.or(request.queue),
         priority: command.priority.or(request.priority),
+        tenant: command.tenant.clone().or(request.tenant),
         parameters,
         resource_limits,
         max_retries: command.max_retries.or(request.max_retries),
