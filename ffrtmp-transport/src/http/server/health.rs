@@ -48,7 +48,8 @@ async fn check_store(app: &App) -> Result<()> {
     // A store that hangs is as dead as one that fails.
     match timeout(Duration::from_secs(5), app.coordinator.check()).await {
         Ok(checked) => checked,
-        Err(_) => Err(Error::new(Code::Storage, "the store does not answer")),
+        Err(_) => Err(Error::new(Code::Unavailable, "the database does not answer")
+            .hint("look after the database and the way to it; the master goes on by itself once it answers")),
     }
 }
 
