@@ -115,8 +115,10 @@ class Story:
 
     def work_for_nothing(self, live: bool) -> str:
         """Work for the slow node without an end."""
-        queue = {"queue": "live", "classification": "test"} if live else {"classification": "test"}
-        return self.submit("240p30-h264", "slow", {"duration": 3600}, **queue)
+        queue = "live" if live else "default"
+        return self.submit(
+            "240p30-h264", "slow", {"duration": 3600}, queue=queue, engine="ffmpeg", classification="test"
+        )
 
 
 class Lock:
