@@ -14,8 +14,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ffrtmp_core::error::{Code, Error, nearest};
-use ffrtmp_core::node::Safeguard;
-use ffrtmp_core::policy::limits::{DEFAULT_DISK_MB, DEFAULT_MEMORY_MB};
+use ffrtmp_core::node::{Gpu, Safeguard};
+use ffrtmp_core::policy::limits::{DEFAULT_DISK_MB, DEFAULT_MEMORY_MB, DEFAULT_MIN_FREE_DISK_PERCENT};
 use serde::{Serialize, Serializer};
 
 use crate::budget::system_reserve;
@@ -90,6 +90,8 @@ pub struct Abilities {
     pub encoders: Vec<String>,
     /// Bytes that are free where attempts work.
     pub disk_available_bytes: Option<u64>,
+    /// Bytes of that disk, free or not.
+    pub disk_total_bytes: Option<u64>,
 }
 
 /// Settings for an agent, by the names of its flags.
@@ -104,6 +106,14 @@ pub struct Recommendation {
     /// Megabytes (2^20 bytes) of memory for all jobs together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_budget_mb: Option<u64>,
+    /// Megabytes of disk for all jobs together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_budget_mb: Option<u64>,
+    /// Percent of the disk that stays free.
+    pub min_free_disk_percent: u8,
+    /// Encode sessions of the graphics cards, by their indexes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_sessions: Option<String>,
     /// Fallback of the long poll.
     #[serde(serialize_with = "seconds")]
     pub poll_interval: Duration,
@@ -143,11 +153,24 @@ pub fn recommend(environment: Environment, facts: &HostFacts, abilities: &Abilit
         let left = facts.ram_total_bytes / MIB - memory;
         reasons.insert("memory_budget_mb", format!("{left} MB are left to the system{}", short_memory(memory, jobs)));
     }
+    let (disk_budget_mb, why_disk, why_free) = disk(abilities);
+    reasons.insert("min_free_disk_percent", why_free);
+    if disk_budget_mb.is_some() {
+        reasons.insert("disk_budget_mb", why_disk);
+    }
+    let gpu_sessions = gpu_sessions(&facts.gpus);
+    if gpu_sessions.is_some() {
+        let names: Vec<_> = facts.gpus.iter().map(|gpu| format!("{} {}", gpu.index, gpu.name)).collect();
+        reasons.insert("gpu_sessions", format!("what is known of the cards and their drivers: {}", names.join(", ")));
+    }
     Recommendation {
         environment,
         max_concurrent_jobs: jobs,
         cpu_limit_percent,
         memory_budget_mb,
+        disk_budget_mb,
+        min_free_disk_percent: DEFAULT_MIN_FREE_DISK_PERCENT,
+        gpu_sessions,
         poll_interval: Duration::from_secs(3),
         heartbeat_interval: heartbeat(environment),
         cgroups,
@@ -185,8 +208,46 @@ fn jobs(environment: Environment, facts: &HostFacts, abilities: &Abilities) -> (
         }
     };
     bound("memory", memory_for_jobs_mb(facts), DEFAULT_MEMORY_MB);
-    bound("free disk", abilities.disk_available_bytes.map(|bytes| bytes / MIB), DEFAULT_DISK_MB);
+    bound("free disk", disk_for_jobs_mb(abilities), DEFAULT_DISK_MB);
+    if !abilities.encoders.is_empty() {
+        why.push(format!("encoders that work: {}", abilities.encoders.join(", ")));
+    }
     (jobs, why.join("; "))
+}
+
+/// Disk for jobs, why, and why some stays free.
+fn disk(abilities: &Abilities) -> (Option<u64>, String, String) {
+    let percent = DEFAULT_MIN_FREE_DISK_PERCENT;
+    let (Some(free), Some(budget)) = (abilities.disk_available_bytes, disk_for_jobs_mb(abilities)) else {
+        return (None, String::new(), "jobs wait rather than fill a disk".into());
+    };
+    let free = free / MIB;
+    let stays = free - budget;
+    match budget {
+        0 => {
+            let why = format!("only {free} MB are free here: no job begins before there are more");
+            (None, String::new(), why)
+        }
+        _ => (
+            Some(budget),
+            format!("{free} MB are free now, {stays} MB of them stay free"),
+            format!("{percent} % of the disk are {stays} MB; with less free no job begins"),
+        ),
+    }
+}
+
+/// What is free of the disk without what must stay so.
+fn disk_for_jobs_mb(abilities: &Abilities) -> Option<u64> {
+    let total = abilities.disk_total_bytes.unwrap_or(0);
+    let stays = total / 100 * u64::from(DEFAULT_MIN_FREE_DISK_PERCENT);
+    abilities.disk_available_bytes.map(|free| free.saturating_sub(stays) / MIB)
+}
+
+/// Sessions of the cards that have some.
+fn gpu_sessions(gpus: &[Gpu]) -> Option<String> {
+    let known = gpus.iter().filter(|gpu| gpu.max_encode_sessions > 0);
+    let each: Vec<_> = known.map(|gpu| format!("{}={}", gpu.index, gpu.max_encode_sessions)).collect();
+    (!each.is_empty()).then(|| each.join(","))
 }
 
 fn short_memory(memory_mb: u64, jobs: u32) -> String {
@@ -266,9 +327,8 @@ fn memory_for_jobs_mb(facts: &HostFacts) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use ffrtmp_core::node::Gpu;
-
     use super::*;
+    use crate::gpu::GpuOptions;
 
     fn machine(node_type: &str, threads: u32, gib: u64) -> HostFacts {
         HostFacts {
@@ -314,12 +374,25 @@ mod tests {
             sandbox: vec![Safeguard::on("seccomp", ""), Safeguard::off("landlock", "old kernel")],
             encoders: vec!["libx264".into(), "h264_nvenc".into()],
             disk_available_bytes: Some(1 << 40),
+            disk_total_bytes: Some(1 << 41),
         };
         let got = recommend(Environment::Production, &facts, &abilities);
         assert_eq!((got.max_concurrent_jobs, got.cgroups, got.sandbox), (11, "require", "on"));
         assert!(got.reasons["sandbox"].contains("landlock"), "{:?}", got.reasons);
-        let small = Abilities { disk_available_bytes: Some(11 << 30), ..abilities };
-        assert_eq!(recommend(Environment::Production, &facts, &small).max_concurrent_jobs, 2);
+        assert!(got.reasons["max_concurrent_jobs"].ends_with("libx264, h264_nvenc"), "{:?}", got.reasons);
+        assert_eq!((got.disk_budget_mb, got.min_free_disk_percent), (Some(943_718), 5));
+        assert!(got.reasons["disk_budget_mb"].starts_with("1048576 MB are free"), "{:?}", got.reasons);
+        assert_eq!(got.gpu_sessions.as_deref(), Some("0=3"));
+        let sessions = got.gpu_sessions.map(|told| told.parse::<GpuOptions>());
+        assert!(matches!(sessions, Some(Ok(_))), "the agent takes it: {sessions:?}");
+        let gib = |free: u64, total: u64| Abilities {
+            disk_available_bytes: Some(free << 30),
+            disk_total_bytes: Some(total << 30),
+            ..abilities.clone()
+        };
+        assert_eq!(recommend(Environment::Production, &facts, &gib(11, 12)).max_concurrent_jobs, 2);
+        let full = recommend(Environment::Production, &facts, &gib(1, 40));
+        assert!(full.disk_budget_mb.is_none() && full.reasons["min_free_disk_percent"].contains("only 1024 MB"));
         let watched = Abilities { limits: vec![Safeguard::off("cpu", "no delegation")], ..Abilities::default() };
         let got = recommend(Environment::Production, &facts, &watched);
         assert!(got.cgroups == "auto" && got.reasons["cgroups"].contains("no delegation"), "{:?}", got.reasons);

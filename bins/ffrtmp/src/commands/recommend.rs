@@ -27,11 +27,13 @@ fn abilities() -> Abilities {
     let engine = crate::local::engine();
     let known = engine.as_ref().ok().and_then(|engine| engine.try_capabilities().ok());
     let encoders = known.iter().flat_map(|known| &known.video_encoders).flat_map(|(_, encoders)| encoders);
+    let disk = probe::disk::read(".".as_ref()).ok();
     Abilities {
         limits: governor.map(|governor| governor.limits()).unwrap_or_default(),
         sandbox: known.map(|known| known.sandbox.clone()).unwrap_or_default(),
         encoders: encoders.cloned().collect(),
-        disk_available_bytes: probe::disk::read(".".as_ref()).ok().map(|disk| disk.available),
+        disk_available_bytes: disk.as_ref().map(|disk| disk.available),
+        disk_total_bytes: disk.as_ref().map(|disk| disk.total),
     }
 }
 
