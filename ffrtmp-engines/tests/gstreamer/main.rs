@@ -3,6 +3,7 @@
 #![cfg(feature = "gstreamer")]
 
 mod engine;
+mod http;
 mod rtsp;
 mod servers;
 mod session;

@@ -29,6 +29,8 @@ use crate::stages::Stages;
 
 /// How often the orders are looked at.
 const LOOK: Duration = Duration::from_millis(20);
+/// How often room is looked for, for one kind, while the other goes on.
+const ROOM: Duration = Duration::from_millis(5);
 /// Time for encoders to give what they hold when the source is over.
 const DRAIN: Duration = Duration::from_secs(60);
 
@@ -103,6 +105,8 @@ struct Going<'a> {
     offered: [Duration; 2],
     /// Kinds that have reached the end of the wanted length.
     over: [bool; 2],
+    /// What the session had no room for yet, by kind; the other kind goes on meanwhile.
+    waiting: [Option<Raw>; 2],
 }
 
 impl Attempt<'_> {
@@ -136,6 +140,7 @@ impl Attempt<'_> {
             preset_changes: 0,
             offered: [Duration::ZERO; 2],
             over: [plan.video.is_none(), plan.audio.is_empty()],
+            waiting: [None, None],
         };
         self.pump(&mut intake, &mut going)?;
         let losses = intake.losses();
@@ -267,18 +272,19 @@ impl Attempt<'_> {
                 return Ok(());
             }
             self.look_after(intake, going)?;
-            match intake.next(LOOK)? {
+            let full = self.push_waiting(going, Duration::ZERO)?;
+            match intake.next(full, if full == [false; 2] { LOOK } else { ROOM })? {
                 Next::Raw(raw) => {
                     if self.is_beyond(going, &raw, wanted)? {
                         if going.over == [true, true] {
-                            return Ok(());
+                            return self.push_rest(going);
                         }
                     } else {
-                        self.push(going, &raw)?;
+                        self.push(going, raw)?;
                     }
                 }
                 Next::Idle => {}
-                Next::Ended => return Ok(()),
+                Next::Ended => return self.push_rest(going),
             }
             let is_late =
                 |wanted: Duration| Duration::from(going.clock.running_time()) > wanted + Duration::from_secs(1);
@@ -305,16 +311,37 @@ impl Attempt<'_> {
         Ok(false)
     }
 
-    fn push(&self, going: &Going<'_>, raw: &Raw) -> Result<()> {
-        loop {
-            match going.session.push(raw)? {
-                Pushed::Taken => return Ok(()),
-                Pushed::Full => self.control.checkpoint()?,
-            }
-            if self.control.is_finishing() && self.task.live.is_some() {
-                return Ok(());
+    fn push(&self, going: &mut Going<'_>, raw: Raw) -> Result<()> {
+        let patience = if self.task.live.is_some() { Duration::ZERO } else { LOOK };
+        if going.session.push_within(&raw, patience)? == Pushed::Full {
+            let kind = raw.kind as usize;
+            going.waiting[kind] = Some(raw);
+        }
+        Ok(())
+    }
+
+    /// Gives the session what waits for room; which kinds still do.
+    fn push_waiting(&self, going: &mut Going<'_>, patience: Duration) -> Result<[bool; 2]> {
+        let mut full = [false; 2];
+        for (waiting, full) in going.waiting.iter_mut().zip(&mut full) {
+            let Some(raw) = waiting else { continue };
+            match going.session.push_within(raw, patience)? {
+                Pushed::Taken => *waiting = None,
+                Pushed::Full => *full = true,
             }
         }
+        Ok(full)
+    }
+
+    /// The same at the end, until nothing waits.
+    fn push_rest(&self, going: &mut Going<'_>) -> Result<()> {
+        while self.push_waiting(going, LOOK)? != [false; 2] {
+            self.control.checkpoint()?;
+            if self.control.is_finishing() && self.task.live.is_some() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Starts the outputs when they can be, notices those that fail, watches the pace.
@@ -331,7 +358,8 @@ impl Attempt<'_> {
         }
         going.outlets.check()?;
         let offered = going.offered[0].max(going.offered[1]);
-        let look = Look { wall, encoded: self.meter.reached(), offered, dropped: intake.losses().dropped };
+        let (encoded, pictures) = (self.meter.reached(), self.meter.progress().frames);
+        let look = Look { wall, encoded, offered, pictures, dropped: intake.losses().dropped };
         let verdict = going.pace.look(look);
         if self.task.live.is_some() {
             self.follow(verdict, going)?;
@@ -393,7 +421,7 @@ impl Attempt<'_> {
             added_latency_ms_p95: (latency.pictures > 0).then_some(latency.p95.as_secs_f64() * 1e3),
             source_losses: losses.count,
             source_away_seconds: losses.away.as_secs_f64(),
-            dropped_frames: losses.dropped,
+            dropped_frames: losses.dropped + losses.late,
             slowest_speed: going.pace.slowest(),
             preset_changes: going.preset_changes,
             ..LiveReport::default()

@@ -21,6 +21,8 @@ pub(super) struct Look {
     pub(super) encoded: Duration,
     /// End of what the source has given.
     pub(super) offered: Duration,
+    /// Pictures that are encoded.
+    pub(super) pictures: u64,
     /// Pictures that could not be taken from the source in time.
     pub(super) dropped: u64,
 }
@@ -107,15 +109,18 @@ impl Pace {
 /// Media encoded for each second of media that could have been: 1 keeps up. Time in which the source
 /// gave nothing is nobody's fault.
 fn speed(first: &Look, now: &Look, wall: Duration) -> f64 {
-    let encoded = now.encoded.saturating_sub(first.encoded).as_secs_f64();
-    let offered = now.offered.saturating_sub(first.offered).as_secs_f64();
-    let is_behind = now.dropped > first.dropped || backlog(now) > backlog(first) + wall.mul_f64(1.0 - KEEPS_UP);
-    if !is_behind {
+    let dropped = now.dropped.saturating_sub(first.dropped);
+    if dropped > 0 {
+        // What is left is encoded in time, and the sound with it: only the number of pictures tells.
+        let pictures = now.pictures.saturating_sub(first.pictures);
+        return pictures as f64 / (pictures + dropped) as f64;
+    }
+    if backlog(now) <= backlog(first) + wall.mul_f64(1.0 - KEEPS_UP) {
         return 1.0;
     }
-    // What was dropped was offered as well, and the clock tells how much.
-    let could = if now.dropped > first.dropped { offered.max(wall.as_secs_f64()) } else { offered };
-    if could > 0.0 { (encoded / could).min(1.0) } else { 1.0 }
+    let encoded = now.encoded.saturating_sub(first.encoded).as_secs_f64();
+    let offered = now.offered.saturating_sub(first.offered).as_secs_f64();
+    if offered > 0.0 { (encoded / offered).min(1.0) } else { 1.0 }
 }
 
 /// Media that the source gave and that is not encoded yet.
@@ -127,13 +132,14 @@ fn backlog(look: &Look) -> Duration {
 mod tests {
     use super::*;
 
-    /// Looks once a second for so long at an encoder of this speed; `dropped` per second.
+    /// Looks once a second for so long at an encoder of this speed, which makes 20 pictures per second
+    /// while `dropped` are dropped.
     fn watch(pace: &mut Pace, from: u64, seconds: u64, speed: f64, dropped: u64) -> Vec<(u64, Verdict)> {
         let mut verdicts = Vec::new();
         for second in from..from + seconds {
             let wall = Duration::from_secs(second);
-            let look =
-                Look { wall, encoded: wall.mul_f64(speed), offered: wall.mul_f64(speed), dropped: dropped * second };
+            let (encoded, pictures, dropped) = (wall.mul_f64(speed), 20 * second, dropped * second);
+            let look = Look { wall, encoded, offered: encoded, pictures, dropped };
             match pace.look(look) {
                 Verdict::Fine => {}
                 verdict => verdicts.push((second, verdict)),
@@ -166,7 +172,7 @@ mod tests {
         for second in 0..20_u64 {
             let wall = Duration::from_secs(second);
             let media = Duration::from_secs(second.min(5));
-            let look = Look { wall, encoded: media, offered: media, dropped: 0 };
+            let look = Look { wall, encoded: media, offered: media, ..Look::default() };
             assert!(!matches!(pace.look(look), Verdict::Slow(_)), "{second}");
         }
     }

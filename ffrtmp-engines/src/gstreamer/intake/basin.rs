@@ -67,7 +67,8 @@ struct State {
     settled: bool,
     failed: Option<Error>,
     closed: bool,
-    dropped: u64,
+    /// Of each kind.
+    dropped: [u64; 2],
 }
 
 #[derive(Debug, Default)]
@@ -148,7 +149,7 @@ impl Basin {
                 Overflow::Hold => state = self.drained.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Overflow::DropOldest => {
                     state.lanes[kind].pop();
-                    state.dropped += 1;
+                    state.dropped[kind] += 1;
                 }
             }
         }
@@ -189,16 +190,17 @@ impl Basin {
         self.filled.notify_all();
     }
 
-    /// Raw media that was dropped since the last call.
-    pub(super) fn take_dropped(&self) -> u64 {
+    /// Raw media of each kind that was dropped since the last call.
+    pub(super) fn take_dropped(&self) -> [u64; 2] {
         std::mem::take(&mut self.lock().dropped)
     }
 
-    /// The next item: of a file the earliest, of a live source whatever is there.
-    pub(super) fn take(&self, until: Instant) -> Taken {
+    /// The next item: of a file the earliest, of a live source whatever is there. None of a kind for
+    /// which there is no room.
+    pub(super) fn take(&self, full: [bool; 2], until: Instant) -> Taken {
         let mut state = self.lock();
         loop {
-            if let Some(item) = self.choose(&mut state) {
+            if let Some(item) = self.choose(full, &mut state) {
                 self.drained.notify_all();
                 return Taken::Item(item);
             }
@@ -218,13 +220,13 @@ impl Basin {
         }
     }
 
-    fn choose(&self, state: &mut State) -> Option<Item> {
+    fn choose(&self, full: [bool; 2], state: &mut State) -> Option<Item> {
         let heads = [0, 1].map(|kind| state.lanes[kind].items.front().map(|item| item.time));
         let kind = match heads {
-            [Some(video), Some(audio)] => usize::from(audio < video),
-            [Some(_), None] => 0,
-            [None, Some(_)] => 1,
-            [None, None] => return None,
+            [Some(video), Some(audio)] if full == [false, false] => usize::from(audio < video),
+            [Some(_), _] if !full[0] => 0,
+            [_, Some(_)] if !full[1] => 1,
+            _ => return None,
         };
         let other = &state.lanes[1 - kind];
         let waits = self.overflow == Overflow::Hold
@@ -260,7 +262,7 @@ mod tests {
     }
 
     fn times(basin: &Basin) -> Vec<(TrackKind, u64)> {
-        std::iter::from_fn(|| match basin.take(Instant::now()) {
+        std::iter::from_fn(|| match basin.take([false; 2], Instant::now()) {
             Taken::Item(item) => Some((item.kind, item.time)),
             _ => None,
         })
@@ -281,7 +283,7 @@ mod tests {
         basin.end_lane(Audio);
         assert_eq!(times(&basin), [(Video, 40)]);
         basin.end();
-        assert!(matches!(basin.take(Instant::now() + Duration::from_secs(5)), Taken::Ended));
+        assert!(matches!(basin.take([false; 2], Instant::now() + Duration::from_secs(5)), Taken::Ended));
     }
 
     #[test]
@@ -291,8 +293,12 @@ mod tests {
         for time in 0..LIVE_PICTURES as u64 + 3 {
             assert!(basin.pour(item(TrackKind::Video, time)));
         }
-        assert_eq!((basin.take_dropped(), basin.take_dropped()), (3, 0));
+        assert_eq!((basin.take_dropped(), basin.take_dropped()), ([3, 0], [0, 0]));
         assert_eq!(times(&basin).first(), Some(&(TrackKind::Video, 3)));
+        assert!(basin.pour(item(TrackKind::Video, 100)) && basin.pour(item(TrackKind::Audio, 101)));
+        let Taken::Item(sound) = basin.take([true, false], Instant::now()) else { panic!("the sound waits") };
+        assert_eq!((sound.kind, sound.time), (TrackKind::Audio, 101), "though pictures find no room");
+        assert!(matches!(basin.take([true, false], Instant::now()), Taken::Nothing));
         basin.close();
         assert!(!basin.pour(item(TrackKind::Video, 99)));
     }

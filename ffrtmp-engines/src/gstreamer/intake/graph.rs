@@ -79,6 +79,11 @@ impl Connection {
         Ok(connection)
     }
 
+    /// Whether the source says how long it is; a live playlist does not.
+    pub(super) fn has_length(&self) -> bool {
+        self.pipeline.query_duration::<gst::ClockTime>().is_some_and(|length| !length.is_zero())
+    }
+
     fn listen(&self, endpoint: Option<Endpoint>) {
         let Some(bus) = self.pipeline.bus() else { return };
         let basin = Arc::clone(&self.basin);
@@ -200,6 +205,9 @@ impl Wiring {
     }
 
     fn transport_stream(self: &Arc<Self>, source: gst::Element) -> Result<()> {
+        if let Some(pad) = source.static_pad("src") {
+            count_in_bytes(&pad);
+        }
         let demuxer = element("tsdemux", [("latency", 0.into())])?;
         self.follow(&demuxer, Arc::clone(self));
         self.link(&[source, demuxer])
@@ -325,6 +333,18 @@ fn kind_of(caps: &gst::CapsRef) -> Option<TrackKind> {
     } else {
         media.starts_with("audio").then_some(TrackKind::Audio)
     }
+}
+
+/// A demuxer of transport streams bends times to those of arrival, unless what comes is counted in
+/// bytes; then they are those of the stream.
+fn count_in_bytes(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
+        if info.event().is_some_and(|event| event.type_() == gst::EventType::Segment) {
+            let segment = gst::FormattedSegment::<gst::format::Bytes>::new();
+            info.data = Some(gst::PadProbeData::Event(gst::event::Segment::new(&segment)));
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 /// Which fields become pictures.

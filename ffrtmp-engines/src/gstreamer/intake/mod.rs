@@ -44,6 +44,8 @@ use timeline::{Mapped, Timeline};
 
 /// A live source that is silent for this long is lost.
 const SILENCE: Duration = Duration::from_secs(2);
+/// The same for one that is fetched in segments.
+const SILENCE_BETWEEN_SEGMENTS: Duration = Duration::from_secs(10);
 /// The slate begins after this much silence.
 const HUSH: Duration = Duration::from_millis(500);
 /// Time for the second kind of stream to be announced after the first one.
@@ -58,8 +60,8 @@ const TOGETHER: u64 = 100_000_000;
 const PICTURES_AHEAD: usize = 25;
 /// Bytes of raw media that are read of a file in search of the second kind.
 const MOST_AHEAD: usize = 128 << 20;
-/// Time between two words about dropped pictures.
-const WORDS_APART: Duration = Duration::from_secs(1);
+/// Time between two words about dropped media.
+const WORDS_APART: Duration = Duration::from_secs(10);
 
 /// Where raw media comes from.
 #[derive(Clone, Debug)]
@@ -107,6 +109,8 @@ pub(super) struct Losses {
     pub(super) away: Duration,
     /// Pictures that nobody took in time.
     pub(super) dropped: u64,
+    /// Pictures whose time was over when they came.
+    pub(super) late: u64,
 }
 
 /// A source. It connects, and connects again, while [`Intake::next`] is called.
@@ -130,9 +134,11 @@ pub(super) struct Intake {
     lost: Option<Instant>,
     losses: Losses,
     backoff: Duration,
-    /// Pictures that were dropped since it was said last.
-    unsaid: u64,
+    /// What was dropped, and what was late, since it was said last; by kind.
+    unsaid: [[u64; 2]; 2],
     told: Option<Instant>,
+    /// Whether an address has something of a known length, once there was media of it.
+    is_finite: bool,
     _secrets: Option<Guarded>,
 }
 
@@ -159,11 +165,12 @@ impl Intake {
             Origin::Live(endpoint) => Some(Guarded::new(endpoint)),
             Origin::File(_) | Origin::Generated(_) => None,
         };
+        let is_fetched = matches!(&origin, Origin::Live(endpoint) if endpoint.scheme() == Scheme::Http);
         let mut intake = Self {
             timeline: if matches!(origin, Origin::Live(_)) { Timeline::default() } else { Timeline::of_file() },
             _secrets: secrets,
             origin,
-            wants,
+            wants: Wants { paced: wants.paced || is_fetched, ..wants },
             rules: *rules,
             bounds: *bounds,
             events,
@@ -178,8 +185,9 @@ impl Intake {
             lost: None,
             losses: Losses::default(),
             backoff: rules.backoff,
-            unsaid: 0,
+            unsaid: [[0; 2]; 2],
             told: None,
+            is_finite: false,
         };
         intake.link = intake.up()?;
         Ok(intake)
@@ -196,7 +204,7 @@ impl Intake {
             if control.is_finishing() {
                 return Err(Error::new(Code::Canceled, "it was ended before the source sent anything"));
             }
-            match self.fetch(Duration::from_millis(20))? {
+            match self.fetch([false; 2], Duration::from_millis(20))? {
                 Next::Raw(raw) => {
                     first.get_or_insert_with(Instant::now);
                     self.keep(raw);
@@ -300,23 +308,24 @@ impl Intake {
         Losses { away: self.losses.away + since, ..self.losses }
     }
 
-    /// The next raw media, within this time. Losses and new connections happen in here.
+    /// The next raw media, within this time, but none of a kind for which there is no room. Losses and new connections happen in here.
     ///
     /// # Errors
     /// `timeout` after the stall; what the source says if it was never there: `network`,
     /// `input_not_found`, `input_unreadable`, `input_invalid`, `input_unsupported`,
     /// `input_too_large`.
-    pub(super) fn next(&mut self, timeout: Duration) -> Result<Next> {
-        match self.ahead.pop_front() {
+    pub(super) fn next(&mut self, full: [bool; 2], timeout: Duration) -> Result<Next> {
+        let ahead = self.ahead.iter().position(|raw| !full[raw.kind as usize]);
+        match ahead.and_then(|place| self.ahead.remove(place)) {
             Some(raw) => Ok(Next::Raw(raw)),
-            None => self.fetch(timeout),
+            None => self.fetch(full, timeout),
         }
     }
 
-    fn fetch(&mut self, timeout: Duration) -> Result<Next> {
+    fn fetch(&mut self, full: [bool; 2], timeout: Duration) -> Result<Next> {
         let until = Instant::now() + timeout;
         loop {
-            if let Some(raw) = self.due() {
+            if let Some(raw) = self.due(full) {
                 return Ok(Next::Raw(raw));
             }
             let wait = self.next_look(until);
@@ -325,7 +334,7 @@ impl Intake {
                 Link::Over => return Ok(Next::Ended),
                 Link::Away { until, .. } if *until <= Instant::now() => self.reconnect()?,
                 Link::Away { .. } => thread::sleep(wait.saturating_duration_since(Instant::now())),
-                Link::Up { connection, .. } => match connection.basin.take(wait) {
+                Link::Up { connection, .. } => match connection.basin.take(full, wait) {
                     Taken::Item(item) => {
                         if let Some(raw) = self.accept(item)? {
                             return Ok(Next::Raw(raw));
@@ -344,18 +353,18 @@ impl Intake {
     }
 
     /// What waited for its time, or fills a silence.
-    fn due(&mut self) -> Option<Raw> {
+    fn due(&mut self, full: [bool; 2]) -> Option<Raw> {
         let now = self.now();
-        if self.held.as_ref().is_some_and(|(at, _)| *at <= now) {
+        if self.held.as_ref().is_some_and(|(at, raw)| *at <= now && !full[raw.kind as usize]) {
             return self.held.take().map(|(_, raw)| raw);
         }
-        let is_hushed = self.rules.slate && self.is_streaming() && self.last.elapsed() > HUSH;
+        let is_hushed = self.rules.slate && self.is_live() && self.last.elapsed() > HUSH;
         if !is_hushed || self.held.is_some() {
             return None;
         }
         [TrackKind::Video, TrackKind::Audio].into_iter().find_map(|kind| {
             let at = self.timeline.end_of(kind);
-            let due = at <= now && is_wanted(&self.wants, kind);
+            let due = at <= now && is_wanted(&self.wants, kind) && !full[kind as usize];
             let (raw, length) = due.then(|| self.slate.piece(kind, at)).flatten()?;
             self.timeline.fill(kind, at + length);
             Some(raw)
@@ -372,7 +381,7 @@ impl Intake {
             Link::Away { until, .. } => Some(*until),
             Link::Up { .. } | Link::Over => None,
         };
-        let slate = (self.rules.slate && self.is_streaming()).then_some(soon);
+        let slate = (self.rules.slate && self.is_live()).then_some(soon);
         [held, away, slate].into_iter().flatten().fold(until, Instant::min)
     }
 
@@ -380,6 +389,9 @@ impl Intake {
         if !is_wanted(&self.wants, item.kind) {
             self.note_uninvited(&item);
             return Ok(None);
+        }
+        if self.clock.is_none() && !self.is_streaming() {
+            self.is_finite = matches!(&self.link, Link::Up { connection, .. } if connection.has_length());
         }
         self.recover();
         self.note_dropped();
@@ -447,25 +459,34 @@ impl Intake {
 
     fn note_dropped(&mut self) {
         let Link::Up { connection, .. } = &self.link else { return };
-        let dropped = connection.basin.take_dropped();
-        self.losses.dropped += dropped;
-        self.unsaid += dropped;
-        if self.unsaid > 0 && self.told.is_none_or(|told| told.elapsed() > WORDS_APART) {
-            let pictures = std::mem::take(&mut self.unsaid);
-            self.told = Some(Instant::now());
-            self.tell(
-                LiveEventKind::Dropped,
-                format!("{pictures} pictures of the source came faster than they are encoded"),
-            );
+        let (dropped, late) = (connection.basin.take_dropped(), self.timeline.take_lost());
+        self.losses.dropped += dropped[0];
+        self.losses.late += late[0];
+        for (sums, more) in self.unsaid.iter_mut().zip([dropped, late]) {
+            sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+        }
+        if self.unsaid == [[0; 2]; 2] || self.told.is_some_and(|told| told.elapsed() < WORDS_APART) {
+            return;
+        }
+        self.told = Some(Instant::now());
+        let [dropped, late] = std::mem::take(&mut self.unsaid);
+        for ([pictures, sounds], why) in
+            [(dropped, "came faster than they are encoded"), (late, "came when their time was over")]
+        {
+            if pictures + sounds > 0 {
+                let text = format!("{pictures} pictures and {sounds} pieces of sound of the source {why}");
+                self.tell(LiveEventKind::Dropped, text);
+            }
         }
     }
 
     /// Nothing came: a live source that is silent for long is lost, then connected anew.
     fn watch(&mut self) {
-        if !self.is_streaming() {
+        if !self.is_live() {
             return;
         }
-        if self.clock.is_some() && self.last.elapsed() > SILENCE {
+        let silence = if self.is_streaming() { SILENCE } else { SILENCE_BETWEEN_SEGMENTS };
+        if self.clock.is_some() && self.last.elapsed() > silence {
             self.lose("is silent");
         }
         let connected = match &self.link {
@@ -493,7 +514,7 @@ impl Intake {
     fn fail(&mut self, error: Error) -> Result<()> {
         let never_there = self.clock.is_none();
         let is_final = !fault::may_pass(&error) || self.opened.elapsed() > self.rules.connect;
-        if !self.is_streaming() || never_there && is_final {
+        if !self.is_live() || never_there && is_final {
             return Err(error);
         }
         if !never_there {
@@ -524,7 +545,7 @@ impl Intake {
     }
 
     fn check_stall(&self) -> Result<()> {
-        if !self.is_streaming() || self.last.elapsed() < self.rules.stall {
+        if !self.is_live() || self.last.elapsed() < self.rules.stall {
             return Ok(());
         }
         let Origin::Live(endpoint) = &self.origin else { return Ok(()) };
@@ -546,6 +567,11 @@ impl Intake {
         };
         let connection = Connection::start(feed, &self.wants, self.rules.connect, Basin::new(overflow))?;
         Ok(Link::Up { connection, since: Instant::now() })
+    }
+
+    /// Whether it is taken up again when it is lost: everything on the network that has no end of its own.
+    fn is_live(&self) -> bool {
+        matches!(self.origin, Origin::Live(_)) && !self.is_finite
     }
 
     /// Whether it flows by itself: a playlist over HTTP is fetched, as a file is read.

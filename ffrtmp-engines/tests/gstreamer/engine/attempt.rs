@@ -88,6 +88,10 @@ impl Attempt {
         self.wait(kind.as_str(), limit, |(_, events)| events.iter().any(|event| event.kind == kind));
     }
 
+    pub(super) fn events(&self) -> Vec<LiveEvent> {
+        self.heard.state.lock().unwrap().1.clone()
+    }
+
     fn wait(&self, what: &str, limit: Duration, holds: impl Fn(&(Progress, Vec<LiveEvent>)) -> bool) {
         let until = Instant::now() + limit;
         let mut state = self.heard.state.lock().unwrap();

@@ -80,7 +80,7 @@ fn silence_ends_as_timeout() {
     let error = report.unwrap_err();
     assert_eq!(error.code(), Code::Timeout, "{error}");
     assert!(!error.to_string().contains("/in"), "the key is shown: {error}");
-    assert!(!output.exists(), "the remains of a failed attempt");
+    assert!(servers::decoded(&output) >= 25, "what was recorded until then is whole");
 }
 
 /// What can never work is said at once, or after the time for a connection; nothing hangs.

@@ -2,5 +2,6 @@
 
 mod attempt;
 mod conformance;
+mod ends;
 mod losses;
 mod sources;
