@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::encoding::Ladder;
 use crate::error::{Code, Error, Result};
 use crate::id::JobId;
 use crate::job::Parameters;
@@ -171,6 +172,7 @@ impl Destination {
         };
         let field = if streamed.is_some() { "output" } else { "rtmp_url" };
         let push = push.map(|uri| Endpoint::parse(&uri, field)).transpose()?;
+        push.as_ref().map_or(Ok(()), |push| fits(push, field, wishes))?;
         let file = wishes.record.as_deref().or(output.filter(|_| streamed.is_none()));
         Ok(Self { push, file: file.map(str::to_owned) })
     }
@@ -218,6 +220,36 @@ fn contradictions(streamed: Option<&str>, scheme: Option<Scheme>, wishes: &Param
         if streamed.is_none() && !(is_rtmp && scheme.is_none()) {
             return invalid("record", "goes with an output that is sent to a server", "name the file as output");
         }
+    }
+    Ok(())
+}
+
+/// Whether an address can be sent to at all, and whether each rung of a ladder can have one like it.
+fn fits(push: &Endpoint, field: &str, wishes: &Parameters) -> Result<()> {
+    if push.scheme() == Scheme::Rtmp {
+        let path = push.0.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
+        let path = path.split(['?', '#']).next().unwrap_or_default();
+        let names_both =
+            path.rsplit_once('/').is_some_and(|(application, key)| !application.is_empty() && !key.is_empty());
+        return if names_both {
+            Ok(())
+        } else {
+            Err(Error::new(Code::InvalidField, format!("{push} names no application, or no stream"))
+                .field(field)
+                .hint("write it as rtmp://HOST[:PORT]/APPLICATION/KEY, or give the key as stream_key"))
+        };
+    }
+    let has_rungs = match &wishes.ladder {
+        None => false,
+        Some(Ladder::Renditions(rungs)) => rungs.len() > 1,
+        Some(_) => true,
+    };
+    if has_rungs {
+        let what =
+            format!("a ladder is not sent by {}: each rendition needs an address of its own", push.scheme().as_str());
+        return Err(Error::new(Code::InvalidField, what)
+            .field("parameters.ladder")
+            .hint("send a ladder to an RTMP server, make it a playlist (.m3u8), or submit a job for each rendition"));
     }
     Ok(())
 }
@@ -393,6 +425,8 @@ pub struct LiveReport {
     pub source_away_seconds: f64,
     /// How often an output went away.
     pub output_losses: u64,
+    /// Outputs that never took anything.
+    pub outputs_unreached: u64,
     /// Groups of pictures that an output did not get.
     pub dropped_groups: u64,
     /// Pictures that an output did not get.
@@ -465,6 +499,8 @@ mod tests {
             (Some("rtmp://h/app/k"), json!({"record": "r.mkv"}), Some("rtmp://h/app/k"), Some("r.mkv")),
             (Some("rtmp://h/app"), json!({"stream_key": "k"}), Some("rtmp://h/app/k"), None),
             (Some("srt://h:9000"), json!({}), Some("srt://h:9000"), None),
+            (Some("srt://h:9"), json!({"ladder": [{"resolution": "640x360"}]}), Some("srt://h:9"), None),
+            (Some("rtmp://h/a/k"), json!({"ladder": "auto"}), Some("rtmp://h/a/k"), None),
         ] {
             let expected = (push.map(str::to_owned), file.map(str::to_owned));
             assert_eq!(of(output, wishes.clone()).unwrap(), expected, "{output:?} {wishes}");
@@ -479,6 +515,17 @@ mod tests {
             (None, json!({"stream_key": "a b", "output_mode": "rtmp"}), "parameters.stream_key"),
             (Some("a.mp4"), json!({"record": "b.mp4"}), "parameters.record"),
             (Some("srt://h:1"), json!({"record": "srt://h:2"}), "parameters.record"),
+            (Some("rtmp://h"), json!({}), "output"),
+            (Some("rtmp://h/app"), json!({}), "output"),
+            (Some("rtmp://h/"), json!({"stream_key": "k"}), "output"),
+            (None, json!({"rtmp_url": "rtmp://h"}), "rtmp_url"),
+            (Some("srt://h:1"), json!({"ladder": "auto"}), "parameters.ladder"),
+            (
+                Some("udp://h:1"),
+                json!({"ladder": [{"resolution": "640x360"}, {"resolution": "320x180"}]}),
+                "parameters.ladder",
+            ),
+            (Some("rtsp://h/x"), json!({"ladder": "auto"}), "parameters.ladder"),
         ] {
             let error = of(output, wishes.clone()).unwrap_err();
             assert_eq!(error.field_name(), Some(field), "{output:?} {wishes}: {error}");
