@@ -142,16 +142,21 @@ impl Attempt<'_> {
             over: [plan.video.is_none(), plan.audio.is_empty()],
             waiting: [None, None],
         };
-        self.pump(&mut intake, &mut going)?;
+        let pumped = self.pump(&mut intake, &mut going);
         let losses = intake.losses();
         drop(intake);
-        self.drain(&mut going)?;
+        if let Err(error) = pumped.and_then(|()| self.drain(&mut going)) {
+            self.rescue(&going);
+            return Err(error);
+        }
         let live = self.task.live.is_some().then(|| self.live_report(&going, &losses));
-        let ended = going.outlets.finish()?;
+        let ended = going.outlets.finish(self.control);
+        self.keep_recordings();
+        let ended = ended?;
         let live = live.map(|live| self.with_outputs(live, &going, &ended));
         drop(going);
         self.control.checkpoint()?;
-        warnings.extend(ended.pushes.iter().filter_map(|state| state.failed.as_ref()).map(ToString::to_string));
+        warnings.extend(ended.pushes.iter().filter_map(|state| state.fault.as_ref()).map(ToString::to_string));
         let audio_codec = sound(&plan).map(|sound| sound.codec.as_str());
         let made = Made {
             task: self.task,
@@ -414,6 +419,26 @@ impl Attempt<'_> {
         going.outlets.start(self.task, going.plan, &tracks, &going.clock, &self.teller.events())
     }
 
+    /// Completes what a live attempt that goes wrong has recorded until then.
+    fn rescue(&self, going: &Going<'_>) {
+        if self.leaves_recordings() {
+            going.outlets.complete_recordings();
+            self.keep_recordings();
+        }
+    }
+
+    /// Whether a recording stays, however the attempt ends: only one that is told to stop at once
+    /// throws it away.
+    fn leaves_recordings(&self) -> bool {
+        self.task.live.is_some() && (self.control.is_finishing() || !self.control.is_canceled())
+    }
+
+    fn keep_recordings(&self) {
+        if self.leaves_recordings() {
+            self.remains.keep_media();
+        }
+    }
+
     fn live_report(&self, going: &Going<'_>, losses: &crate::gstreamer::intake::Losses) -> LiveReport {
         let latency = going.session.latency().all;
         LiveReport {
@@ -436,6 +461,7 @@ impl Attempt<'_> {
         LiveReport {
             first_output_ms: since_first.map(|since| self.begun.elapsed().saturating_sub(since).as_secs_f64() * 1e3),
             output_losses: sum(|state| state.losses),
+            outputs_unreached: ended.pushes.iter().filter(|state| state.first_byte_at.is_none()).count() as u64,
             dropped_groups: sum(|state| state.dropped_groups),
             dropped_frames: live.dropped_frames + sum(|state| state.dropped_frames),
             ..live
@@ -550,6 +576,12 @@ impl Remains {
 
     fn keep(self) {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+    }
+
+    /// Keeps those that something was written to.
+    fn keep_media(&self) {
+        let is_empty = |path: &PathBuf| fs::metadata(path).is_ok_and(|facts| facts.len() == 0);
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(is_empty);
     }
 }
 

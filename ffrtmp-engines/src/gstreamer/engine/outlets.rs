@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ffrtmp_core::engine::{Source, Task};
+use ffrtmp_core::engine::{Control, Source, Task};
 use ffrtmp_core::error::{Error, Result};
 use ffrtmp_core::live::LiveRules;
 use ffrtmp_core::media::Container;
@@ -19,6 +19,8 @@ use crate::libav::readback;
 
 /// Time for an output to send or write what it has when the attempt ends.
 const FAREWELL: Duration = Duration::from_secs(10);
+/// How often it is seen, while outputs end, whether nobody shall wait for them.
+const PATIENCE: Duration = Duration::from_millis(50);
 /// Media that the playlists of a job without an end name.
 const WINDOW: Duration = Duration::from_secs(60);
 /// Media that may wait for a file while nothing is live.
@@ -212,29 +214,53 @@ impl Outlets {
         failed.filter(|_| alive == 0).map_or(Ok(()), Err)
     }
 
-    /// Ends every output.
+    /// Ends every output, all at once.
     ///
     /// # Errors
-    /// Of a recording that could not be completed.
-    pub(super) fn finish(&self) -> Result<Ended> {
+    /// Of a recording that could not be completed; of an output that never took anything, where none did
+    /// and nothing was recorded.
+    pub(super) fn finish(&self, control: &Control) -> Result<Ended> {
         let (outlets, tallies) = {
             let mut state = self.lock();
             state.send_in_order(true);
             (std::mem::take(&mut state.outlets), state.tallies.clone())
         };
         let mut ended = Ended { tallies, ..Ended::default() };
+        let until = Instant::now() + FAREWELL;
+        outlets.iter().for_each(|outlet| outlet.output.begin_to_finish());
+        let (recordings, pushes): (Vec<_>, Vec<_>) = outlets.into_iter().partition(|it| it.recording.is_some());
         let mut failed: Option<Error> = None;
-        for outlet in outlets {
-            match (outlet.output.finish(FAREWELL), outlet.recording) {
-                (Ok(state), Some(recording)) => ended.recordings.push((recording, state)),
-                (Ok(state), None) => ended.pushes.push(state),
-                (Err(error), Some(_)) => failed = failed.or(Some(error)),
-                (Err(error), None) => {
-                    ended.pushes.push(OutputState { failed: Some(error), ..OutputState::default() });
-                }
+        for Outlet { output, recording } in recordings {
+            match output.finish(FAREWELL) {
+                Ok(state) => ended.recordings.extend(recording.map(|recording| (recording, state))),
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
+        for Outlet { output, .. } in pushes {
+            while !output.is_done() && Instant::now() < until && !control.is_canceled() {
+                output.wait(PATIENCE);
+            }
+            ended.pushes.push(output.finish(Duration::ZERO)?);
+        }
+        let is_lost = ended.recordings.is_empty() && ended.pushes.iter().all(|state| state.first_byte_at.is_none());
+        if is_lost && failed.is_none() {
+            failed = ended.pushes.iter_mut().find_map(|state| state.fault.take());
+        }
         failed.map_or(Ok(ended), Err)
+    }
+
+    /// Completes the recordings and lets go of everything else.
+    pub(super) fn complete_recordings(&self) {
+        let outlets = {
+            let mut state = self.lock();
+            state.send_in_order(true);
+            std::mem::take(&mut state.outlets)
+        };
+        for outlet in outlets.into_iter().filter(|outlet| outlet.recording.is_some()) {
+            if let Err(error) = outlet.output.finish(FAREWELL) {
+                tracing::warn!(%error, "a recording was left as it is");
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -269,7 +295,8 @@ fn targets(task: &Task, plan: &Plan, tracks: &[Track]) -> Vec<(Target, Vec<usize
             let path = files.next().unwrap_or_else(|| task.output.clone());
             let recording = Recording { path: path.clone(), tracks: places.clone(), is_package: false };
             let limit = task.bounds.max_output_bytes;
-            targets.push((Target::Record { path, container: plan.container, limit }, places, Some(recording)));
+            let (container, grows) = (plan.container, task.live.is_some());
+            targets.push((Target::Record { path, container, grows, limit }, places, Some(recording)));
         }
     }
     if let Some(segments) = package.filter(|_| is_recorded) {

@@ -28,6 +28,11 @@ pub(super) trait Link: Send {
 
     /// Bytes that have left.
     fn bytes(&self) -> u64;
+
+    /// Whether others come for the media, so that it is no fault if nobody does.
+    fn is_listener(&self) -> bool {
+        false
+    }
 }
 
 /// What the thread, the pipelines and the owner of an output share.
@@ -54,6 +59,8 @@ struct Inner {
     losses: u64,
     /// Bytes of links that are gone.
     bytes: u64,
+    /// Why it is away, or was never there.
+    fault: Option<Failure>,
     failed: Option<Failure>,
 }
 
@@ -72,15 +79,21 @@ struct Failure {
     code: Code,
     message: String,
     hint: String,
+    field: Option<String>,
 }
 
 impl Failure {
     fn of(error: &Error) -> Self {
-        Self { code: error.code(), message: error.to_string(), hint: error.hint_text().to_owned() }
+        let field = error.field_name().map(str::to_owned);
+        Self { code: error.code(), message: error.to_string(), hint: error.hint_text().to_owned(), field }
     }
 
     fn error(&self) -> Error {
-        Error::new(self.code, &self.message).hint(&self.hint)
+        let error = Error::new(self.code, &self.message).hint(&self.hint);
+        match &self.field {
+            Some(field) => error.field(field),
+            None => error,
+        }
     }
 }
 
@@ -97,6 +110,7 @@ impl Shared {
             first_byte_at: None,
             losses: 0,
             bytes: 0,
+            fault: None,
             failed: None,
         };
         Self { inner: Mutex::new(inner), changed: Condvar::new(), clock, events, name }
@@ -128,15 +142,30 @@ impl Shared {
             dropped_groups: groups,
             dropped_frames: frames,
             bytes: inner.bytes + inner.link.bytes,
+            fault: inner.fault.as_ref().map(Failure::error),
             failed: inner.failed.as_ref().map(Failure::error),
         }
     }
 
+    /// Has the thread send what is left.
+    pub(super) fn begin_to_finish(&self) {
+        self.lock().is_finishing = true;
+        self.changed.notify_all();
+    }
+
     /// Has the thread send what is left; returns when it has, or when time is up, and whether it has.
     pub(super) fn finish(&self, timeout: Duration) -> bool {
-        let mut inner = self.lock();
-        inner.is_finishing = true;
-        self.changed.notify_all();
+        self.begin_to_finish();
+        self.await_end(timeout)
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.lock().is_done
+    }
+
+    /// Whether the thread has ended within this time.
+    pub(super) fn await_end(&self, timeout: Duration) -> bool {
+        let inner = self.lock();
         let ended = self.changed.wait_timeout_while(inner, timeout, |inner| !inner.is_done);
         let (inner, _) = ended.unwrap_or_else(PoisonError::into_inner);
         inner.is_done
@@ -234,7 +263,7 @@ impl Line {
     pub(super) fn new(target: Target, tracks: Vec<Track>, rules: LiveRules, shared: Arc<Shared>) -> Result<Self> {
         let line = Self { target, tracks, rules, shared };
         match &line.target {
-            Target::Push(endpoint) if rtmp::is_meant(endpoint) => rtmp::check()?,
+            Target::Push(endpoint) if rtmp::is_meant(endpoint) => rtmp::check(endpoint, &line.rules)?,
             Target::Push(endpoint) => muxed::check_push(endpoint)?,
             Target::Record { container, .. } => muxed::check_record(*container)?,
             Target::Hls { .. } => {}
@@ -292,7 +321,9 @@ impl Line {
             }
             Target::Push(endpoint) => muxed::push(endpoint, &self.tracks, &self.rules, &self.shared),
             Target::Hls { path, settings } => hls::open(path, *settings, &self.tracks, &self.shared),
-            Target::Record { path, container, .. } => muxed::record(path, *container, &self.tracks, &self.shared),
+            Target::Record { path, container, grows, .. } => {
+                muxed::record(path, *container, *grows, &self.tracks, &self.shared)
+            }
         }
     }
 
@@ -332,7 +363,7 @@ impl Line {
                 link.end()?;
                 continue;
             }
-            let is_waiting = !inner.queue.is_empty() || !is_open;
+            let is_waiting = !inner.queue.is_empty() || (!is_open && !link.is_listener());
             if bytes != seen || !is_waiting {
                 (seen, since) = (bytes, Instant::now());
             }
@@ -357,11 +388,13 @@ impl Line {
     fn silent(&self) -> Error {
         let seconds = self.rules.connect.as_secs_f64();
         Error::new(Code::Network, format!("{} took nothing for {seconds:.0} s", self.shared.name))
+            .field("output")
             .hint("check that the server runs and that the network carries the bit rate")
     }
 
     fn opened(&self) {
         let mut inner = self.shared.lock();
+        inner.fault = None;
         let is_first = inner.first_byte_at.is_none();
         if is_first {
             inner.first_byte_at = Some(self.shared.clock.running_time());
@@ -379,6 +412,7 @@ impl Line {
         let mut inner = self.shared.lock();
         inner.losses += u64::from(was_open);
         inner.queue.restart();
+        inner.fault = Some(Failure::of(error));
         if is_final {
             inner.failed = Some(Failure::of(error));
         }

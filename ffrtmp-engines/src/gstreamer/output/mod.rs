@@ -52,6 +52,8 @@ pub(super) enum Target {
     Record {
         path: PathBuf,
         container: Container,
+        /// Whether it can be read while it is being written, and after a crash.
+        grows: bool,
         /// Bytes that it may take.
         limit: Option<u64>,
     },
@@ -81,6 +83,8 @@ pub(super) struct OutputState {
     pub(super) dropped_frames: u64,
     /// Bytes that have left.
     pub(super) bytes: u64,
+    /// Why it is away, or never took anything.
+    pub(super) fault: Option<Error>,
     /// Why it has ended for good; nothing more goes there.
     pub(super) failed: Option<Error>,
 }
@@ -138,24 +142,51 @@ impl Output {
         self.shared.state()
     }
 
+    /// Lets it send what waits and end, without waiting for that; it takes nothing more.
+    pub(super) fn begin_to_finish(&self) {
+        self.shared.begin_to_finish();
+    }
+
+    /// Whether nothing more will happen to it.
+    pub(super) fn is_done(&self) -> bool {
+        self.shared.is_done()
+    }
+
+    /// Waits until it is done, or for so long.
+    pub(super) fn wait(&self, time: Duration) {
+        self.shared.await_end(time);
+    }
+
     /// Sends what waits, ends the stream or completes the recording, and says how it fared. What is
-    /// not done in time is given up.
+    /// not done in time is given up. A push that failed, or to which nothing ever went, says so in its
+    /// state.
     ///
     /// # Errors
-    /// Why an output had failed, or a recording could not be completed: `timeout` if it was too slow. A
-    /// push that cannot be ended well is no error.
+    /// Why a recording had failed or could not be completed: `timeout` if it was too slow.
     pub(super) fn finish(mut self, timeout: Duration) -> Result<OutputState> {
         let is_done = self.shared.finish(timeout);
         self.stop();
-        let must_be_whole = self.secrets.is_none();
+        if self.secrets.is_some() {
+            let mut state = self.shared.state();
+            if state.first_byte_at.is_none() && state.fault.is_none() {
+                state.fault = Some(self.untaken());
+            }
+            return Ok(state);
+        }
         match self.shared.failure() {
             Some(error) => Err(error),
-            None if must_be_whole && !is_done => {
+            None if !is_done => {
                 let seconds = timeout.as_secs_f64();
                 Err(Error::new(Code::Timeout, format!("the recording was not completed within {seconds:.0} s")))
             }
             None => Ok(self.shared.state()),
         }
+    }
+
+    fn untaken(&self) -> Error {
+        Error::new(Code::Network, format!("{} took nothing", self.shared.name()))
+            .field("output")
+            .hint("check address and port, and that somebody is there to take it")
     }
 
     fn stop(&mut self) {

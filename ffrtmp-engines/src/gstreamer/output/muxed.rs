@@ -16,7 +16,7 @@ use gstreamer_app::AppSrc;
 
 use super::carriage;
 use super::line::{Link, Shared};
-use super::pipeline::{Pipeline, feed};
+use super::pipeline::{self, Pipeline, feed};
 use crate::gstreamer::elements::make;
 use crate::gstreamer::media::Track;
 
@@ -24,7 +24,9 @@ use crate::gstreamer::media::Track;
 const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(1);
 /// Packets of a transport stream in a datagram: 1316 bytes, as SRT and multicast want it.
 const PER_DATAGRAM: i32 = 7;
-/// Milliseconds of a fragment of a recording that grows: what a crash may cost.
+/// Milliseconds of a fragment of a recording that grows: what a crash may cost. The mode of `mp4mux`
+/// that makes a plain file of the fragments at the end leaves out sizes of samples until then, where
+/// tracks take turns in a fragment, so that nobody can read what a crash leaves.
 const FRAGMENT: u32 = 2000;
 
 /// # Errors
@@ -61,10 +63,11 @@ pub(super) fn push(
     }
 }
 
-/// A recording that is being begun.
+/// A recording that is being begun; one that `grows` can be read at any time.
 pub(super) fn record(
     path: &Path,
     container: Container,
+    grows: bool,
     tracks: &[Track],
     shared: &Arc<Shared>,
 ) -> Result<Box<dyn Link>> {
@@ -72,10 +75,9 @@ pub(super) fn record(
         Container::MpegTs => transport(None)?,
         container => make(muxer_name(container))?,
     };
-    if muxer.has_property("fragment-mode") {
-        // A crash leaves a file of fragments; a good end makes it a plain one.
+    if grows && muxer.has_property("fragment-mode") {
         muxer.set_property("fragment-duration", FRAGMENT);
-        muxer.set_property_from_str("fragment-mode", "first-moov-then-finalise");
+        muxer.set_property_from_str("fragment-mode", "dash-or-mss");
     }
     let sink = make("filesink")?;
     sink.set_property("location", path);
@@ -89,6 +91,7 @@ struct Muxed {
     pipeline: Pipeline,
     /// The time that each track has come to.
     reached: Vec<gst::ClockTime>,
+    is_listener: bool,
 }
 
 impl Link for Muxed {
@@ -111,6 +114,10 @@ impl Link for Muxed {
 
     fn bytes(&self) -> u64 {
         self.pipeline.bytes()
+    }
+
+    fn is_listener(&self) -> bool {
+        self.is_listener
     }
 }
 
@@ -155,7 +162,8 @@ fn build(
     }
     let begin = gst::ClockTime::ZERO;
     let reached = vec![begin; tracks.len()];
-    Ok(Box::new(Muxed { pipeline: Pipeline::start(pipeline, feeds, &sink, shared)?, reached }))
+    let is_listener = pipeline::is_listener(&sink);
+    Ok(Box::new(Muxed { pipeline: Pipeline::start(pipeline, feeds, &sink, shared)?, reached, is_listener }))
 }
 
 /// What brings samples into the form that a muxer wants.

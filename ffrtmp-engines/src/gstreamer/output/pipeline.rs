@@ -2,7 +2,7 @@
 //! bus says about them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use ffrtmp_core::error::{Code, Error, Result};
 use gstreamer as gst;
@@ -93,13 +93,21 @@ impl Pipeline {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// A sink asks for the next buffer when it is done with the one before.
+    /// A sink asks for the next buffer when it is done with the one before. Some have a pad for each
+    /// track, which they were asked for.
     fn count(&self, sink: &gst::Element, shared: &Arc<Shared>) {
-        let Some(pad) = sink.static_pad("sink") else { return };
+        let audience = audience(sink);
+        for pad in sink.sink_pads() {
+            self.count_on(&pad, audience.clone(), shared);
+        }
+    }
+
+    fn count_on(&self, pad: &gst::Pad, audience: Option<Arc<AtomicI64>>, shared: &Arc<Shared>) {
         let (bytes, shared) = (Arc::clone(&self.bytes), Arc::clone(shared));
         let mut before = 0;
         let take = move |length: usize| {
-            if before > 0 {
+            let is_taken = audience.as_ref().is_none_or(|readers| readers.load(Ordering::Relaxed) > 0);
+            if before > 0 && is_taken {
                 shared.passed(bytes.fetch_add(before, Ordering::Relaxed) + before);
             }
             before = length as u64;
@@ -129,6 +137,29 @@ impl Pipeline {
         });
         Ok(())
     }
+}
+
+/// Whether others connect to this sink.
+pub(super) fn is_listener(sink: &gst::Element) -> bool {
+    let is_srt = sink.factory().is_some_and(|factory| factory.name() == "srtsink");
+    let mode = || sink.property_value("mode");
+    is_srt && gst::glib::EnumValue::from_value(&mode()).is_some_and(|(_, mode)| mode.nick() == "listener")
+}
+
+/// How many have connected to a sink and are still there; `None` for one that connects by itself.
+fn audience(sink: &gst::Element) -> Option<Arc<AtomicI64>> {
+    if !is_listener(sink) {
+        return None;
+    }
+    let readers = Arc::new(AtomicI64::new(0));
+    for (signal, change) in [("caller-added", 1), ("caller-removed", -1)] {
+        let readers = Arc::clone(&readers);
+        sink.connect(signal, false, move |_| {
+            readers.fetch_add(change, Ordering::Relaxed);
+            None
+        });
+    }
+    Some(readers)
 }
 
 impl Drop for Pipeline {

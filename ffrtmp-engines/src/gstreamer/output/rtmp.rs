@@ -25,8 +25,10 @@ pub(super) fn is_meant(endpoint: &Endpoint) -> bool {
         .is_some_and(|scheme| scheme.eq_ignore_ascii_case("rtmp") || scheme.eq_ignore_ascii_case("rtmps"))
 }
 
-pub(super) fn check() -> Result<()> {
-    elements::make("rtmp2sink").map(drop)
+/// # Errors
+/// `engine_unavailable` where it is not installed; `invalid_field` for an address that can be none.
+pub(super) fn check(endpoint: &Endpoint, rules: &LiveRules) -> Result<()> {
+    configure(&elements::make("rtmp2sink")?, endpoint, rules)
 }
 
 /// A connection that is being made.
@@ -99,6 +101,9 @@ fn configure(sink: &gst::Element, endpoint: &Endpoint, rules: &LiveRules) -> Res
     let (authority, path) = rest.split_once('/').ok_or_else(|| wrong("names no application"))?;
     let (place, query) = path.find(['?', '#']).map_or((path, ""), |at| path.split_at(at));
     let (application, key) = place.rsplit_once('/').ok_or_else(|| wrong("names no stream"))?;
+    if application.is_empty() || key.is_empty() {
+        return Err(wrong(if key.is_empty() { "names no stream" } else { "names no application" }));
+    }
     let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
     let is_secure = scheme.eq_ignore_ascii_case("rtmps");
     let (host, port) = split_port(host).ok_or_else(|| wrong("has a port that is none"))?;

@@ -1,15 +1,21 @@
 //! Pushes to servers that come and go.
 
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ffrtmp_core::error::Code;
 use ffrtmp_core::live::{LiveEventKind, LiveRules};
+use gstreamer as gst;
+use gstreamer::prelude::*;
 
 use super::reels::{AAC, RATE, Reel, x264};
 use super::servers::{self, REFUSED, RtmpServer, until};
 use super::{Heard, Output, Target, endpoint, push, rules};
+use crate::gstreamer::elements::make;
 use crate::gstreamer::media::Clock;
+use crate::gstreamer::output::line::Shared;
+use crate::gstreamer::output::pipeline::{Pipeline, feed};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -180,4 +186,43 @@ fn debugging_output_shows_no_key() {
         assert!(told.len() > 100_000, "{name} told nothing: {told}");
         assert!(!told.contains(key), "{name}: {:?}", told.lines().find(|line| line.contains(key)));
     }
+}
+
+/// A server that others read from sends to nobody until one is there.
+#[test]
+fn a_listener_counts_what_somebody_takes() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = servers::free_port();
+    let reel = Reel::plain(4);
+    let heard = Heard::default();
+    let rules = LiveRules { connect: Duration::from_secs(1), ..rules() };
+    let output = push(&format!("srt://127.0.0.1:{port}?mode=listener"), &reel, &rules, &heard);
+    reel.play(&output, |seconds| seconds < 3.0);
+    let state = output.state();
+    assert!(state.first_byte_at.is_none() && state.bytes == 0, "{state:?}");
+    assert!(heard.all().is_empty(), "nobody is late: {:?}", heard.all());
+    let kept = directory.path().join("kept.ts");
+    let url = format!("srt://127.0.0.1:{port}");
+    let mut reader = servers::receive(&["-f", "mpegts"], &url, 2.0, &kept);
+    let given = reel.play(&output, |seconds| !reader.has_ended() && seconds < 60.0);
+    assert!(servers::packets(&kept, None).len() > 50, "after {given} s: {:?}", heard.all());
+    let state = output.finish(SOON).unwrap();
+    assert!(state.bytes > 1000 && state.fault.is_none(), "{state:?}");
+    assert_eq!(heard.count(LiveEventKind::OutputStarted), 1);
+}
+
+/// Some sinks have no pad until they are asked for one.
+#[test]
+fn what_passes_into_pads_that_were_asked_for_counts() {
+    let reel = Reel::plain(1);
+    let shared =
+        Arc::new(Shared::new(&reel.tracks, &rules(), Clock::start(), Heard::default().events(), "it".to_owned()));
+    let (pipeline, funnel) = (gst::Pipeline::new(), make("funnel").unwrap());
+    let end = make("fakesink").unwrap();
+    let feed = feed(&reel.tracks[0].caps, &shared);
+    pipeline.add_many([feed.upcast_ref(), &funnel, &end]).unwrap();
+    gst::Element::link_many([feed.upcast_ref(), &funnel, &end]).unwrap();
+    let pipeline = Pipeline::start(pipeline, vec![feed], &funnel, &shared).unwrap();
+    reel.pictures().for_each(|picture| pipeline.push(0, picture.buffer.clone()).unwrap());
+    until("pictures pass", SOON, || pipeline.bytes() > 0);
 }

@@ -14,8 +14,8 @@ use crate::gstreamer::media::Clock;
 
 const SOON: Duration = Duration::from_secs(20);
 
-fn record(reel: &Reel, path: &Path, container: Container, limit: Option<u64>) -> Output {
-    let target = Target::Record { path: path.to_owned(), container, limit };
+fn record(reel: &Reel, path: &Path, container: Container, grows: bool, limit: Option<u64>) -> Output {
+    let target = Target::Record { path: path.to_owned(), container, grows, limit };
     let patient = LiveRules { queue: Duration::from_secs(60), ..rules() };
     Output::start(target, reel.numbered(), &patient, Clock::start(), Heard::default().events()).unwrap()
 }
@@ -25,14 +25,15 @@ fn a_finished_recording_holds_everything() {
     let directory = tempfile::tempdir().unwrap();
     let h264 = || Reel::of(5, &x264("bframes=2"), AAC);
     let vp9 = || Reel::of(5, "vp9enc deadline=1 cpu-used=8 keyframe-max-dist=25 ! vp9parse", "opusenc ! opusparse");
-    for (name, container, reel) in [
-        ("a.mp4", Container::Mp4, h264()),
-        ("a.mkv", Container::Mkv, h264()),
-        ("a.ts", Container::MpegTs, h264()),
-        ("a.webm", Container::Webm, vp9()),
+    for (name, container, grows, reel) in [
+        ("a.mp4", Container::Mp4, false, h264()),
+        ("b.mp4", Container::Mp4, true, h264()),
+        ("a.mkv", Container::Mkv, true, h264()),
+        ("a.ts", Container::MpegTs, true, h264()),
+        ("a.webm", Container::Webm, true, vp9()),
     ] {
         let path = directory.path().join(name);
-        let output = record(&reel, &path, container, None);
+        let output = record(&reel, &path, container, grows, None);
         reel.pour(&output);
         let state = output.finish(SOON).unwrap();
         assert!(state.first_byte_at.is_some() && state.losses == 0, "{name}: {state:?}");
@@ -42,7 +43,8 @@ fn a_finished_recording_holds_everything() {
         assert!(sound.abs_diff(reel.samples.len() - 125) <= 2, "{name}: {sound} pieces of sound");
         if container == Container::Mp4 {
             let kinds = boxes(&std::fs::read(&path).unwrap());
-            assert!(kinds.contains(&"moov".to_owned()) && !kinds.contains(&"moof".to_owned()), "{kinds:?}");
+            assert!(kinds.contains(&"moov".to_owned()), "{kinds:?}");
+            assert_eq!(kinds.contains(&"moof".to_owned()), grows, "{kinds:?}");
         }
     }
 }
@@ -63,18 +65,25 @@ fn boxes(mut bytes: &[u8]) -> Vec<String> {
 #[test]
 fn a_recording_that_is_cut_off_keeps_what_was_written() {
     let directory = tempfile::tempdir().unwrap();
-    for (name, container) in [("a.mp4", Container::Mp4), ("a.mkv", Container::Mkv), ("a.ts", Container::MpegTs)] {
+    // A still picture and silence too: samples of the same size come after each other.
+    for (name, container, reel) in [
+        ("a.mp4", Container::Mp4, Reel::plain(10)),
+        ("still.mp4", Container::Mp4, Reel::still(10)),
+        ("a.mkv", Container::Mkv, Reel::plain(10)),
+        ("a.ts", Container::MpegTs, Reel::plain(10)),
+    ] {
         let path = directory.path().join(name);
-        let reel = Reel::plain(10);
-        let output = record(&reel, &path, container, None);
+        let output = record(&reel, &path, container, true, None);
         reel.pour(&output);
         let whole: usize = reel.samples.iter().map(|sample| sample.buffer.size()).sum();
         servers::until("it is written", SOON, || output.state().bytes > whole as u64 * 7 / 10);
         // As a crash would leave it.
         let left = directory.path().join(format!("left-{name}"));
         std::fs::copy(&path, &left).unwrap();
-        let pictures = servers::packets(&left, None).iter().filter(|packet| packet.is_video).count();
+        let packets = servers::packets(&left, None);
+        let pictures = packets.iter().filter(|packet| packet.is_video).count();
         assert!(pictures >= 100, "{name}: {pictures} pictures");
+        assert!(packets.len() - pictures >= 150, "{name}: {} pieces of sound", packets.len() - pictures);
     }
 }
 
@@ -86,7 +95,7 @@ fn a_recording_ends_at_its_limit_and_where_it_cannot_be_written() {
         [("a.mp4", Some(100_000), Code::DiskQuotaExceeded), ("none/a.mp4", None, Code::OutputDirectoryMissing)]
     {
         let path = directory.path().join(place);
-        let output = record(&reel, &path, Container::Mp4, limit);
+        let output = record(&reel, &path, Container::Mp4, true, limit);
         reel.pour(&output);
         assert_eq!(output.finish(SOON).unwrap_err().code(), code, "{place}");
     }

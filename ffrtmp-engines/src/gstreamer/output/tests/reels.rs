@@ -30,7 +30,16 @@ impl Reel {
         Self::showing("snow", seconds, &x264("bframes=0").replace("bitrate=400", "bitrate=40000"), AAC)
     }
 
+    /// The same of a black picture and silence.
+    pub(super) fn still(seconds: u64) -> Self {
+        Self::made("black", "silence", seconds, &x264("bframes=0"), AAC)
+    }
+
     fn showing(pattern: &str, seconds: u64, video: &str, audio: &str) -> Self {
+        Self::made(pattern, "sine", seconds, video, audio)
+    }
+
+    fn made(pattern: &str, wave: &str, seconds: u64, video: &str, audio: &str) -> Self {
         crate::gstreamer::init().unwrap();
         let frames = seconds * RATE;
         let (picture, tone) = (
@@ -38,7 +47,7 @@ impl Reel {
                 "videotestsrc pattern={pattern} num-buffers={frames} ! video/x-raw,format=I420,width=320,height=180,framerate={RATE}/1 ! {video}"
             ),
             format!(
-                "audiotestsrc samplesperbuffer=1024 num-buffers={} ! audio/x-raw,rate=48000,channels=2 ! audioconvert ! {audio}",
+                "audiotestsrc wave={wave} samplesperbuffer=1024 num-buffers={} ! audio/x-raw,rate=48000,channels=2 ! audioconvert ! {audio}",
                 seconds * 48000 / 1024
             ),
         );
