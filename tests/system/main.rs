@@ -18,6 +18,7 @@ mod failures;
 mod jobs;
 mod latency;
 mod live;
+mod logs;
 mod metrics;
 mod refusals;
 mod requests;
