@@ -123,7 +123,7 @@ fn period(name: String, section: &mut Section) -> Result<Period> {
     let days = section.texts("days")?;
     let days = match days.is_empty() {
         true => Days::ALL,
-        false => Days::of(&days).map_err(|error| section.wrong("days", &error.hint_text()))?,
+        false => Days::of(&days).map_err(|error| section.wrong("days", error.hint_text()))?,
     };
     let kwh = amount(section, "energy_kwh")?;
     let kwh = kwh.ok_or_else(|| section.wrong("energy_kwh", "give the price of a kilowatt-hour in this period"))?;
@@ -138,7 +138,7 @@ fn amount(section: &mut Section, key: &str) -> Result<Option<f64>> {
 
 fn parsed<T: FromStr<Err = Error>>(section: &mut Section, key: &str) -> Result<Option<T>> {
     let Some(text) = section.text(key)? else { return Ok(None) };
-    text.parse().map(Some).map_err(|error: Error| section.wrong(key, &error.hint_text()))
+    text.parse().map(Some).map_err(|error: Error| section.wrong(key, error.hint_text()))
 }
 
 fn price(text: &str) -> std::result::Result<f64, String> {
