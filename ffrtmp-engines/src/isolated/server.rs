@@ -136,7 +136,7 @@ impl Server {
             .recv()
             .map_err(|_| Error::new(Code::Internal, "the thread of the fork server has ended"))?
             .map_err(|error| unavailable(recipe, error))?;
-        server.await_greeting().inspect_err(|_| server.dismiss()).map_err(|silence| silence.into_error(&words))?;
+        server.await_greeting().inspect_err(|_| server.dismiss_all()).map_err(|silence| silence.into_error(&words))?;
         Ok(server)
     }
 
@@ -179,6 +179,19 @@ impl Server {
 
     fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
+    }
+
+    /// Ends a program that did not greet, and what it started: those are not this runner's children,
+    /// who end with it.
+    fn dismiss_all(&self) {
+        // Its group is its own since it began.
+        let grouped = self.process.as_ref().map(|process| sys::signal_group(process, Signal::KILL));
+        let unheard = |error: &io::Error| error.kind() == io::ErrorKind::InvalidInput;
+        if grouped.is_none_or(|sent| sent.as_ref().is_err_and(unheard)) {
+            // An older kernel. Nobody is left in it at worst.
+            let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
+        }
+        self.dismiss();
     }
 
     /// Ends a server that does not answer, or has answered wrongly.
