@@ -116,6 +116,13 @@ pub(super) fn stand_alone(server: Pid, channel: OwnedFd, errors: OwnedFd) -> io:
         let mut none = MaybeUninit::<libc::sigset_t>::zeroed().assume_init();
         libc::sigemptyset(&raw mut none);
         check(libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut()))?;
+        // The handler of Rust's runtime for overflows of the stack takes the first of each that
+        // another process sends, and goes on.
+        for signal in [libc::SIGSEGV, libc::SIGBUS] {
+            if libc::signal(signal, libc::SIG_DFL) == libc::SIG_ERR {
+                return Err(io::Error::last_os_error());
+            }
+        }
         Ok(OwnedFd::from_raw_fd(CHANNEL))
     }
 }

@@ -13,7 +13,10 @@ use ffrtmp_core::job::ResourceLimits;
 use ffrtmp_engines::isolated::IsolatedEngine;
 use ffrtmp_engines::synthetic::{Behaviour, Failure};
 
-use crate::processes::{await_file, is_alive, mine_with, state_of, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::processes::{await_file, descendants, is_alive, mine_with, state_of, wait_until};
+use crate::survival::steady;
 use crate::{generated, isolated, isolated_synthetic};
 
 fn fails_with(engine: &IsolatedEngine) -> Error {
@@ -51,6 +54,25 @@ fn each_fault_has_its_error() {
 }
 
 #[test]
+fn a_fatal_signal_from_outside_ends_a_child_at_once() {
+    for (signal, name) in [(Signal::SEGV, "SIGSEGV"), (Signal::BUS, "SIGBUS"), (Signal::ABORT, "SIGABRT")] {
+        let folder = tempfile::tempdir().expect("a scratch directory");
+        let (behaviour, argument) = steady(11.0 + f64::from(signal.as_raw()) / 64.0);
+        let task = generated(folder.path(), "out.mp4", "144p10-h264", 600.0);
+        let (engine, (begun, hear)) = (isolated_synthetic(&behaviour), mpsc::channel());
+        let run = thread::spawn(move || engine.run(&task, &Control::default(), &Begun(begun)));
+        hear.recv_timeout(Duration::from_secs(60)).expect("the child works");
+        let server = *mine_with(&argument).iter().min().expect("a server");
+        let child = *descendants(server).first().expect("a child");
+        let child = Pid::from_raw(child.try_into().expect("a pid")).expect("a pid");
+        kill_process(child, signal).expect("it lives");
+        let error = run.join().expect("no panic").expect_err("the child was killed");
+        assert_eq!(error.code(), Code::AttemptCrashed, "{name}: {error}");
+        assert!(error.to_string().contains(name), "{name}: {error}");
+    }
+}
+
+#[test]
 fn a_failure_of_the_engine_comes_through() {
     let failure = Failure { code: Code::DiskFull, after_percent: 50.0 };
     let error = fails_with(&isolated_synthetic(&Behaviour { speed: None, failure: Some(failure) }));
@@ -65,6 +87,24 @@ fn a_program_that_is_no_runner_is_unavailable() {
         assert_eq!(error.code(), Code::EngineUnavailable, "{program}: {error}");
         assert!(started.elapsed() < Duration::from_secs(15), "{program} took {:?}", started.elapsed());
     }
+}
+
+#[test]
+fn what_an_impostor_started_ends_with_it() {
+    let folder = tempfile::tempdir().expect("a scratch directory");
+    let (script, mark) = (folder.path().join("runner"), format!("1000.{}", std::process::id()));
+    fs::write(&script, format!("#!/bin/sh\nsleep {mark} &\nexec </dev/null\nwait\n")).expect("a script");
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("ours");
+    let left = || {
+        let has_mark = |entry: fs::DirEntry| {
+            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0).any(|word| word == mark.as_bytes())
+        };
+        fs::read_dir("/proc").expect("/proc").flatten().any(has_mark)
+    };
+    let error = fails_with(&IsolatedEngine::new(script, Vec::new()));
+    assert_eq!(error.code(), Code::EngineUnavailable, "{error}");
+    wait_until("the end of what it started", Duration::from_secs(5), || !left());
 }
 
 #[test]
@@ -152,6 +192,18 @@ fn begin(engine: IsolatedEngine, observer: impl Observer + 'static) -> (Run, Con
         move || engine.run(&task, &control, &observer)
     });
     (run, control, folder)
+}
+
+/// Tells of progress.
+struct Begun(mpsc::Sender<()>);
+
+impl Observer for Begun {
+    fn progress(&self, _: Progress) {
+        // The test hears the first.
+        let _ = self.0.send(());
+    }
+
+    fn log(&self, _: &str, _: &str) {}
 }
 
 /// Passes on what an attempt logs.

@@ -16,7 +16,7 @@ use crate::processes::{await_file, descendants, is_alive, mine_with, wait_until}
 use crate::{generated, isolated, isolated_synthetic};
 
 /// A behaviour that no other test has, so that its processes are known by their arguments.
-fn steady(speed: f64) -> (Behaviour, String) {
+pub(crate) fn steady(speed: f64) -> (Behaviour, String) {
     let behaviour = Behaviour { speed: Some(speed), failure: None };
     let text = serde_json::to_string(&behaviour).expect("a behaviour is JSON");
     (behaviour, text)
