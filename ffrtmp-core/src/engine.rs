@@ -244,7 +244,8 @@ impl fmt::Debug for Control {
 /// - `probe`, `plan` and `run` block the calling thread; async callers use a blocking thread.
 /// - `run` probes, plans, encodes to `task.output`, and verifies what it wrote: readable, the
 ///   streams of the plan, duration and frame count as encoded. On any error it removes
-///   `task.output`. Every thread and child that it started has ended when it returns; only the
+///   `task.output`; only what a live attempt recorded stays, as whole as it can be made, unless that
+///   was canceled without being told to finish before. Every thread and child that it started has ended when it returns; only the
 ///   teardown of a codec that blocks may go on, on a thread that ends before the engine is dropped.
 /// - It reads nothing but `task.source` and writes nothing but `task.output`.
 /// - Between frames it calls [`Control::checkpoint`]; it stops within 200 ms of a cancel.
