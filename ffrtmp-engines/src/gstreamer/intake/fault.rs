@@ -32,10 +32,16 @@ fn judged(cause: &gst::glib::Error, detail: &str, is_remote: bool) -> (Code, &'s
         let all = format!("{} {detail}", cause.message()).to_ascii_lowercase();
         words.iter().any(|word| all.contains(word))
     };
+    if said(&["text/html", "text/plain", "application/json", "application/xml"]) {
+        let hint = "give the address of the media or of its playlist, not of the page that shows it";
+        return (Code::InputInvalid, "sends a text instead of media", Some(hint));
+    }
     if said(&["could not resolve", "error resolving", "name or service not known", "not known"]) {
         return (Code::Network, "cannot be found: its host has no address", Some("check the host name"));
     }
-    if said(&["refused", "unreachable", "timed out", "timeout", "no route", "connection reset", "broken pipe"]) {
+    if said(&["refused", "unreachable", "timed out", "timeout", "no route", "connection reset", "broken pipe"])
+        || said(&["setup failure"])
+    {
         return (Code::Network, "cannot be reached", Some("check address and port, and that the server runs"));
     }
     if let Some(error) = cause.kind::<gst::ResourceError>() {

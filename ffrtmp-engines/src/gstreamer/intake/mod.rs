@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `graph.rs` | the pipeline of one connection, for every kind of source |
 //! | `tags.rs` | what RTMP tells of its streams, and sound that waits for pictures |
+//! | `search.rs` | what a source has, before it is planned |
+//! | `link.rs` | losses and new connections |
 //! | `basin.rs` | where its threads leave what they decoded |
 //! | `timeline.rs` | times of the source become running times |
 //! | `slate.rs` | what there is while the source is away |
@@ -16,6 +18,8 @@ mod basin;
 mod facts;
 mod fault;
 mod graph;
+mod link;
+mod search;
 mod slate;
 mod tags;
 mod timeline;
@@ -26,40 +30,23 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ffrtmp_core::encoding::Deinterlace;
-use ffrtmp_core::engine::{Control, MediaBounds};
-use ffrtmp_core::error::{Code, Error, Result};
+use ffrtmp_core::engine::MediaBounds;
+use ffrtmp_core::error::{Error, Result};
 use ffrtmp_core::live::{Endpoint, LiveEvent, LiveEventKind, LiveRules};
 use ffrtmp_core::location::Scheme;
-use ffrtmp_core::media::MediaInfo;
 use gstreamer as gst;
 
 use super::media::{Clock, Events, Raw, TrackKind};
 use super::secrets::Guarded;
-use basin::{Basin, Item, Overflow, Taken};
+use basin::{Item, Taken};
 use facts::Seen;
+use graph::Connection;
 pub(super) use graph::Generated;
-use graph::{Connection, Feed};
 use slate::Slate;
 use timeline::{Mapped, Timeline};
 
-/// A live source that is silent for this long is lost.
-const SILENCE: Duration = Duration::from_secs(2);
-/// The same for one that is fetched in segments.
-const SILENCE_BETWEEN_SEGMENTS: Duration = Duration::from_secs(10);
 /// The slate begins after this much silence.
 const HUSH: Duration = Duration::from_millis(500);
-/// Time for the second kind of stream to be announced after the first one.
-const SETTLING: Duration = Duration::from_secs(1);
-/// The same where the source does not tell what it has.
-const UNTOLD: Duration = Duration::from_secs(5);
-/// Time for a stream that was announced to give its first media: a picture waits for a key frame.
-const LONGEST_GROUP: Duration = Duration::from_secs(20);
-/// Kinds that begin so far apart begin together.
-const TOGETHER: u64 = 100_000_000;
-/// Pictures of a live source that are kept in search of its sound.
-const PICTURES_AHEAD: usize = 25;
-/// Bytes of raw media that are read of a file in search of the second kind.
-const MOST_AHEAD: usize = 128 << 20;
 /// Time between two words about dropped media.
 const WORDS_APART: Duration = Duration::from_secs(10);
 
@@ -191,98 +178,6 @@ impl Intake {
         };
         intake.link = intake.up()?;
         Ok(intake)
-    }
-
-    /// Waits until it is known what the source has; a generated one and a file have what was wanted.
-    ///
-    /// # Errors
-    /// As [`Self::next`]; `canceled`; `input_invalid` if the source ends before.
-    pub(super) fn look(&mut self, control: &Control) -> Result<Option<MediaInfo>> {
-        let mut first = None;
-        while !self.is_known(first) {
-            control.checkpoint()?;
-            if control.is_finishing() {
-                return Err(Error::new(Code::Canceled, "it was ended before the source sent anything"));
-            }
-            match self.fetch([false; 2], Duration::from_millis(20))? {
-                Next::Raw(raw) => {
-                    first.get_or_insert_with(Instant::now);
-                    self.keep(raw);
-                }
-                Next::Idle => {}
-                Next::Ended if first.is_some() => break,
-                Next::Ended => return Err(Error::new(Code::InputInvalid, "the source has no media").field("input")),
-            }
-        }
-        self.begin_together();
-        let Origin::Live(endpoint) = &self.origin else { return Ok(None) };
-        self.tell_missing();
-        Ok(Some(facts::describe(endpoint, self.seen[0].as_ref(), self.seen[1].as_ref())))
-    }
-
-    fn is_known(&self, first: Option<Instant>) -> bool {
-        let Some(first) = first else { return false };
-        let wanted = [self.wants.video, self.wants.audio];
-        if self.seen.iter().zip(wanted).all(|(seen, wanted)| seen.is_some() || wanted.is_none()) {
-            return true;
-        }
-        let settled = matches!(&self.link, Link::Up { connection: it, .. } if it.basin.is_settled());
-        let is_away = matches!(self.link, Link::Away { .. });
-        let is_awaited = is_away || self.is_missing(TrackKind::Video) || self.is_missing(TrackKind::Audio);
-        if settled && !is_awaited {
-            return true;
-        }
-        match self.origin {
-            Origin::Live(_) if is_awaited => first.elapsed() > LONGEST_GROUP.max(self.rules.connect),
-            Origin::Live(_) => first.elapsed() > if self.is_introduced() { SETTLING } else { UNTOLD },
-            Origin::File(_) | Origin::Generated(_) => self.ahead.iter().map(size).sum::<usize>() > MOST_AHEAD,
-        }
-    }
-
-    fn is_introduced(&self) -> bool {
-        matches!(&self.link, Link::Up { connection: it, .. } if it.basin.is_introduced())
-    }
-
-    /// Whether the source announced a kind of which nothing came yet.
-    fn is_missing(&self, kind: TrackKind) -> bool {
-        let Link::Up { connection, .. } = &self.link else { return false };
-        is_wanted(&self.wants, kind) && self.seen[kind as usize].is_none() && connection.basin.is_open(kind)
-    }
-
-    fn keep(&mut self, raw: Raw) {
-        self.ahead.push_back(raw);
-        let pictures = || self.ahead.iter().filter(|raw| raw.kind == TrackKind::Video);
-        if matches!(self.origin, Origin::Live(_)) && pictures().count() > PICTURES_AHEAD {
-            let oldest = self.ahead.iter().position(|raw| raw.kind == TrackKind::Video);
-            oldest.and_then(|oldest| self.ahead.remove(oldest));
-        }
-    }
-
-    /// A live source that was joined in the middle of a group begins where both of its kinds are there.
-    fn begin_together(&mut self) {
-        let begin_of = |kind| self.ahead.iter().filter(|raw| raw.kind == kind).find_map(time);
-        let (video, audio) = (begin_of(TrackKind::Video), begin_of(TrackKind::Audio));
-        let (Some(video), Some(audio), Origin::Live(_)) = (video, audio, &self.origin) else { return };
-        let begin = video.max(audio);
-        if video.abs_diff(audio) < TOGETHER {
-            return;
-        }
-        let ahead = std::mem::take(&mut self.ahead);
-        self.ahead = ahead.into_iter().filter_map(|raw| earlier(raw, begin)).collect();
-        self.held = self.held.take().and_then(|(at, raw)| Some((at.checked_sub(begin)?, earlier(raw, begin)?)));
-        self.timeline.begin_at(begin);
-        if let Some(clock) = &mut self.clock {
-            clock.base += gst::ClockTime::from_nseconds(begin);
-        }
-    }
-
-    fn tell_missing(&self) {
-        for (kind, what) in [(TrackKind::Video, "pictures"), (TrackKind::Audio, "sound")] {
-            if self.is_missing(kind) {
-                let text = format!("the source announced {what} and sent none that can be decoded: they are left out");
-                self.tell(LiveEventKind::SourceChanged, text);
-            }
-        }
     }
 
     /// Only these kinds are wanted from now on.
@@ -480,95 +375,6 @@ impl Intake {
         }
     }
 
-    /// Nothing came: a live source that is silent for long is lost, then connected anew.
-    fn watch(&mut self) {
-        if !self.is_live() {
-            return;
-        }
-        let silence = if self.is_streaming() { SILENCE } else { SILENCE_BETWEEN_SEGMENTS };
-        if self.clock.is_some() && self.last.elapsed() > silence {
-            self.lose("is silent");
-        }
-        let connected = match &self.link {
-            Link::Up { since, .. } => since.elapsed(),
-            Link::Away { .. } | Link::Over => Duration::ZERO,
-        };
-        if self.lost.is_some() && self.last.elapsed().min(connected) > self.rules.connect {
-            self.retry(None);
-        }
-    }
-
-    fn end(&mut self) -> Result<()> {
-        if !self.is_streaming() {
-            self.link = Link::Over;
-            return Ok(());
-        }
-        if self.clock.is_none() {
-            return self.fail(Error::new(Code::Network, "the source ended before it sent anything").field("input"));
-        }
-        self.lose("ended");
-        self.retry(None);
-        Ok(())
-    }
-
-    fn fail(&mut self, error: Error) -> Result<()> {
-        let never_there = self.clock.is_none();
-        let is_final = !fault::may_pass(&error) || self.opened.elapsed() > self.rules.connect;
-        if !self.is_live() || never_there && is_final {
-            return Err(error);
-        }
-        if !never_there {
-            self.lose(error.message());
-        }
-        self.retry(Some(error));
-        Ok(())
-    }
-
-    fn lose(&mut self, how: &str) {
-        if self.lost.is_none() {
-            self.lost = Some(self.last);
-            self.losses.count += 1;
-            let Origin::Live(endpoint) = &self.origin else { return };
-            let text = if how.contains("://") { how.to_owned() } else { format!("{endpoint} {how}") };
-            self.tell(LiveEventKind::SourceLost, text);
-        }
-    }
-
-    fn retry(&mut self, after: Option<Error>) {
-        self.link = Link::Away { until: Instant::now() + self.backoff, after };
-        self.backoff = (self.backoff * 2).min(self.rules.most_backoff);
-    }
-
-    fn reconnect(&mut self) -> Result<()> {
-        self.link = self.up()?;
-        Ok(())
-    }
-
-    fn check_stall(&self) -> Result<()> {
-        if !self.is_live() || self.last.elapsed() < self.rules.stall {
-            return Ok(());
-        }
-        let Origin::Live(endpoint) = &self.origin else { return Ok(()) };
-        let seconds = self.rules.stall.as_secs_f64();
-        let (why, hint) = match &self.link {
-            Link::Away { after: Some(after), .. } => (format!(": {}", after.message()), after.hint_text()),
-            _ => (String::new(), "start the publisher before the job, or raise the stall limit"),
-        };
-        let what = format!("{endpoint} sent nothing for {seconds:.0} s{why}");
-        Err(Error::new(Code::Timeout, what).field("input").hint(hint.to_owned()))
-    }
-
-    fn up(&self) -> Result<Link> {
-        let overflow = if self.is_streaming() { Overflow::DropOldest } else { Overflow::Hold };
-        let feed = match &self.origin {
-            Origin::File(path) => Feed::File(path),
-            Origin::Generated(generated) => Feed::Generated(generated),
-            Origin::Live(endpoint) => Feed::Live(endpoint),
-        };
-        let connection = Connection::start(feed, &self.wants, self.rules.connect, Basin::new(overflow))?;
-        Ok(Link::Up { connection, since: Instant::now() })
-    }
-
     /// Whether it is taken up again when it is lost: everything on the network that has no end of its own.
     fn is_live(&self) -> bool {
         matches!(self.origin, Origin::Live(_)) && !self.is_finite
@@ -586,23 +392,6 @@ impl Intake {
     fn tell(&self, kind: LiveEventKind, text: String) {
         (self.events)(LiveEvent::new(kind, text));
     }
-}
-
-fn time(raw: &Raw) -> Option<u64> {
-    raw.sample.buffer()?.pts().map(gst::ClockTime::nseconds)
-}
-
-/// The same with a time that counts from `begin`; nothing if it lies before.
-fn earlier(raw: Raw, begin: u64) -> Option<Raw> {
-    let at = time(&raw)?.checked_sub(begin)?;
-    let (caps, mut buffer) = (raw.sample.caps_owned()?, raw.sample.buffer_owned()?);
-    let length = buffer.duration().map_or(0, gst::ClockTime::nseconds);
-    slate::stamp(&mut buffer, at, length);
-    Some(Raw { kind: raw.kind, sample: slate::sample(&caps, &buffer) })
-}
-
-fn size(raw: &Raw) -> usize {
-    raw.sample.buffer().map_or(0, gst::BufferRef::size)
 }
 
 fn is_wanted(wants: &Wants, kind: TrackKind) -> bool {

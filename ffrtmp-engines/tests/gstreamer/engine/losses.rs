@@ -7,6 +7,7 @@ use ffrtmp_core::error::Code;
 use ffrtmp_core::live::{LiveEventKind, LiveRules};
 
 use super::attempt::{Attempt, live, quick};
+use crate::http::FileServer;
 use crate::servers::{self, RtmpServer, packets, publish};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -96,7 +97,11 @@ fn sources_that_cannot_be_are_told_apart() {
         }
     });
     let scratch = tempfile::tempdir().unwrap();
+    std::fs::write(scratch.path().join("page"), "<!DOCTYPE html><html><body>Not here</body></html>").unwrap();
+    let site = FileServer::start(scratch.path());
     for (name, url, codes) in [
+        ("page", site.url("page"), vec![Code::InputInvalid]),
+        ("nothing", site.url("nothing.m3u8"), vec![Code::InputNotFound]),
         ("garbage", format!("rtmp://127.0.0.1:{port}/live/key"), vec![Code::Network, Code::InputInvalid]),
         ("refused", format!("rtmp://127.0.0.1:{}/live/key", servers::free_port()), vec![Code::Network]),
         ("nohost", "rtmp://no-such-host.invalid/live/key".to_owned(), vec![Code::Network]),

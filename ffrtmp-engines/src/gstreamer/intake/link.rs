@@ -1,0 +1,106 @@
+//! A source that is lost and connected anew, until the stall is over.
+
+use std::time::{Duration, Instant};
+
+use ffrtmp_core::error::{Code, Error, Result};
+use ffrtmp_core::live::LiveEventKind;
+
+use super::basin::{Basin, Overflow};
+use super::graph::{Connection, Feed};
+use super::{Intake, Link, Origin, fault};
+
+/// A live source that is silent for this long is lost.
+const SILENCE: Duration = Duration::from_secs(2);
+/// The same for one that is fetched in segments.
+const SILENCE_BETWEEN_SEGMENTS: Duration = Duration::from_secs(10);
+
+impl Intake {
+    /// Nothing came: a live source that is silent for long is lost, then connected anew.
+    pub(super) fn watch(&mut self) {
+        if !self.is_live() {
+            return;
+        }
+        let silence = if self.is_streaming() { SILENCE } else { SILENCE_BETWEEN_SEGMENTS };
+        if self.clock.is_some() && self.last.elapsed() > silence {
+            self.lose("is silent");
+        }
+        let connected = match &self.link {
+            Link::Up { since, .. } => since.elapsed(),
+            Link::Away { .. } | Link::Over => Duration::ZERO,
+        };
+        if self.lost.is_some() && self.last.elapsed().min(connected) > self.rules.connect {
+            self.retry(None);
+        }
+    }
+
+    pub(super) fn end(&mut self) -> Result<()> {
+        if !self.is_streaming() {
+            self.link = Link::Over;
+            return Ok(());
+        }
+        if self.clock.is_none() {
+            return self.fail(Error::new(Code::Network, "the source ended before it sent anything").field("input"));
+        }
+        self.lose("ended");
+        self.retry(None);
+        Ok(())
+    }
+
+    pub(super) fn fail(&mut self, error: Error) -> Result<()> {
+        let never_there = self.clock.is_none();
+        let is_final = !fault::may_pass(&error) || self.opened.elapsed() > self.rules.connect;
+        if !self.is_live() || never_there && is_final {
+            return Err(error);
+        }
+        if !never_there {
+            self.lose(error.message());
+        }
+        self.retry(Some(error));
+        Ok(())
+    }
+
+    fn lose(&mut self, how: &str) {
+        if self.lost.is_none() {
+            self.lost = Some(self.last);
+            self.losses.count += 1;
+            let Origin::Live(endpoint) = &self.origin else { return };
+            let text = if how.contains("://") { how.to_owned() } else { format!("{endpoint} {how}") };
+            self.tell(LiveEventKind::SourceLost, text);
+        }
+    }
+
+    fn retry(&mut self, after: Option<Error>) {
+        self.link = Link::Away { until: Instant::now() + self.backoff, after };
+        self.backoff = (self.backoff * 2).min(self.rules.most_backoff);
+    }
+
+    pub(super) fn reconnect(&mut self) -> Result<()> {
+        self.link = self.up()?;
+        Ok(())
+    }
+
+    pub(super) fn check_stall(&self) -> Result<()> {
+        if !self.is_live() || self.last.elapsed() < self.rules.stall {
+            return Ok(());
+        }
+        let Origin::Live(endpoint) = &self.origin else { return Ok(()) };
+        let seconds = self.rules.stall.as_secs_f64();
+        let (why, hint) = match &self.link {
+            Link::Away { after: Some(after), .. } => (format!(": {}", after.message()), after.hint_text()),
+            _ => (String::new(), "start the publisher before the job, or raise the stall limit"),
+        };
+        let what = format!("{endpoint} sent nothing for {seconds:.0} s{why}");
+        Err(Error::new(Code::Timeout, what).field("input").hint(hint.to_owned()))
+    }
+
+    pub(super) fn up(&self) -> Result<Link> {
+        let overflow = if self.is_streaming() { Overflow::DropOldest } else { Overflow::Hold };
+        let feed = match &self.origin {
+            Origin::File(path) => Feed::File(path),
+            Origin::Generated(generated) => Feed::Generated(generated),
+            Origin::Live(endpoint) => Feed::Live(endpoint),
+        };
+        let connection = Connection::start(feed, &self.wants, self.rules.connect, Basin::new(overflow))?;
+        Ok(Link::Up { connection, since: Instant::now() })
+    }
+}
