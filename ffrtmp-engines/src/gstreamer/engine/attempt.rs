@@ -277,7 +277,7 @@ impl Attempt<'_> {
                 return Ok(());
             }
             self.look_after(intake, going)?;
-            let full = self.push_waiting(going, Duration::ZERO)?;
+            let full = self.push_waiting(going, self.patience())?;
             match intake.next(full, if full == [false; 2] { LOOK } else { ROOM })? {
                 Next::Raw(raw) => {
                     if self.is_beyond(going, &raw, wanted)? {
@@ -286,11 +286,13 @@ impl Attempt<'_> {
                         }
                     } else {
                         self.push(going, raw)?;
+                        continue;
                     }
                 }
                 Next::Idle => {}
                 Next::Ended => return self.push_rest(going),
             }
+            // Nothing of the wanted length came for a while; what comes late is still taken.
             let is_late =
                 |wanted: Duration| Duration::from(going.clock.running_time()) > wanted + Duration::from_secs(1);
             if is_live && wanted.is_some_and(is_late) {
@@ -316,9 +318,13 @@ impl Attempt<'_> {
         Ok(false)
     }
 
+    /// How long one kind waits for room: not at all where the other does not wait.
+    fn patience(&self) -> Duration {
+        if self.task.live.is_some() { Duration::ZERO } else { LOOK }
+    }
+
     fn push(&self, going: &mut Going<'_>, raw: Raw) -> Result<()> {
-        let patience = if self.task.live.is_some() { Duration::ZERO } else { LOOK };
-        if going.session.push_within(&raw, patience)? == Pushed::Full {
+        if going.session.push_within(&raw, self.patience())? == Pushed::Full {
             let kind = raw.kind as usize;
             going.waiting[kind] = Some(raw);
         }
