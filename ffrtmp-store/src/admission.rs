@@ -1,6 +1,7 @@
 //! What a submission becomes: known idempotency keys answer with their job, dependencies decide
 //! whether a job waits, is ready or has failed already. Nothing is written here.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use ffrtmp_core::clock::Timestamp;
@@ -86,9 +87,8 @@ fn settle<S: Stored>(admissions: &mut [Admission], stored: &S, now: Timestamp) -
             if position.contains_key(&dependency) {
                 dependents.entry(dependency).or_default().push(index);
                 open[index] += 1;
-            } else if !states.contains_key(&dependency) {
-                let state = stored.state(dependency)?.ok_or_else(|| unknown(dependency))?;
-                states.insert(dependency, state);
+            } else if let Entry::Vacant(unasked) = states.entry(dependency) {
+                unasked.insert(stored.state(dependency)?.ok_or_else(|| unknown(dependency))?);
             }
         }
     }

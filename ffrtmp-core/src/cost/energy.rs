@@ -249,7 +249,7 @@ mod tests {
         let tariff = |periods: Vec<Period>| EnergyTariff { periods, ..EnergyTariff::default() };
         let night = period("mon-sun", "22:00", "06:00");
         assert!(tariff(vec![night.clone(), period("mon-sun", "06:00", "22:00")]).overlap().is_none());
-        assert!(tariff(vec![night.clone(), period("tue", "05:59", "07:00")]).overlap().is_some());
+        assert!(tariff(vec![night, period("tue", "05:59", "07:00")]).overlap().is_some());
         assert!(tariff(vec![period("sun", "23:00", "01:00"), period("mon", "00:30", "02:00")]).overlap().is_some());
     }
 
