@@ -127,7 +127,7 @@ fn draft(at: Timestamp, number: usize) -> Result<NewJob> {
 /// Adds nodes as large machines tell of themselves.
 async fn register(coordinator: &Coordinator, nodes: usize) -> Result<()> {
     let cores: Vec<f64> = (0..64).map(f64::from).collect();
-    let gpu = json!({"index": 0, "name": "a card", "memory_total_bytes": 1 << 34, "vendor": "nvidia"});
+    let gpu = json!({"index": 0, "name": "a card", "memory_total_bytes": 1_u64 << 34, "vendor": "nvidia"});
     for number in 0..nodes {
         let registration = json!({
             "name": format!("worker-{number:04}.rack-{}.example.net", number % 40), "cpu_threads": 64, "has_gpu": true,
