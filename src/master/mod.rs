@@ -289,10 +289,11 @@ async fn reap(coordinator: Arc<Coordinator>, interval: Duration, metrics: Arc<Ma
         match &reaped {
             Ok(reaped) if *reaped != Default::default() => tracing::info!(?reaped, "reaper"),
             Err(error) if !failing => tracing::error!(%error, "the reaper cannot do its work"),
-            Ok(_) if failing => tracing::info!("the reaper does its work again"),
+            Ok(_) if failing && full => tracing::info!("the reaper does its work again"),
             _ => {}
         }
-        failing = reaped.is_err();
+        // Looking for what is due only reads: it may work where the rest does not.
+        failing = reaped.is_err() || failing && !full;
         tokio::select! {
             biased;
             () = stop.cancelled() => {}

@@ -52,7 +52,11 @@ async fn master(args: &MasterArgs) -> Result<()> {
         return Ok(());
     }
     let stop = ffrtmp::program::signals()?;
-    let master = args.compose().await?;
+    let master = tokio::select! {
+        composed = args.compose() => composed?,
+        // A database that is away is waited for.
+        () = stop.graceful.cancelled() => return Ok(()),
+    };
     tracing::info!(
         url = master.url(),
         db = args.database.describe(),
