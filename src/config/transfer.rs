@@ -63,6 +63,18 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Whether both name one database, as far as the names tell.
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Sqlite(one), Self::Sqlite(two)) => {
+                one == two || one.canonicalize().is_ok_and(|one| two.canonicalize().is_ok_and(|two| one == two))
+            }
+            _ => self == other,
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -80,6 +92,9 @@ impl MigrateArgs {
     /// [`transfer::migrate`] refuses.
     pub async fn run(&self) -> Result<Moved> {
         let places = (Place::read(&self.from, "from")?, Place::read(&self.to, "to")?);
+        if places.0.is_same(&places.1) {
+            return Err(contradiction("to", "this is the database that is read", "name another database to fill"));
+        }
         let (from, to) = (places.0.open_source().await?, places.1.open_target().await?);
         tracing::info!(from = %places.0, to = %places.1, "moving the database");
         let moved = undisturbed(&*from, &*to).await;
@@ -199,6 +214,19 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_is_known_by_any_of_its_names() {
+        let home = tempfile::tempdir().unwrap();
+        let (file, link) = (home.path().join("a.db"), home.path().join("b.db"));
+        std::fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let place = |path: &Path| Place::Sqlite(path.into());
+        assert!(place(&file).is_same(&place(&link)) && place(&file).is_same(&place(&home.path().join("./a.db"))));
+        assert!(!place(&file).is_same(&place(&home.path().join("c.db"))));
+        let there = || Place::Postgres("postgres://h/n".into());
+        assert!(there().is_same(&there()) && !there().is_same(&place(&file)));
+    }
 
     #[test]
     fn places_are_read_and_never_show_a_password() {
