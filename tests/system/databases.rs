@@ -7,8 +7,10 @@ use std::process::{Command, Output};
 use ffrtmp::Code;
 use ffrtmp::core::job::JobRequest;
 use ffrtmp::store::private_server::PrivateServer;
+use ffrtmp::transport::http::wire::JobQuery;
 use ffrtmp::transport::http::{ClientConfig, MasterClient};
 use rusqlite::Connection;
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::cluster::{PATIENCE, Program, binary, command, free_port, until};
@@ -89,6 +91,72 @@ fn a_file_that_cannot_be_written_is_refused() {
 }
 
 #[test]
+fn a_read_only_file_that_was_used_before_is_refused() {
+    let mut lone = Lone::start(&[]);
+    lone.submit();
+    lone.master.kill();
+    let file = lone.home.path().join("master.db");
+    let mode = |mode| {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("its mode");
+    };
+    mode(0o444);
+    let before = std::fs::read(&file).expect("a database");
+    assert_refused(master_in(lone.home.path(), &["--db", &file.display().to_string()]), 8, "master.db", "permission");
+    assert!(std::fs::read(&file).expect("a database") == before);
+}
+
+/// What a submission names is one question to the store, and what waits for a job moves on together.
+#[test]
+fn many_dependencies_cost_a_few_calls_of_the_store() {
+    let port = free_port();
+    let metrics = port.to_string();
+    let lone = Lone::start(&["--metrics-port", &metrics]);
+    let submit = |requests: &[JobRequest]| {
+        let jobs = lone.runtime.block_on(lone.client.submit_batch(requests)).expect("submitted");
+        jobs.into_iter().map(|job| job.job.id).collect::<Vec<_>>()
+    };
+    let roots = submit(&vec![least_job(); 20]);
+    let calls = || {
+        let text = scrape(port);
+        let counts = text.lines().filter(|line| line.starts_with("ffrtmp_store_seconds_count"));
+        let ours = counts.filter(|line| {
+            !["lead", "due", "check", "counts", "lanes"].iter().any(|name| line.contains(&format!("\"{name}\"")))
+        });
+        ours.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>()
+    };
+    let before = calls();
+    submit(&vec![JobRequest { depends_on: roots.clone(), ..least_job() }; 700]);
+    let submitted = calls() - before;
+    lone.runtime.block_on(lone.client.cancel(&roots[7].to_string())).expect("canceled");
+    let settled = calls() - before - submitted;
+    assert!(submitted < 40.0 && settled < 40.0, "{submitted} calls to submit, {settled} to settle");
+    let query = JobQuery { state: Some("failed".into()), limit: Some(500), ..JobQuery::default() };
+    assert_eq!(lone.runtime.block_on(lone.client.jobs(&query)).expect("listed").count, 500);
+}
+
+fn scrape(port: u16) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("metrics");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("asked");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("answered");
+    text
+}
+
+#[test]
+fn a_master_that_waits_for_its_database_ends_when_told() {
+    let home = tempfile::tempdir().expect("a directory");
+    let dsn = "postgres://u:x@127.0.0.1:1/x";
+    let command = master_in(home.path(), &["--db-type", "postgres", "--db-dsn", dsn]);
+    let mut master = Program::start(command, &home.path().join("master.log"));
+    until("it waits", PATIENCE, || master.log_text().contains("waiting for the database").then_some(()));
+    master.signal(Signal::TERM);
+    // It would wait for 15 s.
+    assert_eq!(master.exit_code(std::time::Duration::from_secs(5)), 0, "{}", master.log_text());
+}
+
+#[test]
 fn a_database_moves_to_postgres_and_is_copied_while_it_is_used() {
     let mut lone = Lone::start(&[]);
     let ids: Vec<_> = (0..5).map(|_| lone.submit()).collect();
@@ -129,7 +197,15 @@ fn a_full_disk_is_seen_by_health_and_loses_nothing() {
     let (client, runtime) = (&lone.client, &lone.runtime);
     let health = || runtime.block_on(client.health());
 
+    let copy = disk.0.join("other.db");
+    std::fs::copy(&database, &copy).expect("a copy");
     disk.fill();
+    for name in ["other.db", "new.db"] {
+        let path = disk.0.join(name).display().to_string();
+        assert_refused(master_in(home.path(), &["--db", &path]), 8, name, "free space");
+    }
+    let made = ["new.db", "new.db.lock", "other.db.lock"].map(|name| disk.0.join(name).exists());
+    assert_eq!(made, [false; 3], "nothing is made in vain");
     assert_eq!(health().expect_err("the disk is full").code(), Code::DiskFull);
     let batch = vec![least_job(); 1000];
     let refused = (0..100).find_map(|_| runtime.block_on(client.submit_batch(&batch)).err());
@@ -175,19 +251,19 @@ impl Drop for SmallDisk {
 }
 
 /// A master without agents.
-struct Lone {
-    master: Program,
-    client: MasterClient,
-    runtime: tokio::runtime::Runtime,
+pub(crate) struct Lone {
+    pub(crate) master: Program,
+    pub(crate) client: MasterClient,
+    pub(crate) runtime: tokio::runtime::Runtime,
     home: tempfile::TempDir,
 }
 
 impl Lone {
-    fn start(flags: &[&str]) -> Self {
+    pub(crate) fn start(flags: &[&str]) -> Self {
         let home = tempfile::tempdir().expect("a directory");
         let port = free_port().to_string();
-        let mut command = master_in(home.path(), &["--port", &port]);
-        command.args(["--rate-limit", "100000", "--rate-burst", "100000"]).args(flags);
+        let own = ["--port", port.as_str(), "--rate-limit", "100000", "--rate-burst", "100000"];
+        let command = master_in(home.path(), &[&own[..], flags].concat());
         let master = Program::start(command, &home.path().join("master.log"));
         let config = ClientConfig { master: format!("http://127.0.0.1:{port}"), ..ClientConfig::default() };
         let client = MasterClient::new(&config).expect("a client");
@@ -207,7 +283,10 @@ fn least_job() -> JobRequest {
 
 fn master_in(home: &Path, flags: &[&str]) -> Command {
     let mut master = command(&binary("ffrtmp-master"), home);
-    master.current_dir(home).args(["--bind", "127.0.0.1", "--metrics", "false", "--tls", "false"]);
+    master.current_dir(home).args(["--bind", "127.0.0.1", "--tls", "false"]);
+    if !flags.contains(&"--metrics-port") {
+        master.args(["--metrics", "false"]);
+    }
     master.arg("--insecure-no-auth").args(flags);
     master
 }

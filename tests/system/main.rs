@@ -24,4 +24,5 @@ mod refusals;
 mod requests;
 mod seeds;
 mod stopping;
+mod tenants;
 mod traces;
