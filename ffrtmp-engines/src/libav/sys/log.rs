@@ -173,10 +173,12 @@ fn say(level: c_int, text: String) {
         return;
     }
     tracing::debug!(target: "libav", level, "{text}");
-    let level = match level {
-        ..=ffi::AV_LOG_ERROR => Level::Error,
-        ..=ffi::AV_LOG_WARNING => Level::Warning,
-        _ => Level::Detail,
+    let level = if level <= ffi::AV_LOG_ERROR {
+        Level::Error
+    } else if level <= ffi::AV_LOG_WARNING {
+        Level::Warning
+    } else {
+        Level::Detail
     };
     remember(Line { level, text });
 }
