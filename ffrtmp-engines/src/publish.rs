@@ -24,6 +24,9 @@ pub use self::package::StagedPackage;
 /// Longest piece of the target's name in the hidden one, in bytes; file systems stop at 255.
 const MAX_NAME: usize = 128;
 
+/// Parts of an output that may have the same number.
+const MAX_PARTS: u32 = 1000;
+
 /// A place for an output that nobody sees yet. Dropped without [`Staged::commit`] it is removed.
 #[derive(Debug)]
 pub struct Staged {
@@ -133,6 +136,45 @@ impl Staging {
             Self::Package(staged) => staged.commit(),
         }
     }
+
+    /// Whether something was written to the primary file.
+    #[must_use]
+    pub fn has_content(&self) -> bool {
+        fs::metadata(self.path()).is_ok_and(|facts| facts.is_file() && facts.len() > 0)
+    }
+
+    /// Makes durable and visible what is only a part of the output: beside the target, with `number` in
+    /// front of the extension. Nothing is replaced; where the name is taken, it gets another one.
+    ///
+    /// # Errors
+    /// As [`Staging::commit`].
+    pub fn commit_part(self, number: u32) -> Result<Published> {
+        match self {
+            Self::File(staged) => staged.commit_part(number),
+            Self::Package(mut staged) => {
+                staged.become_part(number)?;
+                staged.commit()
+            }
+        }
+    }
+}
+
+/// What stands behind the stem of the name of a part: the number, and another one for each that is
+/// taken.
+fn marks(number: u32) -> impl Iterator<Item = String> {
+    std::iter::once(format!(".{number}")).chain((2..=MAX_PARTS).map(move |more| format!(".{number}-{more}")))
+}
+
+/// A name with a mark behind its stem.
+fn marked(name: &OsStr, mark: &str) -> OsString {
+    let name = Path::new(name);
+    let mut marked = name.file_stem().unwrap_or_default().to_owned();
+    marked.push(mark);
+    if let Some(extension) = name.extension() {
+        marked.push(".");
+        marked.push(extension);
+    }
+    marked
 }
 
 impl Staged {
@@ -166,16 +208,45 @@ impl Staged {
     /// # Errors
     /// `disk_full`, `storage`, `output_not_writable`; the target is then as it was before.
     pub fn commit(self) -> Result<Published> {
+        let size_bytes = self.sync()?;
         let Self { target, directory, temporary } = self;
-        let file = File::open(&temporary).map_err(|error| refused(&target, error))?;
-        file.sync_all().map_err(|error| refused(&target, error))?;
-        let size_bytes = file.metadata().map_err(|error| refused(&target, error))?.len();
         // It may have become a directory or a device meanwhile.
         check_target(&target)?;
         temporary.persist(&target).map_err(|error| refused(&target, error.error))?;
         File::open(&directory).and_then(|directory| directory.sync_all()).map_err(|error| refused(&target, error))?;
         Ok(Published { path: target, size_bytes, others: Vec::new() })
     }
+
+    /// As [`Staging::commit_part`].
+    fn commit_part(self, number: u32) -> Result<Published> {
+        let size_bytes = self.sync()?;
+        let Self { target, directory, mut temporary } = self;
+        let refuse = |error| refused(&target, error);
+        for mark in marks(number) {
+            let path = target.with_file_name(marked(target.file_name().unwrap_or_default(), &mark));
+            match temporary.persist_noclobber(&path) {
+                Ok(()) => {
+                    File::open(&directory).and_then(|directory| directory.sync_all()).map_err(refuse)?;
+                    return Ok(Published { path, size_bytes, others: Vec::new() });
+                }
+                Err(taken) if taken.error.kind() == ErrorKind::AlreadyExists => temporary = taken.path,
+                Err(failed) => return Err(refuse(failed.error)),
+            }
+        }
+        Err(too_many_parts(&target))
+    }
+
+    /// Makes what was written durable; its size in bytes.
+    fn sync(&self) -> Result<u64> {
+        let refuse = |error| refused(&self.target, error);
+        let file = File::open(&self.temporary).map_err(refuse)?;
+        file.sync_all().map_err(refuse)?;
+        Ok(file.metadata().map_err(refuse)?.len())
+    }
+}
+
+fn too_many_parts(target: &Path) -> Error {
+    not_writable(target, "has too many parts beside it")
 }
 
 /// Directory and name of a target that may be written.
@@ -290,6 +361,45 @@ mod tests {
         assert!(hidden.len() == 1 && hidden[0].starts_with(".clip.mp4."), "{hidden:?}");
         drop(staged);
         assert!(names(directory.path()).is_empty());
+    }
+
+    #[test]
+    fn parts_lie_beside_the_target_and_replace_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("clip.mp4"), "whole").unwrap();
+        for name in ["clip.2.mp4", "clip.2-2.mp4", "clip.2-3.mp4"] {
+            let staging = Staging::File(Staged::new(&path("clip.mp4")).unwrap());
+            assert!(!staging.has_content());
+            fs::write(staging.path(), name).unwrap();
+            assert!(staging.has_content());
+            assert_eq!(staging.commit_part(2).unwrap().path, path(name));
+        }
+        assert_eq!(fs::read_to_string(path("clip.mp4")).unwrap(), "whole");
+        assert_eq!(fs::read_to_string(path("clip.2.mp4")).unwrap(), "clip.2.mp4");
+    }
+
+    #[test]
+    fn the_part_of_a_package_leads_to_its_own_segments() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("a film.3"), "somebody's").unwrap();
+        let mut staging = Staging::Package(StagedPackage::new(&path("a film.m3u8"), None).unwrap());
+        staging.show().unwrap();
+        fs::create_dir_all(staging.path().with_extension("").join("1080p")).unwrap();
+        let text = "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,URI=\"a%20film/audio/index.m3u8\"\na%20film/1080p/index.m3u8\n";
+        fs::write(staging.path(), text).unwrap();
+        let published = staging.commit_part(3).unwrap();
+        assert_eq!(published.path, path("a film.3-2.m3u8"));
+        assert!(path("a film.3-2/1080p").is_dir());
+        assert_eq!(
+            fs::read_to_string(published.path).unwrap(),
+            text.replace("a%20film/", "a%20film.3-2/"),
+            "in every line"
+        );
+        let mut left = names(directory.path());
+        left.sort();
+        assert_eq!(left, ["a film.3", "a film.3-2", "a film.3-2.m3u8"]);
     }
 
     #[test]

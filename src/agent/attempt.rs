@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ffrtmp_core::clock::{Clock, Timestamp};
 use ffrtmp_core::engine::{Control, Observer, Progress};
-use ffrtmp_core::error::{Code, Error, JobError, Result};
+use ffrtmp_core::error::{Code, Disposition, Error, JobError, Result};
 use ffrtmp_core::id::{Fence, JobId, NodeId};
 use ffrtmp_core::job::{Job, JobReport, Queue, Stage, StageTime};
 use ffrtmp_core::live::is_live;
@@ -116,7 +116,18 @@ impl Attempt {
     /// Stops it to give the job back.
     pub(super) fn hand_back(&self) {
         self.handed_back.store(true, Ordering::Release);
-        self.control.cancel();
+        // As for a cancel.
+        if self.is_live { self.control.finish() } else { self.control.cancel() }
+    }
+
+    /// Why a live attempt that ended well was not to end yet.
+    fn cut_short(&self) -> Option<Error> {
+        let is_cut = self.handed_back.load(Ordering::Acquire) || self.timed_out.load(Ordering::Acquire);
+        (self.is_live && is_cut).then(|| Error::new(Code::Canceled, "the attempt was told to end"))
+    }
+
+    fn time_to_finish(&self) -> Duration {
+        if self.handed_back.load(Ordering::Acquire) { HAND_OVER } else { FINISH }
     }
 
     /// Says why it ended without an output; there is always room for this line.
@@ -248,10 +259,33 @@ async fn work(shared: &Arc<Shared>, job: &Job, attempt: &Arc<Attempt>) -> Result
     };
     let mut piece = attempt.timed(SpanName::Stage, prepare).await?;
     let run = run_limited(limit.saturating_sub(begun.elapsed()), attempt, &mut *piece);
-    let report = attempt.timed(SpanName::Transcode, run).await?;
+    let ran = attempt.timed(SpanName::Transcode, run).await;
+    let report = match ran.and_then(|report| attempt.cut_short().map_or(Ok(report), Err)) {
+        Ok(report) => report,
+        Err(error) => {
+            leave(shared, job, attempt, piece, &error).await;
+            return Err(error);
+        }
+    };
     confirm(shared, attempt).await?;
     let output_uri = attempt.timed(SpanName::Publish, piece.publish()).await?;
     Ok(JobReport { output_uri: Some(output_uri), stages: attempt.stages(&report.stages), ..report })
+}
+
+/// Publishes what a live attempt recorded before it went wrong. Where another may follow it is a part,
+/// with the number of the attempt in its name.
+async fn leave(shared: &Shared, job: &Job, attempt: &Attempt, piece: Box<dyn Workpiece>, error: &Error) {
+    if !attempt.is_live {
+        return;
+    }
+    let is_handed_back = attempt.handed_back.load(Ordering::Acquire);
+    let is_last = !is_handed_back && error.disposition() == Disposition::Terminal;
+    let is_part = !is_last || confirm(shared, attempt).await.is_err();
+    match piece.leave(is_part.then_some(job.attempt)).await {
+        Ok(Some(path)) => attempt.log("info", &format!("what was recorded until then is {path}")),
+        Ok(None) => {}
+        Err(error) => attempt.log("warn", &format!("what was recorded cannot be published: {error}")),
+    }
 }
 
 /// Live work has a limit only where it was given one.
@@ -268,12 +302,14 @@ fn too_long(limit: Duration) -> Error {
 
 /// How long a live attempt may take to end well.
 const FINISH: Duration = Duration::from_secs(5);
+/// The same for one that another node waits to go on with.
+const HAND_OVER: Duration = Duration::from_secs(3);
 
 /// Runs the engine under the job's time limit; time spent frozen does not count.
 async fn run_limited(limit: Duration, attempt: &Arc<Attempt>, piece: &mut dyn Workpiece) -> Result<JobReport> {
     let mut worker = piece.run(attempt.control.clone(), attempt.clone());
     let mut left = limit;
-    let mut to_finish = FINISH;
+    let mut finishing = Duration::ZERO;
     let step = Duration::from_millis(200);
     loop {
         let begun = Instant::now();
@@ -286,13 +322,17 @@ async fn run_limited(limit: Duration, attempt: &Arc<Attempt>, piece: &mut dyn Wo
             left = left.saturating_sub(begun.elapsed());
         }
         if attempt.control.is_finishing() {
-            to_finish = to_finish.saturating_sub(begun.elapsed());
-            if to_finish.is_zero() {
+            finishing += begun.elapsed();
+            if finishing >= attempt.time_to_finish() {
                 attempt.control.cancel();
             }
         }
         if left.is_zero() && !attempt.timed_out.swap(true, Ordering::AcqRel) {
-            attempt.control.cancel();
+            if attempt.is_live {
+                attempt.control.finish()
+            } else {
+                attempt.control.cancel()
+            }
             left = step;
         } else if left.is_zero() {
             left = step;
@@ -377,18 +417,22 @@ async fn report(shared: &Shared, job: &Job, attempt: &Attempt, outcome: Result<J
 
 /// Gives back a job that never began here.
 pub(super) fn release_of(job: &Job, node_id: NodeId) -> FinishRequest {
-    let stopping = Error::new(Code::Killed, "the agent stops");
     FinishRequest {
         job_id: job.id,
         node_id,
         fence: job.fence,
         status: ResultStatus::Released,
         metrics: None,
-        error: Some(ErrorText::Typed((&stopping).into())),
+        error: Some(ErrorText::Typed((&stopping()).into())),
         logs: None,
         logs_from: None,
         completed_at: None,
     }
+}
+
+/// Why a node gives a job back that it could have gone on with.
+fn stopping() -> Error {
+    Error::new(Code::Killed, "the agent stops").hint("nothing to do: another node takes the job, or this one later")
 }
 
 /// The level and the text of the last line of an attempt without an output. What was told to stop
@@ -408,12 +452,12 @@ fn failure(attempt: &Attempt, error: &Error, crowded: bool) -> (ResultStatus, Op
         () if attempt.timed_out.load(Ordering::Acquire) => {
             Error::new(Code::Timeout, "the job ran longer than its time limit").field("timeout_sec")
         }
-        () if is_stop && attempt.ordered_to_stop.load(Ordering::Acquire) => {
+        // A live attempt ends well where it can; what it says when it cannot does not change the order.
+        () if (is_stop || attempt.is_live) && attempt.ordered_to_stop.load(Ordering::Acquire) => {
             return (ResultStatus::Canceled, None, Some(error.into()));
         }
-        () if is_stop && attempt.handed_back.load(Ordering::Acquire) => {
-            let stopping = Error::new(Code::Killed, "the agent stops");
-            return (ResultStatus::Released, None, Some((&stopping).into()));
+        () if (is_stop || attempt.is_live) && attempt.handed_back.load(Ordering::Acquire) => {
+            return (ResultStatus::Released, None, Some((&stopping()).into()));
         }
         () if crowded => return (ResultStatus::Released, None, Some(error.into())),
         () => return (ResultStatus::Failed, None, Some(error.into())),

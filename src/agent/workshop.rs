@@ -3,7 +3,7 @@
 //! The agent decides when an attempt begins, stops, confirms its lease and reports; a workshop
 //! touches files, engines and remote inputs. What an attempt is, is in `attempt`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -78,6 +78,17 @@ pub trait Workpiece: Send {
     /// # Errors
     /// As [`Staging::commit`].
     async fn publish(self: Box<Self>) -> Result<String>;
+
+    /// Makes visible and durable what a live attempt recorded before it went wrong, and says where it is;
+    /// `None` if there is nothing. With the number of the attempt it is a part, beside what others
+    /// publish; without, it takes the place of the output.
+    ///
+    /// # Errors
+    /// As [`Staging::commit`].
+    async fn leave(self: Box<Self>, part: Option<u32>) -> Result<Option<String>> {
+        let _ = part;
+        Ok(None)
+    }
 }
 
 /// The work directory, the allowed places and the engines of this machine.
@@ -299,6 +310,19 @@ impl Place {
             Self::Nowhere { endpoints, .. } => Ok(endpoints),
         }
     }
+
+    fn leave(self, part: Option<u32>) -> Result<Option<String>> {
+        let Self::Staged { staged, note, .. } = self else { return Ok(None) };
+        if !staged.has_content() {
+            return Ok(None);
+        }
+        let published = match part {
+            Some(number) => staged.commit_part(number)?,
+            None => staged.commit()?,
+        };
+        drop(note);
+        Ok(Some(published.path.display().to_string()))
+    }
 }
 
 /// What an attempt reads, and what was fetched for it.
@@ -346,6 +370,16 @@ impl Workpiece for LocalPiece {
         });
         published.await.map_err(lost_thread)?
     }
+
+    async fn leave(self: Box<Self>, part: Option<u32>) -> Result<Option<String>> {
+        let Self { task, place, dir, reservation, .. } = *self;
+        let left = tokio::task::spawn_blocking(move || {
+            let left = if task.live.is_some() { place.leave(part) } else { Ok(None) };
+            drop((dir, reservation));
+            left
+        });
+        left.await.map_err(lost_thread)?
+    }
 }
 
 fn capabilities(engines: &HashMap<EngineName, Arc<dyn Engine>>, governor: &dyn ResourceGovernor) -> Capabilities {
@@ -353,10 +387,13 @@ fn capabilities(engines: &HashMap<EngineName, Arc<dyn Engine>>, governor: &dyn R
     let works = known.iter().flat_map(|one| &one.video_encoders).filter(|(_, encoders)| !encoders.is_empty());
     let mut names: Vec<_> = engines.keys().copied().collect();
     names.sort_unstable();
+    // Two engines may have the same.
+    let codecs: BTreeSet<_> = works.clone().map(|(codec, _)| *codec).collect();
+    let encoders: BTreeSet<_> = works.flat_map(|(_, encoders)| encoders.iter().cloned()).collect();
     Capabilities {
         engines: names,
-        video_codecs: Some(works.clone().map(|(codec, _)| *codec).collect()),
-        encoders: works.flat_map(|(_, encoders)| encoders.iter().cloned()).collect(),
+        video_codecs: Some(codecs.into_iter().collect()),
+        encoders: encoders.into_iter().collect(),
         enforced_limits: governor.enforced().iter().map(|limit| limit.as_str().to_owned()).collect(),
         limits: governor.limits(),
         sandbox: known.iter().map(|one| &one.sandbox).find(|layers| !layers.is_empty()).cloned().unwrap_or_default(),

@@ -152,6 +152,29 @@ fn a_canceled_live_job_completes_its_recording() {
     assert_eq!(cluster.job(&id).state, JobState::Canceled);
 }
 
+/// What a drained node recorded is a part of its own; the attempt that goes on writes the output.
+#[test]
+fn a_drained_live_job_leaves_what_it_recorded() {
+    let server = RtmpServer::start();
+    let mut cluster = start();
+    let (part, record) = (cluster.file("out/record.1.mp4"), cluster.file("out/record.mp4"));
+    let id = cluster.submit(json!({
+        "scenario": "live-240p", "output": server.url("out"),
+        "parameters": {"duration": 600, "preset": "ultrafast", "record": record, "keyframe_interval": 1},
+    }));
+    until("the output is there", PATIENCE, || has_log(&cluster, &id, "output_started"));
+    assert!(pictures(&server, "out", 3).len() > 60);
+    drain_to_another_node(&mut cluster, &server, &id, "out");
+    until("the part is there", PATIENCE, || Path::new(&part).exists().then_some(()));
+    assert!(servers::decoded(&part) > 60, "what the first node recorded");
+    until("it is told", PATIENCE, || has_log(&cluster, &id, "record.1.mp4"));
+    let logs = cluster.call(cluster.client.logs(&id)).expect("logs");
+    assert!(!logs.iter().any(|line| line.text.contains("short of memory")), "{logs:?}");
+    cluster.call(cluster.client.cancel(&id)).expect("canceled");
+    until("the recording is there", PATIENCE, || Path::new(&record).exists().then_some(()));
+    assert!(servers::decoded(&record) > 25, "what the other node recorded");
+}
+
 #[test]
 fn a_live_job_ends_after_its_duration_and_reports() {
     let server = RtmpServer::start();
@@ -192,6 +215,7 @@ fn what_cannot_work_ends_with_its_reason() {
     let job = failed(json!({
         "scenario": "live-240p", "output": server.url(servers::REFUSED), "parameters": parameters, "max_retries": 0,
     }));
+    assert_eq!(code(&job), Some(Code::OutputNotWritable), "{job:#?}");
     assert!(!job.error.as_ref().is_some_and(|error| error.message.contains(servers::REFUSED)), "{job:#?}");
     let job = failed(json!({
         "scenario": "240p-vp9", "output": server.url("x"), "parameters": parameters, "max_retries": 0,

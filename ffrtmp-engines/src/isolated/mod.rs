@@ -198,7 +198,14 @@ impl IsolatedEngine {
         let findings = self.shared.known.get().and_then(|known| known.findings.clone());
         let request = Request { work: Work::Run(task.into()), memory, findings };
         let before = begun.elapsed();
-        let mut report = self.report(task, attempt::ask(child, request, conditions, control, observer)?)?;
+        let answered = attempt::ask(child, request, conditions, control, observer);
+        let mut report = match answered.and_then(|answered| self.report(task, answered)) {
+            Ok(report) => report,
+            Err(error) => {
+                place.keep_recording(control);
+                return Err(error);
+            }
+        };
         report.stages = report.stages.into_iter().map(|stage| stage.later(before)).collect();
         place.keep();
         Ok(report)

@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use ffrtmp_core::encoding::Hardware;
-use ffrtmp_core::engine::{Source, Task};
+use ffrtmp_core::engine::{Control, Source, Task};
 use ffrtmp_core::sandbox::Reach;
 
 /// What a task may touch; `memory` is the most that it may use, in bytes.
@@ -81,6 +81,13 @@ impl<'a> Place<'a> {
     /// Keeps the output.
     pub(super) fn keep(mut self) {
         self.kept = true;
+    }
+
+    /// Keeps what a live attempt recorded before it went wrong, unless it was told to stop at once.
+    pub(super) fn keep_recording(mut self, control: &Control) {
+        let is_wanted = control.is_finishing() || !control.is_canceled();
+        let has_media = || fs::metadata(&self.task.output).is_ok_and(|facts| facts.len() > 0);
+        self.kept = self.task.live.is_some() && is_wanted && has_media();
     }
 }
 

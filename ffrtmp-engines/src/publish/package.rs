@@ -7,6 +7,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -155,6 +156,34 @@ impl StagedPackage {
         })
     }
 
+    /// Takes names that are free for everything in it, with a number behind the stem, and has the primary
+    /// file lead to them.
+    pub(super) fn become_part(&mut self, number: u32) -> Result<()> {
+        self.shown.hide();
+        let refuse = |error| refused(&self.target, error);
+        let stem = Path::new(&self.name).file_stem().unwrap_or_default().to_owned();
+        let mut names: Vec<OsString> = Vec::new();
+        for entry in fs::read_dir(self.staging.path()).map_err(refuse)? {
+            let name = entry.map_err(refuse)?.file_name();
+            names.extend(name.as_bytes().starts_with(stem.as_bytes()).then_some(name));
+        }
+        let own = |name: &OsString, mark: &str| {
+            let (stem, rest) = name.as_bytes().split_at(stem.len());
+            OsString::from_vec([stem, mark.as_bytes(), rest].concat())
+        };
+        let is_free = |mark: &String| {
+            names.iter().all(|name| fs::symlink_metadata(self.directory.join(own(name, mark))).is_err())
+        };
+        let mark = super::marks(number).find(is_free).ok_or_else(|| super::too_many_parts(&self.target))?;
+        for name in &names {
+            let place = |name: &OsString| self.staging.path().join(name);
+            fs::rename(place(name), place(&own(name, &mark))).map_err(refuse)?;
+        }
+        self.name = own(&self.name, &mark);
+        self.target = self.directory.join(&self.name);
+        lead(&self.path(), &mark).map_err(|error| refused(&self.target, error))
+    }
+
     fn mark(&self) -> io::Result<()> {
         for entry in fs::read_dir(self.staging.path())? {
             let entry = entry?;
@@ -164,6 +193,25 @@ impl StagedPackage {
         }
         Ok(())
     }
+}
+
+/// Puts a mark behind the directory that a playlist leads to. What is no playlist leads nowhere.
+fn lead(playlist: &Path, mark: &str) -> io::Result<()> {
+    const ATTRIBUTE: &str = "URI=\"";
+    if playlist.extension().is_none_or(|extension| extension != "m3u8") {
+        return Ok(());
+    }
+    let moved = |uri: &str| match uri.split_once('/') {
+        Some((directory, rest)) => format!("{directory}{mark}/{rest}"),
+        None => uri.to_owned(),
+    };
+    let line = |line: &str| match line.split_once(ATTRIBUTE) {
+        Some((before, uri)) if line.starts_with('#') => format!("{before}{ATTRIBUTE}{}\n", moved(uri)),
+        _ if line.starts_with('#') => format!("{line}\n"),
+        _ => format!("{}\n", moved(line)),
+    };
+    let text: String = fs::read_to_string(playlist)?.lines().map(line).collect();
+    fs::write(playlist, text)
 }
 
 /// Names that lead into the hidden directory. Dropped, they go.
