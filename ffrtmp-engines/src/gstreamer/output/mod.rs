@@ -9,6 +9,7 @@
 //! | `pipeline.rs` | a pipeline that is fed from outside, and what its bus says |
 //! | `rtmp.rs`, `flv.rs` | RTMP |
 //! | `muxed.rs` | transport streams over SRT and UDP, RTSP, and recordings |
+//! | `fragments.rs` | when the tracks of a growing MP4 begin |
 //! | `hls.rs` | playlists and segments, which the libav engine packs |
 //! | `fault.rs` | errors of elements as errors of ours, without secrets |
 //!
@@ -18,6 +19,7 @@
 mod carriage;
 mod fault;
 mod flv;
+mod fragments;
 mod groups;
 mod hls;
 mod line;

@@ -15,6 +15,7 @@ use gstreamer::prelude::*;
 use gstreamer_app::AppSrc;
 
 use super::carriage;
+use super::fragments::Starts;
 use super::line::{Link, Shared};
 use super::pipeline::{self, Pipeline, feed};
 use crate::gstreamer::elements::make;
@@ -57,9 +58,9 @@ pub(super) fn push(
     shared: &Arc<Shared>,
 ) -> Result<Box<dyn Link>> {
     match scheme(endpoint) {
-        "srt" => build(tracks, Some(transport(Some(PER_DATAGRAM))?), srt(endpoint)?, shared),
-        "udp" => build(tracks, Some(transport(Some(PER_DATAGRAM))?), udp(endpoint)?, shared),
-        _ => build(tracks, None, rtsp(endpoint, rules)?, shared),
+        "srt" => build(tracks, Some(transport(Some(PER_DATAGRAM))?), srt(endpoint)?, None, shared),
+        "udp" => build(tracks, Some(transport(Some(PER_DATAGRAM))?), udp(endpoint)?, None, shared),
+        _ => build(tracks, None, rtsp(endpoint, rules)?, None, shared),
     }
 }
 
@@ -75,7 +76,9 @@ pub(super) fn record(
         Container::MpegTs => transport(None)?,
         container => make(muxer_name(container))?,
     };
+    let mut starts = None;
     if grows && muxer.has_property("fragment-mode") {
+        starts = Some(Starts::of(&muxer, tracks.len())?);
         muxer.set_property("fragment-duration", FRAGMENT);
         muxer.set_property_from_str("fragment-mode", "dash-or-mss");
     }
@@ -84,7 +87,7 @@ pub(super) fn record(
     sink.set_property("async", false);
     // What was written is in the file, whatever becomes of this process.
     sink.set_property_from_str("buffer-mode", "unbuffered");
-    build(tracks, Some(muxer), sink, shared)
+    build(tracks, Some(muxer), sink, starts, shared)
 }
 
 struct Muxed {
@@ -92,6 +95,7 @@ struct Muxed {
     /// The time that each track has come to.
     reached: Vec<gst::ClockTime>,
     is_listener: bool,
+    starts: Option<Arc<Starts>>,
 }
 
 impl Link for Muxed {
@@ -101,6 +105,9 @@ impl Link for Muxed {
 
     fn send(&mut self, track: usize, _: bool, buffer: &gst::Buffer) -> Result<()> {
         if let Some(time) = buffer.dts_or_pts() {
+            if let Some(starts) = &self.starts {
+                starts.note(track, time);
+            }
             self.reached[track] = self.reached[track].max(time);
             self.fill_gaps(self.reached[track]);
         }
@@ -137,6 +144,7 @@ fn build(
     tracks: &[Track],
     muxer: Option<gst::Element>,
     sink: gst::Element,
+    starts: Option<Arc<Starts>>,
     shared: &Arc<Shared>,
 ) -> Result<Box<dyn Link>> {
     let pipeline = gst::Pipeline::new();
@@ -163,7 +171,7 @@ fn build(
     let begin = gst::ClockTime::ZERO;
     let reached = vec![begin; tracks.len()];
     let is_listener = pipeline::is_listener(&sink);
-    Ok(Box::new(Muxed { pipeline: Pipeline::start(pipeline, feeds, &sink, shared)?, reached, is_listener }))
+    Ok(Box::new(Muxed { pipeline: Pipeline::start(pipeline, feeds, &sink, shared)?, reached, is_listener, starts }))
 }
 
 /// What brings samples into the form that a muxer wants.
