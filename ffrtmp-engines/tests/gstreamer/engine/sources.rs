@@ -45,6 +45,20 @@ fn rtsp_gives_pictures_and_sound() {
     begins_with_both(&output);
 }
 
+#[test]
+fn srt_gives_pictures_and_sound() {
+    let scratch = tempfile::tempdir().unwrap();
+    let clip = servers::clip(scratch.path(), "320x180", 30);
+    let url = format!("srt://127.0.0.1:{}", servers::free_port());
+    let _publisher = publish(&clip, "mpegts", &format!("{url}?mode=listener"));
+    let attempt = Attempt::start(live(&url, scratch.path().join("out.mkv")));
+    attempt.await_frames(50, PATIENCE);
+    attempt.control.finish();
+    let (report, output) = attempt.end();
+    report.unwrap();
+    begins_with_both(&output);
+}
+
 /// The server of a playlist that still grows is gone and comes back.
 #[test]
 fn a_playlist_is_taken_up_again() {
