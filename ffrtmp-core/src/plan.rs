@@ -14,7 +14,7 @@ use crate::encoding::{
 };
 use crate::error::{Code, Error, Result};
 use crate::job::{Job, Parameters};
-use crate::media::{AudioCodec, Container, MediaInfo, SubtitleCodec, Target, VideoCodec};
+use crate::media::{AudioCodec, Container, MediaInfo, StreamInfo, SubtitleCodec, Target, VideoCodec};
 use crate::scenario::Scenario;
 use crate::units::{Bitrate, Crf, FrameRate, Ratio, Resolution, Seconds};
 use streams::Found;
@@ -284,9 +284,7 @@ impl Plan {
         let picture = streams::video(request, source)?;
         let sound = streams::audio(request, source)?;
         if picture == Found::Nothing && sound.is_empty() {
-            return Err(Error::new(Code::InputUnsupported, "the input has neither video nor audio")
-                .field("input")
-                .hint("`ffrtmp probe FILE` lists its streams; give one with a picture or sound"));
+            return Err(nothing_to_do(source));
         }
         if source.is_none() {
             request.check_generated()?;
@@ -352,6 +350,23 @@ impl OutputRequest {
             || !parameters.stills.is_empty()
             || self.named_container().is_some_and(Container::is_segmented)
     }
+}
+
+/// Why a source gives nothing to encode.
+fn nothing_to_do(source: Option<&MediaInfo>) -> Error {
+    let streams = source.map_or(&[][..], |info| &info.streams);
+    let is_unsized = |stream: &&StreamInfo| {
+        stream.video.as_ref().is_some_and(|video| !video.cover_art && (video.width == 0 || video.height == 0))
+    };
+    let message = match streams.iter().find(is_unsized) {
+        Some(stream) => {
+            format!("the pictures of stream {} ({}) have no size that is known", stream.index, stream.codec)
+        }
+        None => "the input has neither video nor audio".to_owned(),
+    };
+    Error::new(Code::InputUnsupported, message)
+        .field("input")
+        .hint("`ffrtmp probe FILE` lists its streams; give one with a picture or sound that can be decoded")
 }
 
 fn segments(request: &OutputRequest, container: Container) -> Option<SegmentPlan> {

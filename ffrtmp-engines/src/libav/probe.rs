@@ -192,8 +192,14 @@ fn refusal(error: OpenError, bounds: &MediaBounds) -> Error {
         OpenError::Unknown(error) => failed(Code::InputInvalid, "the file is not media that is known here", error),
         OpenError::Refused(name) => {
             let name = name.split(',').next().unwrap_or_default();
+            let hint = match name {
+                "hls" | "dash" | "sdp" | "rtsp" | "concat" | "ffconcat" => {
+                    "what names other files or hosts, such as a playlist, is refused; give the media file itself"
+                }
+                _ => "it is a picture, a text or of a format that is not read here; give a file with video or sound",
+            };
             Error::new(Code::InputUnsupported, format!("the file is of the format {name}, which is not accepted"))
-                .hint("formats that name other files, such as playlists, are refused; give the media file itself")
+                .hint(hint)
         }
         OpenError::Damaged(..) if Collector::said("max_streams") => too_many_streams(bounds),
         OpenError::Damaged(name, error) => {
@@ -224,17 +230,27 @@ fn check_bounds(input: &Input, bounds: &MediaBounds) -> Result<()> {
     if Collector::said("max_streams") {
         return Err(too_many_streams(bounds));
     }
-    for (width, height) in input.streams().filter(StreamView::is_video).map(|stream| stream.size()) {
-        if u64::from(width) * u64::from(height) > bounds.max_pixels {
-            let limit = bounds.max_pixels;
-            return Err(too_large(format!("a picture of {width}x{height} has more than {limit} pixels")));
-        }
-    }
+    input.streams().filter(StreamView::is_video).try_for_each(|stream| check_size(stream, bounds.max_pixels))?;
     let limit = bounds.max_duration.as_secs_f64();
     if input.duration().is_some_and(|micros| TimeBase::MICROS.seconds(micros) > limit) {
         return Err(too_large(format!("the file says it is longer than {limit} s")));
     }
     Ok(())
+}
+
+fn check_size(stream: StreamView<'_>, limit: u64) -> Result<()> {
+    let (index, (width, height)) = (stream.index(), stream.size());
+    // What a decoder refuses keeps no size.
+    let was_refused = || !stream.is_cover_art() && Collector::said("max pixel count");
+    match stream.pixels() {
+        0 if was_refused() => {
+            Err(too_large(format!("the pictures of stream {index} ({}) have more than {limit} pixels", stream.codec())))
+        }
+        pixels if pixels > limit => {
+            Err(too_large(format!("a picture of stream {index}, {width}x{height}, has more than {limit} pixels")))
+        }
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn too_large(what: String) -> Error {

@@ -148,6 +148,31 @@ fn bounds_on_media_hold() {
 }
 
 #[test]
+fn pictures_beyond_the_bound_are_refused_whoever_tells_their_size() {
+    let bench = Bench::new();
+    let small = MediaBounds { max_pixels: 100 * 100, ..MediaBounds::default() };
+    let gif = b"GIF89a\xff\xff\xff\xff\x80\0\0\0\0\0\xff\xff\xff\x2c\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0\x3b";
+    fs::write(bench.path("giant.gif"), gif).unwrap();
+    let mut cases = vec![(bench.path("giant.gif"), MediaBounds::default())];
+    for (name, codec) in [
+        ("jpeg.mkv", "mjpeg"),
+        ("raw.nut", "rawvideo"),
+        ("pictures.gif", "gif"),
+        ("h264.ts", "libx264"),
+        ("mpeg2.mpg", "mpeg2video"),
+    ] {
+        let made = bench.ffmpeg(name, &format!("-f lavfi -i testsrc=s=320x240:d=0.2 -pix_fmt yuvj420p -c:v {codec}"));
+        cases.extend(made.map(|path| (path, small)));
+    }
+    for (input, bounds) in cases {
+        let error = ENGINE.probe(&Source::File(input.clone()), &bounds).expect_err(&input.display().to_string());
+        assert_eq!(error.code(), Code::InputTooLarge, "{}: {error}", input.display());
+        assert!(error.to_string().contains("stream 0"), "{error}");
+        assert_eq!(refused(&input, &bounds), Code::InputTooLarge, "{}", input.display());
+    }
+}
+
+#[test]
 fn a_full_disk_and_a_size_limit_are_told_apart() {
     let bench = Bench::new();
     let wanted = plan(Container::Mp4, VideoCodec::H264, AudioCodec::Aac);

@@ -63,8 +63,9 @@ impl Input {
     pub(crate) fn open(parts: Parts, guard: Guard, limits: &InputLimits) -> Result<Self, OpenError> {
         guard.allow(Some(limits.time));
         let mut input = Self::open_header(parts, Box::new(guard), limits)?;
-        // Too many streams are refused by who asked.
-        if input.len() <= limits.max_streams {
+        // Too many streams are refused by who asked, and so are pictures that the header says are too
+        // large: a decoder that refuses them would leave them without a size.
+        if input.len() <= limits.max_streams && !input.streams().any(|stream| stream.pixels() > limits.max_pixels) {
             let name = input.format();
             let damaged = |error| OpenError::Damaged(name, error);
             if input.find(limits.facts, limits.max_pixels).map_err(damaged)? == Found::TooLittle {
@@ -370,6 +371,11 @@ impl StreamView<'_> {
 
     pub(crate) fn size(&self) -> (u32, u32) {
         (u32::try_from(self.parameters.width).unwrap_or(0), u32::try_from(self.parameters.height).unwrap_or(0))
+    }
+
+    pub(crate) fn pixels(&self) -> u64 {
+        let (width, height) = self.size();
+        u64::from(width) * u64::from(height)
     }
 
     /// Shape of a pixel as the container says, else the codec; `None` if neither does.
