@@ -14,6 +14,7 @@ mod scheduling;
 mod section;
 mod tracing;
 mod transfer;
+mod unique;
 mod watch;
 
 pub use agent::AgentArgs;

@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use ffrtmp_core::error::{Code, Error, Result, nearest};
-use figment::Figment;
-use figment::providers::{Format as _, Yaml};
 use serde_json::{Map, Value};
+
+use super::unique;
 
 /// Keys and values at one place of a file.
 pub(super) struct Section {
@@ -28,11 +28,14 @@ impl Section {
         let refused = |message: &str, hint: &str| {
             Error::new(Code::InvalidConfig, message).field(path.display().to_string()).hint(hint.to_owned())
         };
-        std::fs::File::open(path)
-            .map_err(|error| refused("it cannot be read", "give a YAML file, or create it").source(error))?;
-        let values: Map<String, Value> = Figment::from(Yaml::file_exact(path))
-            .extract()
-            .map_err(|error| refused("it is not YAML of the form `key: value`", example).source(error))?;
+        let cure = "give a YAML file, or create it";
+        let unread = |error: std::io::Error| refused("it cannot be read", cure).source(error);
+        if !std::fs::metadata(path).map_err(unread)?.is_file() {
+            return Err(refused("it is no file", cure));
+        }
+        let text = std::fs::read_to_string(path).map_err(unread)?;
+        let values = unique::parse(&text)
+            .map_err(|why| refused(&format!("it is not YAML of the form `key: value`: {why}"), example))?;
         Ok(Self { place, values, asked: Vec::new() })
     }
 

@@ -25,20 +25,21 @@ pub struct WatchArgs {
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub target: Vec<String>,
     /// Processor for each, in percent of a core: 200 is two cores
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..))]
     pub cpu_quota: Option<u32>,
     /// Share of the processor for each, 1 to 10000; 100 is everybody's
-    #[arg(long, value_name = "WEIGHT")]
+    #[arg(long, value_name = "WEIGHT", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub cpu_weight: Option<u32>,
     /// Memory for each, in MB
-    #[arg(long, value_name = "MB")]
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u64).range(1..))]
     pub memory_limit: Option<u64>,
     /// Remember over restarts who is governed and how it was before
     #[arg(long)]
     pub enable_state: bool,
-    /// File that remembers it
-    #[arg(long, value_name = "FILE", default_value = "/var/lib/ffrtmp/watch-state.json")]
-    pub state_path: PathBuf,
+    /// File that remembers it [default: /var/lib/ffrtmp/watch-state.json for root, for others
+    /// ffrtmp/watch-state.json in $XDG_STATE_HOME or ~/.local/state]
+    #[arg(long, value_name = "FILE")]
+    pub state_path: Option<PathBuf>,
     /// Longest time between two writings of it; a change is written at once
     #[arg(long, default_value = "30s", value_parser = duration)]
     pub state_flush_interval: Duration,
@@ -52,6 +53,9 @@ pub struct WatchArgs {
 
 /// Where the file is if no flag says.
 const USUAL: &str = "/etc/ffrtmp/watch-config.yaml";
+/// Where the state is if no flag says: of root, and of others below their own directory.
+const STATE: &str = "/var/lib/ffrtmp/watch-state.json";
+const OWN_STATE: &str = "ffrtmp/watch-state.json";
 const TARGETS: [&str; 2] = ["ffmpeg", "gst-launch-1.0"];
 
 impl WatchArgs {
@@ -65,12 +69,19 @@ impl WatchArgs {
         Ok(WatchPlan {
             scan_interval: self.scan_interval.or(file.scan_interval).unwrap_or(Duration::from_secs(10)),
             flush_interval: self.state_flush_interval,
-            options: WatchOptions {
-                rules: self.rules(&file)?,
-                state: self.enable_state.then(|| self.state_path.clone()),
-                retries,
-            },
+            options: WatchOptions { rules: self.rules(&file)?, state: self.state()?, retries },
         })
+    }
+
+    fn state(&self) -> Result<Option<PathBuf>> {
+        match (&self.state_path, self.enable_state) {
+            (_, false) => Ok(None),
+            (Some(path), true) => Ok(Some(path.clone())),
+            (None, true) => {
+                let named = |name| std::env::var_os(name).map(PathBuf::from);
+                usual_state(rustix::process::geteuid().is_root(), named("XDG_STATE_HOME"), named("HOME")).map(Some)
+            }
+        }
     }
 
     fn file(&self) -> Result<WatchFile> {
@@ -92,7 +103,9 @@ impl WatchArgs {
         if names.is_empty() {
             names = TARGETS.map(str::to_owned).to_vec();
         }
+        let place = if self.target.is_empty() { "target_commands" } else { "--target" };
         let rule = |name: String| {
+            check_name(&name, place)?;
             let own = file.commands.iter().find(|command| command.name == name);
             let limits = own.map(|own| own.limits.clone()).unwrap_or_default().or(&flags).or(&file.limits);
             let filters = own.map_or_else(|| file.filters.clone(), |own| own.filters.clone());
@@ -100,6 +113,31 @@ impl WatchArgs {
         };
         Ok(Rules(names.into_iter().map(rule).collect::<Result<_>>()?))
     }
+}
+
+/// The state of root, or of a user with these directories.
+fn usual_state(root: bool, state: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBuf> {
+    if root {
+        return Ok(STATE.into());
+    }
+    let absolute = |path: Option<PathBuf>| path.filter(|path| path.is_absolute());
+    let folder = absolute(state).or_else(|| Some(absolute(home)?.join(".local/state")));
+    folder.map(|folder| folder.join(OWN_STATE)).ok_or_else(|| {
+        Error::new(Code::InvalidConfig, "neither XDG_STATE_HOME nor HOME says where this user's files are")
+            .field("--state-path")
+            .hint("give a file in a directory that this user may write")
+    })
+}
+
+/// Processes are known by the name of their program, which has no directory.
+fn check_name(name: &str, place: &str) -> Result<()> {
+    let why = match name {
+        "" => "a name is empty".to_owned(),
+        path if path.contains('/') => format!("{path:?} is a path, and programs are known by their names"),
+        _ => return Ok(()),
+    };
+    let name = name.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("ffmpeg");
+    Err(Error::new(Code::InvalidConfig, why).field(place).hint(format!("give the name alone, such as {name}")))
 }
 
 /// Limits as the file has them.
@@ -145,6 +183,15 @@ impl Limits {
             memory_limit: section.number("memory_limit")?,
             nice: section.number("nice")?,
         };
+        let wrong = [
+            ("cpu_quota", limits.cpu_quota == Some(0), "give 1 or more; 100 is one core"),
+            ("cpu_weight", limits.cpu_weight.is_some_and(|weight| !(1..=10_000).contains(&weight)), "give 1 to 10000"),
+            ("memory_limit", limits.memory_limit == Some(0), "give megabytes, such as 4096"),
+            ("nice", limits.nice.is_some_and(|nice| !(-20..=19).contains(&nice)), "give -20 (first) to 19 (last)"),
+        ];
+        if let Some((key, _, cure)) = wrong.iter().find(|(_, wrong, _)| *wrong) {
+            return Err(section.wrong(key, cure));
+        }
         section.finish()?;
         Ok(limits)
     }
@@ -179,7 +226,11 @@ impl WatchFile {
             .text("scan_interval")?
             .map(|text| duration(&text).map_err(|why| top.wrong("scan_interval", &why)))
             .transpose()?;
+        let names_none = top.has("target_commands");
         let targets = top.texts("target_commands")?;
+        if names_none && targets.is_empty() {
+            return Err(top.wrong("target_commands", "name a program, such as [ffmpeg], or leave the key out"));
+        }
         let limits = top.section("default_limits")?.map_or(Ok(Limits::default()), Limits::read)?;
         let none = Filters::default();
         let filters =
@@ -206,11 +257,11 @@ fn read_filters(mut section: Section, outer: &Filters, users: &Users) -> Result<
             return Ok(outer.to_vec());
         }
         let mut ids = Vec::new();
-        for name in section.texts(by_name)?.into_iter().chain(section.texts(by_id)?) {
-            let unknown = || {
-                section.wrong(by_name, &format!("no user is named {name:?}; give a name of /etc/passwd or a number"))
-            };
-            ids.push(users.id(&name).ok_or_else(unknown)?);
+        for key in [by_name, by_id] {
+            for name in section.texts(key)? {
+                let why = || format!("no user is named {name:?}; give a name of /etc/passwd or a number");
+                ids.push(users.id(&name).ok_or_else(|| section.wrong(key, &why()))?);
+            }
         }
         Ok(ids)
     };
@@ -247,6 +298,12 @@ fn read_filters(mut section: Section, outer: &Filters, users: &Users) -> Result<
         allowed_dirs: folders(&mut section, "allowed_dirs", &outer.allowed_dirs)?,
         blocked_dirs: folders(&mut section, "blocked_dirs", &outer.blocked_dirs)?,
     };
+    if let (Some(least), Some(most)) = (filters.min_runtime, filters.max_runtime)
+        && least > most
+    {
+        let least = least.as_secs_f64();
+        return Err(section.wrong("max_runtime", &format!("give at least min_runtime, {least} s: nothing is both")));
+    }
     section.finish()?;
     Ok(filters)
 }
@@ -329,6 +386,13 @@ mod tests {
             ("filters: {min_runtime: long}", "filters.min_runtime", "5s"),
             ("commands: {ffmpeg: {limit: {}}}", "commands.ffmpeg.limit", "did you mean limits?"),
             ("target_commands: {a: b}", "target_commands", "list"),
+            ("target_commands: []", "target_commands", "[ffmpeg]"),
+            ("default_limits: {cpu_quota: 0}", "default_limits.cpu_quota", "100 is one core"),
+            ("commands: {ffmpeg: {limits: {cpu_weight: 10001}}}", "commands.ffmpeg.limits.cpu_weight", "1 to 10000"),
+            ("filters: {min_runtime: 10s, max_runtime: 5s}", "filters.max_runtime", "min_runtime, 10 s"),
+            ("filters: {min_runtime: 1m}\ncommands: {a: {filters: {max_runtime: 5s}}}", "filters.max_runtime", "60 s"),
+            ("filters: {allowed_uids: [nobody-here]}", "filters.allowed_uids", "/etc/passwd"),
+            ("scan_interval: 5s\nscan_interval: 6s", "watch.yaml", "scan_interval is there twice"),
         ] {
             let error = parse(text).expect_err(text);
             assert_eq!(error.code(), Code::InvalidConfig, "{text}");
@@ -337,5 +401,35 @@ mod tests {
         }
         let users = parse("filters: {allowed_users: [video, 1000], blocked_uids: [0]}").expect("users").filters;
         assert_eq!((users.allowed_users, users.blocked_users), (vec![44, 1000], vec![0]));
+    }
+
+    #[test]
+    fn names_that_no_process_has_are_refused() {
+        for (target, field) in
+            [(&["--target", "/usr/bin/ffmpeg"][..], "--target"), (&["--target", "ffmpeg,"], "--target")]
+        {
+            let error = args(target).rules(&WatchFile::default()).expect_err("no name");
+            assert_eq!((error.code(), error.field_name()), (Code::InvalidConfig, Some(field)), "{target:?}");
+        }
+        let file = parse("target_commands: [bin/ffmpeg]").expect("YAML");
+        let error = args(&[]).rules(&file).expect_err("no name");
+        assert!(error.field_name() == Some("target_commands") && error.hint_text().ends_with("as ffmpeg"), "{error}");
+        let folder = tempfile::tempdir().expect("a directory");
+        let error = WatchFile::read(folder.path()).expect_err("a directory");
+        assert!(error.to_string().contains("it is no file"), "{error}");
+    }
+
+    #[test]
+    fn the_state_is_where_its_user_may_write() {
+        let path = |text: &str| Some(PathBuf::from(text));
+        for (root, state, home, expected) in [
+            (true, path("/x"), path("/root"), Some(STATE)),
+            (false, path("/x"), path("/home/a"), Some("/x/ffrtmp/watch-state.json")),
+            (false, path("x"), path("/home/a"), Some("/home/a/.local/state/ffrtmp/watch-state.json")),
+            (false, None, None, None),
+        ] {
+            let found = usual_state(root, state.clone(), home.clone()).ok();
+            assert_eq!(found, expected.map(PathBuf::from), "{root} {state:?} {home:?}");
+        }
     }
 }
