@@ -157,14 +157,19 @@ pub(crate) fn exit(done: Done, json: bool) -> ExitCode {
 
 /// Says on stderr what failed and what mends it, and gives the exit code.
 pub(crate) fn report(error: &Error, json: bool) -> ExitCode {
+    report_as(error, json, error.code().exit_code())
+}
+
+/// The same for a command whose exit codes are its own.
+pub(crate) fn report_as(error: &Error, json: bool, code: u8) -> ExitCode {
     let text = if json {
-        problem(error).to_string()
+        problem(error, code).to_string()
     } else {
         format!("error: {}\nhint: {}", one_line(&error.to_string()), one_line(error.hint_text()))
     };
     // There is nowhere left to tell that stderr is closed.
     let _ = writeln!(io::stderr().lock(), "{text}");
-    ExitCode::from(error.code().exit_code())
+    ExitCode::from(code)
 }
 
 /// What printing help or a version came to.
@@ -176,7 +181,7 @@ pub(crate) fn shown(printed: io::Result<()>, code: ExitCode) -> ExitCode {
 }
 
 /// The error as a problem document (RFC 9457).
-fn problem(error: &Error) -> serde_json::Value {
+fn problem(error: &Error, exit_code: u8) -> serde_json::Value {
     let mut problem = json!({
         "type": format!("urn:ffrtmp:error:{}", error.code()),
         "title": error.code().explain().cause,
@@ -185,7 +190,7 @@ fn problem(error: &Error) -> serde_json::Value {
         "code": error.code(),
         "disposition": error.disposition(),
         "hint": error.hint_text(),
-        "exit_code": error.code().exit_code(),
+        "exit_code": exit_code,
     });
     if let Some(field) = error.field_name() {
         problem["field"] = field.into();
@@ -246,7 +251,7 @@ mod tests {
     fn errors_stay_on_one_line_and_problems_carry_the_code() {
         let error = Error::new(Code::InputInvalid, "it ends\nearly\u{1b}[2J").field("input").hint("fetch it again");
         assert_eq!(one_line(&error.to_string()), "input: it ends early [2J");
-        let problem = problem(&error);
+        let problem = problem(&error, error.code().exit_code());
         assert_eq!(problem["code"], "input_invalid");
         assert_eq!(problem["field"], "input");
         assert_eq!(problem["exit_code"], 6);

@@ -21,8 +21,9 @@ fn main() -> ExitCode {
         Ok(cli::Parsed::Command(cli)) => commands::run(*cli),
         Ok(cli::Parsed::Shown(code)) => code,
         Err(error) => {
-            let code = console::report(&error, cli::wants_json(&arguments));
-            if cli::means_run(&arguments) { commands::NOT_GOVERNED.into() } else { code }
+            let of_run = cli::means_run(&arguments);
+            let code = if of_run { commands::NOT_GOVERNED } else { error.code().exit_code() };
+            console::report_as(&error, cli::wants_json(&arguments), code)
         }
     }
 }

@@ -23,11 +23,8 @@ const NOT_FOUND: u8 = 127;
 pub(super) fn run(command: &Run, json: bool) -> ExitCode {
     match work(command, json) {
         Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            // The code of the error class would look like one of the program's.
-            let _ = console::report(&super::in_flags(error), json);
-            ExitCode::from(NOT_GOVERNED)
-        }
+        // The code of the error class would look like one of the program's.
+        Err(error) => console::report_as(&super::in_flags(error), json, NOT_GOVERNED),
     }
 }
 
@@ -42,7 +39,7 @@ fn work(command: &Run, json: bool) -> Result<u8> {
         Ok(supervised) => supervised,
         Err(error) => {
             let code = refusal(&error);
-            let _ = console::report(&super::in_flags(error), json);
+            let _ = console::report_as(&super::in_flags(error), json, code);
             return Ok(code);
         }
     };
