@@ -123,7 +123,6 @@ fn limit_io(seat: &Seat, io: &IoLimit) -> Result<()> {
                     Error::new(Code::InvalidField, format!("{major}:{minor} is no disk whose rates can be limited"))
                         .field("io")
                         .hint("name a whole disk and not a partition; `lsblk` lists them")
-                        .source(error)
                 }
                 false => unwritten("io")(error),
             }
@@ -136,12 +135,21 @@ fn limit_io(seat: &Seat, io: &IoLimit) -> Result<()> {
 }
 
 fn unwritten<E: std::error::Error + Send + Sync + 'static>(field: &'static str) -> impl Fn(E) -> Error {
-    move |error| refused(format!("the kernel refuses the limit {field}"), error).field(field)
+    move |error| {
+        let message = format!("the kernel refuses the limit {field}");
+        // The crate's own words are for programmers.
+        let told = match os_error(&error) {
+            Some(number) => refused(message, std::io::Error::from_raw_os_error(number)),
+            None => refused(message, error),
+        };
+        told.field(field)
+    }
 }
 
-/// The number of the kernel's error below one of the crate's.
-fn os_error(error: &cgroups_rs::error::Error) -> Option<i32> {
-    std::error::Error::source(error)?.downcast_ref::<std::io::Error>()?.raw_os_error()
+/// The number of the kernel's error in or below one of the crate's.
+fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let all = std::iter::successors(Some(error), |error| error.source());
+    all.filter_map(|error| error.downcast_ref::<std::io::Error>()?.raw_os_error()).next()
 }
 
 fn is_v2(seat: &Seat) -> bool {
@@ -263,5 +271,16 @@ mod tests {
             assert_eq!((error.code(), error.field_name()), (Code::InvalidField, Some(field)));
         }
         check(&ProcessLimits { memory_bytes: Some(u64::MAX), cpu_percent: Some(u32::MAX), ..none() }).expect("much");
+    }
+
+    #[test]
+    fn a_refusal_is_in_the_words_of_the_kernel() {
+        let seat =
+            Seat { version: Version::V1, controllers: vec![Controller::Io], folder: "/nonexistent/group".into() };
+        let error = limit_io(&seat, &IoLimit { device: (8, 0), reads: Some(1), ..IoLimit::default() });
+        let error = error.expect_err("there is no such group");
+        let all = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+        let told = all.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        assert!(told.contains("No such file") && !told.contains("Os {"), "{told}");
     }
 }

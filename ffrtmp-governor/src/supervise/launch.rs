@@ -81,7 +81,7 @@ impl Workload {
         let mut held = Held::start(self.command(own_group), self.image()?, inbox.map(|inbox| inbox.before))
             .map_err(|error| self.not_begun(error))?;
         let root = Root::default();
-        let grip = Grip::take(&root, held.pid)?;
+        let grip = Grip::take(&root, held.pid).map_err(unseen)?;
         let mut family = Family::of(root.clone(), grip.identity);
         family.group = own_group.then_some(held.pid);
         family.orphans_of = self.adopts.then(std::process::id);
@@ -162,6 +162,16 @@ const NO_PROGRAM: i32 = 8;
 
 fn refused(error: io::Error) -> Error {
     Error::new(Code::Storage, "the kernel refuses to hand over orphans").operation("supervise.start").source(error)
+}
+
+/// A child that waits has not ended: what cannot be found is `/proc`.
+fn unseen(error: Error) -> Error {
+    match error.field_name() {
+        Some(_) => Error::new(Code::Storage, "/proc does not show the process that was started")
+            .operation("supervise.start")
+            .hint("mount /proc: what a program uses is read there"),
+        None => error,
+    }
 }
 
 /// Whether this process has a terminal that sends it signals.

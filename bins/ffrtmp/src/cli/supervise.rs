@@ -24,16 +24,16 @@ pub(crate) struct Govern {
     #[arg(long, value_name = "QUOTA", value_parser = parse::<CpuMax>, conflicts_with = "cpu_quota")]
     pub(crate) cpu_max: Option<CpuMax>,
     /// Processor in percent of a core: 200 is two cores
-    #[arg(long, value_name = "PERCENT", value_parser = positive::<u32>)]
+    #[arg(long, value_name = "PERCENT", value_parser = positive::<u32>, allow_negative_numbers = true)]
     pub(crate) cpu_quota: Option<u32>,
     /// Share of the processor among those that compete for it, 1 to 10000; 100 is everybody's
-    #[arg(long, value_name = "WEIGHT", value_parser = positive::<u32>)]
+    #[arg(long, value_name = "WEIGHT", value_parser = positive::<u32>, allow_negative_numbers = true)]
     pub(crate) cpu_weight: Option<u32>,
     /// Memory in bytes, without a way out into swap
-    #[arg(long, value_name = "BYTES", value_parser = positive::<u64>, conflicts_with = "memory_limit")]
+    #[arg(long, value_name = "BYTES", value_parser = memory, allow_negative_numbers = true, conflicts_with = "memory_limit")]
     pub(crate) memory_max: Option<u64>,
     /// Memory in MB (powers of 1024)
-    #[arg(long, value_name = "MB", value_parser = positive::<u64>)]
+    #[arg(long, value_name = "MB", value_parser = positive::<u64>, allow_negative_numbers = true)]
     pub(crate) memory_limit: Option<u64>,
     /// Rates of a block device as io.max has them: "8:0 rbps=10M wiops=120", or with its path (repeatable)
     #[arg(long, value_name = "RATES", value_parser = parse::<IoMax>)]
@@ -135,6 +135,14 @@ Exit codes:
 
 Ctrl-C, SIGTERM and SIGHUP let the process go: its limits are lifted and it lives on. The report
 goes to stdout.";
+
+/// Bytes of memory in which a program may at least begin.
+fn memory(text: &str) -> Result<u64> {
+    positive(text).ok().filter(|bytes| *bytes >= 1 << 20).ok_or_else(|| {
+        Error::new(Code::InvalidField, format!("{text:?} bytes are no memory for a program"))
+            .hint("give at least 1048576, 1 MiB; --memory-limit counts megabytes")
+    })
+}
 
 fn nice(text: &str) -> Result<i32> {
     text.parse().ok().filter(|nice| (-20..=19).contains(nice)).ok_or_else(|| {

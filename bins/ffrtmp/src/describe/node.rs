@@ -65,7 +65,7 @@ fn said(node: &Node) -> Vec<(&'static str, String)> {
         [] => facts.push(("gpu", if about.has_gpu { or_unknown(&about.gpu_type) } else { "none".into() })),
         gpus => facts.extend(gpus.iter().map(|gpu| ("gpu", self::gpu(gpu, now(gpu))))),
     }
-    facts.push(("offers", offers(&node.offer())));
+    facts.push(("offers", offers(&node.offer(), about.has_gpu || !about.gpus.is_empty())));
     facts.extend(about.address.as_deref().map(|address| ("address", one_line(address))));
     facts.extend(about.version.as_deref().map(|version| ("version", one_line(version))));
     if !about.labels.is_empty() {
@@ -78,14 +78,15 @@ fn said(node: &Node) -> Vec<(&'static str, String)> {
 }
 
 /// What jobs are matched with beside engines, codecs, encoders and labels.
-fn offers(offer: &Offer) -> String {
+fn offers(offer: &Offer, has_gpu: bool) -> String {
     let amount = |bytes: Option<u64>| bytes.map_or("an unknown amount of".to_owned(), self::bytes);
     let sessions = match offer.gpu_sessions {
-        Some(1) => "1 encode session".to_owned(),
-        Some(sessions) => format!("{sessions} encode sessions"),
-        None => "encode sessions without a bound".to_owned(),
+        _ if !has_gpu => String::new(),
+        Some(1) => ", 1 encode session".to_owned(),
+        Some(sessions) => format!(", {sessions} encode sessions"),
+        None => ", encode sessions without a bound".to_owned(),
     };
-    format!("{} memory, {} free disk, {sessions}", amount(offer.memory_bytes), amount(offer.disk_bytes))
+    format!("{} memory, {} free disk{sessions}", amount(offer.memory_bytes), amount(offer.disk_bytes))
 }
 
 fn safeguard(guard: &Safeguard, on: &str, off: &str) -> String {

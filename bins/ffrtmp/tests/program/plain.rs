@@ -56,6 +56,9 @@ fn recommendations_come_in_every_shape() {
         let said = desk.run(&["config", "recommend", "--environment", "production", "--output", format]);
         assert!(said.code == 0 && said.out.contains(&line), "{format}: {said:?}");
     }
+    assert!(json["min_free_disk_percent"].is_u64() && json["reasons"]["min_free_disk_percent"].is_string(), "{json}");
+    let refused = desk.run(&["config", "recommend", "--output", "csv"]);
+    assert!(refused.code == 2 && refused.err.contains("yaml or bash"), "{refused:?}");
     let refused = desk.run(&["scenarios", "--output", "yaml"]);
     assert!(refused.code == 2 && refused.err.starts_with("error: --output: "), "{refused:?}");
 }

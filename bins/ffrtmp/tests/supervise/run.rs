@@ -57,6 +57,39 @@ fn streams_and_exit_codes_are_the_programs() {
 }
 
 #[test]
+fn refusals_name_the_flag_that_was_given_and_the_code_that_follows() {
+    for (flag, value) in [
+        ("--memory-max", "1"),
+        ("--memory-limit", "-1"),
+        ("--cpu-quota", "-5"),
+        ("--cpu-weight", "-5"),
+        ("--workdir", "/nonexistent"),
+    ] {
+        let refused = output(ffrtmp(&["--output", "json", "run", flag, value, "--", "true"]));
+        let problem = report(&refused);
+        let code = refused.status.code();
+        assert_eq!((code, problem["exit_code"].as_i64()), (Some(125), Some(125)), "{flag}: {problem}");
+        assert_eq!(problem["field"], flag, "{problem}");
+    }
+    let missing = output(ffrtmp(&["--output", "json", "run", "--", "no-such-program-anywhere"]));
+    assert_eq!((missing.status.code(), &report(&missing)["exit_code"]), (Some(127), &json!(127)));
+}
+
+#[test]
+fn a_limit_that_bounds_nothing_is_not_in_force() {
+    let args = ["run", "--json", "--memory-limit", "999999999", "--cpu-quota", "99999999", "--", "true"];
+    let ran = output(ffrtmp(&args));
+    assert_eq!(ran.status.code(), Some(0), "{}", text(&ran.stderr));
+    let limits = report(&ran)["limits"].clone();
+    for limit in limits.as_array().expect("two limits") {
+        assert_eq!(limit["in_force"], false, "{limit}");
+        assert!(!has_groups() || limit["detail"].as_str().is_some_and(|why| why.contains("bounds nothing")), "{limit}");
+    }
+    let required = output(ffrtmp(&["run", "--require-limits", "--cpu-quota", "99999999", "--", "true"]));
+    assert_eq!(required.status.code(), Some(125), "{}", text(&required.stderr));
+}
+
+#[test]
 fn nothing_goes_through_a_shell() {
     let words = ["; exit 9", "$(id)", "-n", "--", "a\nb", "😀", "--json"];
     let ran = output(ffrtmp(&[&["run", "--quiet", "--", "printf", "<%s>"], &words[..]].concat()));

@@ -28,7 +28,9 @@ fn limit(limit: &Safeguard) -> Finding {
         return Finding::works(what, limit.detail.clone());
     }
     let cure = match limit.name.as_str() {
-        "io" => "only control groups of version 2 with the io controller bound it",
+        "io" => {
+            "run the agent as a service with Delegate=yes, or as root; the kernel bounds it by blkio (v1) or io (v2)"
+        }
         "timeout" | "disk" => "nothing to do: the agent holds it",
         _ => "run the agent as a service with Delegate=yes, or as root",
     };
