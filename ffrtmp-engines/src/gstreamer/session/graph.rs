@@ -148,7 +148,7 @@ impl Way<'_> {
         let fitted = self.after(parent, &fit)?;
         let fork = self.fork(&fitted, index + 1 < self.options.renditions.len())?;
         let before = if is_ladder { self.after(&fork, &[self.queue()?])? } else { fork.clone() };
-        let sink = sink::make(&caps_of(plan.codec, self.options.format), self.shared, index, TrackKind::Video)?;
+        let sink = sink::make(&caps_of(plan.codec, self.options.format), self.shared, index, sink::Of::Pictures)?;
         let mut chain = vec![rung.encoder()];
         if let Some(parser) = elements::video_parser(plan.codec) {
             chain.push(profile_filter(plan)?);
@@ -289,8 +289,9 @@ pub(super) fn sound(
     format.set_rate(&encoder, name, plan);
     let filter = elements::make("capsfilter")?;
     filter.set_property("caps", format.caps());
-    let sink =
-        sink::make(&caps_of_sound(plan.codec, options.format), shared, options.renditions.len(), TrackKind::Audio)?;
+    let delay = gst::ClockTime::from_seconds(encoder_delay(name)).mul_div_floor(1, format.rate.unsigned_abs().into());
+    let kind = sink::Of::Sound { delay: delay.unwrap_or_default() };
+    let sink = sink::make(&caps_of_sound(plan.codec, options.format), shared, options.renditions.len(), kind)?;
     let parser = elements::make(elements::audio_parser(plan.codec))?;
     let start: gst::Element = source.clone().upcast();
     let chain =
@@ -298,6 +299,14 @@ pub(super) fn sound(
     let built = pipeline.add_many(&chain).and_then(|()| gst::Element::link_many(&chain));
     built.map_err(|_| not_linked("the sound"))?;
     Ok(source)
+}
+
+/// Samples that an encoder puts before what it is given without saying so in its times.
+fn encoder_delay(name: &str) -> u64 {
+    match name {
+        "avenc_aac" => 1024,
+        _ => 0,
+    }
 }
 
 /// What an encoder of sound is given.

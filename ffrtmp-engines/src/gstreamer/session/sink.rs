@@ -7,7 +7,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
-use super::super::media::{Encoded, TrackKind};
+use super::super::media::Encoded;
 use super::shared::Shared;
 use crate::gstreamer::elements;
 
@@ -15,8 +15,18 @@ use crate::gstreamer::elements;
 /// beginning.
 const LEAST_STEP: gst::ClockTime = gst::ClockTime::from_useconds(100);
 
+/// What a track is of.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Of {
+    Pictures,
+    Sound {
+        /// How much earlier it belongs than the encoder says.
+        delay: gst::ClockTime,
+    },
+}
+
 /// Makes the sink of a track. `caps` is what it takes.
-pub(super) fn make(caps: &gst::Caps, shared: &Arc<Shared>, track: usize, kind: TrackKind) -> Result<gst::Element> {
+pub(super) fn make(caps: &gst::Caps, shared: &Arc<Shared>, track: usize, kind: Of) -> Result<gst::Element> {
     let element = elements::make("appsink")?;
     element.set_property("caps", caps);
     element.set_property("sync", false);
@@ -45,7 +55,7 @@ fn take(
     sample: &gst::Sample,
     shared: &Shared,
     track: usize,
-    kind: TrackKind,
+    kind: Of,
     times: &Mutex<Times>,
 ) -> Option<(Encoded, bool)> {
     let mut buffer = sample.buffer_owned()?;
@@ -54,11 +64,18 @@ fn take(
         pts: buffer.pts().and_then(|time| segment.to_running_time_full(time)),
         dts: buffer.dts().and_then(|time| segment.to_running_time_full(time)),
     };
+    let own = match kind {
+        Of::Pictures => own,
+        Of::Sound { delay } => own.earlier(delay)?,
+    };
     let (pts, dts) = times.lock().unwrap_or_else(PoisonError::into_inner).running(own)?;
     let data = buffer.make_mut();
     data.set_pts(pts);
     data.set_dts(dts);
-    let inside = if kind == TrackKind::Video { shared.arrival(pts).map(|arrived| arrived.elapsed()) } else { None };
+    let inside = match kind {
+        Of::Pictures => shared.arrival(pts).map(|arrived| arrived.elapsed()),
+        Of::Sound { .. } => None,
+    };
     let is_new = shared.note(track, sample.caps()?, inside);
     Some((Encoded { track, buffer }, is_new))
 }
@@ -68,6 +85,15 @@ fn take(
 struct Own {
     pts: Option<gst::Signed<gst::ClockTime>>,
     dts: Option<gst::Signed<gst::ClockTime>>,
+}
+
+impl Own {
+    /// `None` for what lies before the beginning then: an encoder's own samples, which nobody gave it.
+    fn earlier(self, delay: gst::ClockTime) -> Option<Self> {
+        let shifted = |time: gst::Signed<gst::ClockTime>| time.checked_sub_unsigned(delay);
+        let own = Self { pts: self.pts.and_then(shifted), dts: self.dts.and_then(shifted) };
+        (delay.is_zero() || own.pts.or(own.dts).and_then(positive).is_some()).then_some(own)
+    }
 }
 
 /// Decoding times that grow and never lie before the beginning or behind the showing.
@@ -99,6 +125,15 @@ mod tests {
     fn ms(time: i64) -> gst::Signed<gst::ClockTime> {
         let size = gst::ClockTime::from_mseconds(time.unsigned_abs());
         if time < 0 { gst::Signed::Negative(size) } else { gst::Signed::Positive(size) }
+    }
+
+    #[test]
+    fn sound_goes_back_to_where_it_belongs() {
+        let own = |pts| Own { pts: Some(ms(pts)), dts: None };
+        let delay = gst::ClockTime::from_mseconds(21);
+        let times = [0, 21, 42].map(|pts| own(pts).earlier(delay).and_then(|own| own.pts.and_then(positive)));
+        assert_eq!(times, [None, Some(gst::ClockTime::ZERO), Some(delay)]);
+        assert!(own(-5).earlier(gst::ClockTime::ZERO).is_some());
     }
 
     #[test]

@@ -5,3 +5,4 @@ mod conformance;
 mod ends;
 mod losses;
 mod sources;
+mod sync;
