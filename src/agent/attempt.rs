@@ -329,9 +329,9 @@ async fn run_limited(limit: Duration, attempt: &Arc<Attempt>, piece: &mut dyn Wo
         }
         if left.is_zero() && !attempt.timed_out.swap(true, Ordering::AcqRel) {
             if attempt.is_live {
-                attempt.control.finish()
+                attempt.control.finish();
             } else {
-                attempt.control.cancel()
+                attempt.control.cancel();
             }
             left = step;
         } else if left.is_zero() {

@@ -273,8 +273,8 @@ impl ffrtmp_core::governor::ResourceGovernor for Killer {
     fn govern(&self, pid: u32, _: &ProcessLimits) -> ffrtmp_core::Result<Box<dyn Governed>> {
         thread::spawn(move || {
             thread::sleep(Duration::from_millis(200));
-            let pid = rustix::process::Pid::from_raw(pid as i32).expect("a pid");
-            rustix::process::kill_process(pid, rustix::process::Signal::KILL)
+            let pid = Pid::from_raw(pid as i32).expect("a pid");
+            kill_process(pid, Signal::KILL)
         });
         Ok(Box::new(Nothing))
     }
