@@ -258,7 +258,7 @@ struct FreshTimed;
 #[async_trait]
 impl Harness for FreshTimed {
     async fn fresh(&self) -> Arc<dyn Store> {
-        let calls = MasterMetrics::new().unwrap().own.calls.clone();
+        let calls = MasterMetrics::new().unwrap().own.calls;
         Arc::new(Timed::new(Arc::new(MemoryStore::new()), calls))
     }
 }

@@ -115,7 +115,7 @@ fn plays_its_role() {
     let Ok(words) = std::env::var(ROLE) else { return };
     let role = Role::from_words(&words.split('\n').collect::<Vec<_>>());
     #[cfg(feature = "cli")]
-    ffrtmp::logging::start("info", "text").expect("a log");
+    ffrtmp::logging::start(&ffrtmp::logging::LogOptions::plain("info")).expect("a log");
     tokio::runtime::Runtime::new().expect("a runtime").block_on(async {
         match role {
             Role::Master { dsn, address } => master(&dsn, address).await,

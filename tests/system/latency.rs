@@ -30,9 +30,7 @@ fn an_idle_cluster_is_quick_and_small() {
 
 /// From submission to running, by the master's own clock.
 fn start_latency(cluster: &Cluster) -> Duration {
-    until("the agent waits for work", PATIENCE, || {
-        cluster.node_named("first").filter(|node| node.active_jobs == 0)
-    });
+    until("the agent waits for work", PATIENCE, || cluster.node_named("first").filter(|node| node.active_jobs == 0));
     let id = cluster.submit(json!({"scenario": "144p-h264", "parameters": {"duration": 0.2}}));
     let (job, _) = cluster.completed(&id);
     job.started_at.expect("it started").since(job.created_at)

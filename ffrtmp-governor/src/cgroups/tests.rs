@@ -213,7 +213,7 @@ fn containers() {
     assert!(
         WhyNot::of_layout(&layout).to_string().ends_with("/sys/fs/cgroup is mounted read-only"),
         "{}",
-        WhyNot::of_layout(&layout).to_string()
+        WhyNot::of_layout(&layout)
     );
     assert!(layout.trees.is_empty());
 }
@@ -226,7 +226,7 @@ fn a_machine_without() {
         WhyNot::of_layout(&layout).to_string().matches("is mounted").count(),
         4,
         "{}",
-        WhyNot::of_layout(&layout).to_string()
+        WhyNot::of_layout(&layout)
     );
     assert_eq!(Layout::read(&Root::at(Path::new("/nonexistent"))), layout);
     assert!(told(&layout).iter().filter(|told| told.contains(" off: ")).count() == 4);
