@@ -1,9 +1,8 @@
 //! How long a scrape of a master takes, and how large it is: with a long history, then with many nodes
-//! besides. `cargo bench --bench scrape -- [JOBS] [NODES]`; 1,000,000 and 1,000 by default.
+//! besides. `cargo bench --bench scrape -- [JOBS] [NODES] [sqlite]`; 1,000,000 and 1,000 by default.
 //!
-//! The history is in memory, ended through the calls that masters make. Nothing of a scrape may grow
+//! The history is in memory or in a file, ended through the calls that masters make. Nothing of a scrape may grow
 //! with it, so that is what is printed first: the same scrape without any history.
-#![expect(clippy::print_stdout, reason = "a bench talks to the person who runs it")]
 
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,7 +18,7 @@ use ffrtmp::core::node::Offer;
 use ffrtmp::core::request;
 use ffrtmp::core::store::{Caps, ClaimOrder, NewJob, Rank, Store};
 use ffrtmp::prelude::{CancellationToken, Master, MasterOptions};
-use ffrtmp::store::MemoryStore;
+use ffrtmp::store::{MemoryStore, SqliteStore};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -35,11 +34,15 @@ const MOST: [(Duration, usize); 2] = [(Duration::from_millis(20), 2 << 20), (Dur
 async fn main() -> Result<()> {
     let numbers: Vec<usize> = std::env::args().filter_map(|word| word.parse().ok()).collect();
     let (jobs, nodes) = (numbers.first().copied().unwrap_or(1_000_000), numbers.get(1).copied().unwrap_or(1000));
-    let store = Arc::new(MemoryStore::new());
+    let dir = tempfile::tempdir()?;
+    let store: Arc<dyn Store> = match std::env::args().any(|word| word == "sqlite") {
+        true => Arc::new(SqliteStore::open(&dir.path().join("master.db"))?),
+        false => Arc::new(MemoryStore::new()),
+    };
     let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let settings = Settings { retention: None, ..Settings::default() };
     let options = MasterOptions { metrics_address: Some(here), settings, ..MasterOptions::default() };
-    let master = Master::new(Arc::clone(&store) as Arc<dyn Store>, options).await?;
+    let master = Master::new(Arc::clone(&store), options).await?;
     let (coordinator, address) = (master.coordinator(), master.metrics_address().ok_or("no port")?);
     let stop = CancellationToken::new();
     let running = tokio::spawn(master.run(stop.clone()));
