@@ -424,8 +424,8 @@ mod tests {
         let path = |text: &str| Some(PathBuf::from(text));
         for (root, state, home, expected) in [
             (true, path("/x"), path("/root"), Some(STATE)),
-            (false, path("/x"), path("/home/a"), Some("/x/ffrtmp/watch-state.json")),
-            (false, path("x"), path("/home/a"), Some("/home/a/.local/state/ffrtmp/watch-state.json")),
+            (false, path("/x"), path("/users/a"), Some("/x/ffrtmp/watch-state.json")),
+            (false, path("x"), path("/users/a"), Some("/users/a/.local/state/ffrtmp/watch-state.json")),
             (false, None, None, None),
         ] {
             let found = usual_state(root, state.clone(), home.clone()).ok();
