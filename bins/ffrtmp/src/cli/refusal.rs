@@ -48,8 +48,9 @@ fn invalid_value(refusal: &clap::Error) -> Error {
     }
     let known = texts(refusal, ContextKind::ValidValue).join(", ");
     let hint = match (flag.as_str(), text(refusal, ContextKind::SuggestedValue)) {
-        ("--output", None) if usage(refusal).contains("recommend") => "give table, json, yaml or bash".to_owned(),
-        ("--output", None) => "it is the format, table or json; the file that a job writes is --out".to_owned(),
+        ("--output", None) => "it is the format: table or json, and of config recommend also yaml or bash; the file \
+             that a job writes is --out"
+            .to_owned(),
         (_, Some(near)) => format!("did you mean {near}? known: {known}"),
         (_, None) if known.is_empty() => usage(refusal),
         (_, None) => format!("known: {known}"),
