@@ -133,7 +133,7 @@ fn wrong_configuration_is_refused_with_the_key_and_the_cure() {
     let config = folder.path().join("watch.yaml");
     for (text_of_file, key, hint) in [
         ("default_limits: {cpu_quotta: 5}\n", "default_limits.cpu_quotta", "did you mean cpu_quota?"),
-        ("default_limits: {cpu_quota: 0}\n", "cpu_quota", "100 for one core"),
+        ("default_limits: {cpu_quota: 0}\n", "default_limits.cpu_quota", "100 is one core"),
         ("default_limits: {cpu_weight: 20000}\n", "cpu_weight", "1 to 10000"),
         ("scan_interval: [1]\n", "scan_interval", "10s"),
         (": not yaml\n- at all", "watch.yaml", "docs/supervision.md"),
@@ -147,6 +147,6 @@ fn wrong_configuration_is_refused_with_the_key_and_the_cure() {
     let missing = output(ffrtmp(&["watch", "--watch-config", "/nonexistent/watch.yaml"]));
     assert_eq!(missing.status.code(), Some(2));
     let state =
-        output(ffrtmp(&["watch", "--target", "x", "--enable-state", "--state-path", "/nonexistent/state.json"]));
+        output(ffrtmp(&["watch", "--target", "x", "--enable-state", "--state-path", "/dev/null/state.json"]));
     assert!(text(&state.stderr).contains("state file"), "{}", text(&state.stderr));
 }
