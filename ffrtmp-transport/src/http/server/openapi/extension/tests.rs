@@ -26,7 +26,7 @@ const OUTPUTS: &[&str] = &[
     "/media/out.mp4x",
     "file:///media/out.webm",
     "file:///media/out.exe",
-    "rtmp://host/a.webm",
+    "rtmp://host/live/a.webm",
     "srt://host.example:9000",
 ];
 
