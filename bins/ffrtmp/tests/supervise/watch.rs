@@ -146,7 +146,6 @@ fn wrong_configuration_is_refused_with_the_key_and_the_cure() {
     }
     let missing = output(ffrtmp(&["watch", "--watch-config", "/nonexistent/watch.yaml"]));
     assert_eq!(missing.status.code(), Some(2));
-    let state =
-        output(ffrtmp(&["watch", "--target", "x", "--enable-state", "--state-path", "/dev/null/state.json"]));
+    let state = output(ffrtmp(&["watch", "--target", "x", "--enable-state", "--state-path", "/dev/null/state.json"]));
     assert!(text(&state.stderr).contains("state file"), "{}", text(&state.stderr));
 }
