@@ -100,7 +100,20 @@ pub(super) fn measures(report: &JobReport) -> Result<()> {
         .stages
         .iter()
         .flat_map(|stage| [("stages.offset_seconds", stage.offset_seconds), ("stages.seconds", stage.seconds)]);
-    for (name, value) in measures.into_iter().chain(live).chain(stages) {
+    // The master's own cost takes its place, but what cannot be one is told.
+    let cost = report.cost.iter().flat_map(|cost| {
+        let [cpu, gpu, energy, storage, egress, infrastructure] = cost.parts().map(|(_, amount)| amount);
+        [
+            ("cost.total", cost.total),
+            ("cost.cpu", cpu),
+            ("cost.gpu", gpu),
+            ("cost.energy", energy),
+            ("cost.storage", storage),
+            ("cost.egress", egress),
+            ("cost.infrastructure", infrastructure),
+        ]
+    });
+    for (name, value) in measures.into_iter().chain(live).chain(stages).chain(cost) {
         if !value.is_finite() || value < 0.0 {
             return Err(Error::new(Code::InvalidField, format!("{value} cannot be measured"))
                 .field(format!("metrics.{name}"))
