@@ -243,6 +243,7 @@ pub struct FinishRequest {
     pub metrics: Option<JobReport>,
     /// What went wrong: a text, or an object with `code` and `message`.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<ErrorShape>))]
     pub error: Option<ErrorText>,
     /// The last log lines: a text, or lines.
     #[serde(default)]
@@ -267,11 +268,28 @@ fn without_nulls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Jo
 /// read as `encode_failed`: a newer agent's result is worth more than its code.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ErrorText {
     /// With code and disposition.
     Typed(JobError),
     /// In words only: taken as `encode_failed`, which is never retried.
+    Text(String),
+}
+
+/// What [`ErrorText`] is read from.
+#[cfg(feature = "openapi")]
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+pub enum ErrorShape {
+    /// Of a code that this version may not know.
+    Given {
+        /// The code.
+        code: Option<String>,
+        /// What happened.
+        message: Option<String>,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// In words only.
     Text(String),
 }
 
