@@ -134,6 +134,10 @@ impl Admission {
 
     /// Counts a wrong key, and refuses an address that has shown too many.
     fn note_guess(&self, address: IpAddr, refusal: &Refusal) -> Result<(), Failure> {
+        if !matches!(refusal, Refusal::WrongKey) {
+            // Who shows no key guesses none.
+            return Ok(());
+        }
         let mut guesses = self.guesses();
         let now = Instant::now();
         let seen = guesses.get(&address).copied();
@@ -145,7 +149,7 @@ impl Admission {
                 wait,
             ));
         }
-        if matches!(refusal, Refusal::WrongKey) && (guesses.len() < MAX_ADDRESSES || seen.is_some()) {
+        if guesses.len() < MAX_ADDRESSES || seen.is_some() {
             guesses.insert(address, Guesses::after(seen, now));
         }
         Ok(())
