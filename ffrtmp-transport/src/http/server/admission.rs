@@ -287,7 +287,7 @@ mod tests {
         let guess = || status(&admission, Route::Ordinary, "Bearer wrong");
         assert!((0..MAX_WRONG).all(|_| guess() == 401));
         assert_eq!(guess(), 429);
-        assert_eq!(status(&admission, Route::Ordinary, "none"), 429);
+        assert_eq!(status(&admission, Route::Ordinary, "none"), 401, "who shows no key guesses none");
         for route in [Route::Open, Route::Agent, Route::Ordinary] {
             assert_eq!(status(&admission, route, "Bearer right"), 200, "{route:?}");
         }
