@@ -4,6 +4,8 @@
 //! The history is in memory or in a file, ended through the calls that masters make. Nothing of a scrape may grow
 //! with it, so that is what is printed first: the same scrape without any history.
 
+#![expect(clippy::print_stdout, reason = "a bench talks to the person who runs it")]
+
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
