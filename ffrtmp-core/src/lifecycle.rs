@@ -104,8 +104,8 @@ pub enum JobCommand {
     Requeue,
     /// Everything it waited for completed.
     Ready,
-    /// A job that it waited for failed or was canceled.
-    DependencyFailed(JobId),
+    /// A job that it waited for ended without success, as told; `None` if it is not known any more.
+    DependencyFailed(JobId, Option<JobState>),
     /// Nothing in the fleet can ever run it.
     Reject(JobError),
 }
@@ -186,11 +186,14 @@ impl Job {
                 self.expect_state(JobState::Waiting, JobState::Queued)?;
                 self.requeue("everything it waited for completed".into(), now)
             }
-            JobCommand::DependencyFailed(id) => {
+            JobCommand::DependencyFailed(id, state) => {
                 self.expect_state(JobState::Waiting, JobState::Failed)?;
                 let error = Error::new(
                     Code::DependencyFailed,
-                    format!("job {id}, which this one depends on, did not complete"),
+                    match state {
+                        Some(state) => format!("job {id}, which this one depends on, ended as {state}"),
+                        None => format!("job {id}, which this one depends on, is not known any more"),
+                    },
                 );
                 self.fail((&error).into(), now)
             }

@@ -116,7 +116,7 @@ fn settle_one(new: &mut NewJob, states: &HashMap<JobId, JobState>, now: Timestam
     let state_of = |id: &JobId| states.get(id).copied().unwrap_or(JobState::Waiting);
     let failed = |id: &&JobId| matches!(state_of(id), JobState::Failed | JobState::Canceled | JobState::Rejected);
     if let Some(id) = new.job.depends_on.iter().find(failed).copied() {
-        new.job.apply(JobCommand::DependencyFailed(id), now)?;
+        new.job.apply(JobCommand::DependencyFailed(id, Some(state_of(&id))), now)?;
     } else if new.job.depends_on.iter().all(|id| state_of(id) == JobState::Completed) {
         new.job.apply(JobCommand::Ready, now)?;
     }

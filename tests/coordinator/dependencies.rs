@@ -23,7 +23,9 @@ async fn dependents_follow_what_they_wait_for(kind: Kind) {
     assert_eq!(running.id, second.id);
     world.finish(node, &running, Some(Code::EncodeFailed)).await.unwrap();
     let third = world.master.job(&third.id.into()).await.unwrap();
-    assert_eq!((third.state, third.error.unwrap().code), (JobState::Failed, Code::DependencyFailed));
+    let error = third.error.unwrap();
+    assert_eq!((third.state, error.code), (JobState::Failed, Code::DependencyFailed));
+    assert_eq!(error.message, format!("job {}, which this one depends on, ended as failed", second.id));
 }
 
 async fn a_retry_waits_for_what_the_job_depends_on(kind: Kind) {

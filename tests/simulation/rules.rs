@@ -193,7 +193,7 @@ fn did_what_it_says(command: &JobCommand, after: &Job, trace: &Trace) {
         JobCommand::Pause => after.state == JobState::Paused,
         JobCommand::Requeue | JobCommand::Ready | JobCommand::Retry => after.state == JobState::Queued,
         JobCommand::Resume => matches!(after.state, JobState::Queued | JobState::Running),
-        JobCommand::DependencyFailed(_) => after.state == JobState::Failed,
+        JobCommand::DependencyFailed(..) => after.state == JobState::Failed,
         JobCommand::Reject(_) => after.state == JobState::Rejected,
     };
     if !right {
@@ -350,7 +350,7 @@ pub(crate) fn name(command: &JobCommand) -> &'static str {
         JobCommand::Retry => "retry",
         JobCommand::Requeue => "requeue",
         JobCommand::Ready => "ready",
-        JobCommand::DependencyFailed(_) => "dependency failed",
+        JobCommand::DependencyFailed(..) => "dependency failed",
         JobCommand::Reject(_) => "reject",
     }
 }

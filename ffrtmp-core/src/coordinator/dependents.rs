@@ -66,7 +66,7 @@ fn decided(waiting: &Job, states: &BTreeMap<JobId, JobState>) -> Option<JobComma
     let state = |id: &JobId| states.get(id).copied();
     let is_lost = |id: &&JobId| state(id).is_none_or(|state| state.is_final() && state != JobState::Completed);
     if let Some(lost) = waiting.depends_on.iter().find(is_lost) {
-        return Some(JobCommand::DependencyFailed(*lost));
+        return Some(JobCommand::DependencyFailed(*lost, state(lost)));
     }
     waiting.depends_on.iter().all(|id| state(id) == Some(JobState::Completed)).then_some(JobCommand::Ready)
 }

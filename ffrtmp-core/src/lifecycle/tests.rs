@@ -170,7 +170,7 @@ fn what_the_master_does_late_never_undoes_what_a_person_did() {
     canceled.apply(JobCommand::Cancel, at(4)).unwrap();
     let mut paused = job();
     paused.apply(JobCommand::Pause, at(1)).unwrap();
-    let dependency = JobCommand::DependencyFailed(JobId::from_u128(7));
+    let dependency = JobCommand::DependencyFailed(JobId::from_u128(7), None);
     for job in [canceled, paused] {
         for command in [JobCommand::Requeue, JobCommand::Ready, dependency.clone()] {
             let mut job = job.clone();
@@ -221,7 +221,7 @@ fn any_step() -> impl Strategy<Value = Step> {
             Just(JobCommand::Requeue),
             Just(JobCommand::Requeue),
             Just(JobCommand::Ready),
-            Just(JobCommand::DependencyFailed(JobId::from_u128(9))),
+            Just(JobCommand::DependencyFailed(JobId::from_u128(9), None)),
             Just(JobCommand::Reject(error(Code::CapabilityMissing))),
         ].prop_map(Step::Apply),
     ]

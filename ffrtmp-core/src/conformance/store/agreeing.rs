@@ -32,7 +32,7 @@ fn commands(lease: Lease) -> Vec<JobCommand> {
         JobCommand::Retry,
         JobCommand::Requeue,
         JobCommand::Ready,
-        JobCommand::DependencyFailed(JobId::from_u128(9)),
+        JobCommand::DependencyFailed(JobId::from_u128(9), None),
         JobCommand::Reject(error(Code::CapabilityMissing)),
     ]
 }

@@ -32,7 +32,7 @@ impl Model {
             let bad =
                 |id: &&JobId| matches!(state(id), Some(JobState::Failed | JobState::Canceled | JobState::Rejected));
             let command = match job.depends_on.iter().find(bad) {
-                Some(id) => Some(JobCommand::DependencyFailed(*id)),
+                Some(id) => Some(JobCommand::DependencyFailed(*id, state(id))),
                 None => {
                     let done = job.depends_on.iter().all(|id| state(id) == Some(JobState::Completed));
                     done.then_some(JobCommand::Ready)

@@ -161,7 +161,9 @@ pub async fn an_ended_dependency_fails_it_at_once(harness: &dyn Harness) {
         let ended = job_in(&*store, state).await;
         let failed = submit_one(&*store, job().after(&[open.id, ended.id])).await;
         assert_eq!(failed.state, JobState::Failed, "{state}");
-        assert_eq!(failed.error.as_ref().map(|error| error.code), Some(Code::DependencyFailed));
+        let error = failed.error.as_ref().expect("why");
+        let told = format!("job {}, which this one depends on, ended as {state}", ended.id);
+        assert_eq!((error.code, &error.message), (Code::DependencyFailed, &told));
         assert_eq!(failed.completed_at, Some(at(0)));
         assert_eq!(stored(&*store, failed.id).await, failed);
     }
@@ -231,7 +233,7 @@ pub async fn dependents_are_those_that_wait(harness: &dyn Harness) {
     assert_eq!(ids(&store.dependents(first.id).await.expect("answered")), ids(&waiting));
     must(&*store, waiting[0].id, JobCommand::Ready, at(1)).await;
     must(&*store, waiting[1].id, JobCommand::Cancel, at(1)).await;
-    must(&*store, waiting[2].id, JobCommand::DependencyFailed(first.id), at(1)).await;
+    must(&*store, waiting[2].id, JobCommand::DependencyFailed(first.id, Some(JobState::Failed)), at(1)).await;
     assert!(store.dependents(first.id).await.expect("answered").is_empty());
     assert!(store.dependents(JobId::random()).await.expect("answered").is_empty());
 }
