@@ -190,6 +190,21 @@ fn defaults_come_from_the_machine() {
 }
 
 #[test]
+fn a_limit_that_bounds_nothing_is_warned_of() {
+    let machine = Machine::new();
+    let governor = machine.budget(&BudgetOptions { cpu_percent: Some(200), ..calm() });
+    for (percent, warns) in [(None, false), (Some(200), false), (Some(400), false), (Some(401), true)] {
+        let limits = ResourceLimits { max_cpu_percent: percent, ..memory_mb(1) };
+        let held = machine.try_reserve(&governor, &limits).expect("room");
+        // What a full disk of this machine warns of stands beside it.
+        let says = held.warning().is_some_and(|warning| warning.contains("401 is more than this node has (4 cores)"));
+        assert_eq!(says, warns, "{percent:?}: {:?}", held.warning());
+    }
+    let beyond = machine.try_reserve(&governor, &memory_mb(64 << 10)).expect_err("it has 16 GiB");
+    assert!(beyond.contains("65536 MB of memory"), "{beyond}");
+}
+
+#[test]
 fn a_small_machine_runs_attempts_that_state_nothing_one_by_one() {
     let machine = Machine::new();
     machine.has("proc/meminfo", "MemTotal: 2097152 kB\nMemAvailable: 2000000 kB\n");

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::governor::{Admission, Demand, Governed, Reservation, Room};
+use ffrtmp_core::job::ResourceLimits;
 use ffrtmp_core::policy::limits::{DEFAULT_DISK_MB, DEFAULT_MEMORY_MB};
 
 use crate::gpu::{GpuLease, Pool};
@@ -133,6 +134,8 @@ impl Ledger {
             Admission::Warned(reason) => Some(reason),
             Admission::Refused(reason) => return Err(no_room(reason)),
         };
+        let warnings: Vec<_> = warning.into_iter().chain(self.beyond_machine(demand.limits)).collect();
+        let warning = (!warnings.is_empty()).then(|| warnings.join("; "));
         held.take(&claim);
         drop(held);
         let loan = Loan { held: Arc::clone(&self.held), claim };
@@ -169,6 +172,17 @@ impl Ledger {
     /// Counts the memory of a process as a part of what is reserved, not besides it.
     pub(crate) fn counted(&self, guard: Arc<dyn Governed>) -> Box<dyn Governed> {
         self.guards.counted(guard)
+    }
+
+    /// A limit on the processor that nothing can come up against. One on memory or disk beyond the
+    /// machine's has no room.
+    fn beyond_machine(&self, limits: &ResourceLimits) -> Option<String> {
+        let percent = limits.max_cpu_percent.filter(|percent| u64::from(*percent) > self.budget.cpu_percent)?;
+        let cores = probe::cpu::usable_threads(&self.root);
+        let plural = if cores == 1 { "core" } else { "cores" };
+        (percent > cores.saturating_mul(100)).then(|| {
+            format!("max_cpu_percent {percent} is more than this node has ({cores} {plural}): it bounds nothing")
+        })
     }
 
     fn look(&self, work_dir: &Path) -> Result<Seen> {

@@ -188,7 +188,7 @@ pub(crate) fn safeguards(layout: &Layout, swap: Swap, ownership: Ownership, nice
         Limit::Cpu => held(layout, *limit, Controller::Cpu, ""),
         Limit::Memory => held(layout, *limit, Controller::Memory, swap_note(swap)),
         Limit::Pids => held(layout, *limit, Controller::Pids, ""),
-        Limit::Io => held(layout, *limit, Controller::Io, ""),
+        Limit::Io => held(layout, *limit, Controller::Io, io_note(layout)),
         Limit::Disk | Limit::Timeout | Limit::Nice if ownership == Ownership::Foreign => by_the_wrapper(*limit),
         Limit::Disk | Limit::Timeout => by_the_agent(*limit),
         Limit::Nice => Safeguard::on(limit.as_str(), format!("priority {nice}")),
@@ -223,6 +223,12 @@ fn held(layout: &Layout, limit: Limit, controller: Controller, note: &str) -> Sa
     };
     let file = file(controller, tree.mount.version).unwrap_or_default();
     Safeguard::on(limit.as_str(), format!("cgroup {version} {file}{note}"))
+}
+
+/// Version 1 does not know whose the pages are that the kernel writes back later.
+fn io_note(layout: &Layout) -> &'static str {
+    let is_v1 = layout.tree(Controller::Io).is_some_and(|tree| tree.mount.version == Version::V1);
+    if is_v1 { "; writes through the cache are not limited" } else { "" }
 }
 
 fn swap_note(swap: Swap) -> &'static str {

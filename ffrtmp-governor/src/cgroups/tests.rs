@@ -75,7 +75,7 @@ fn a_machine_with_version_1() {
         "cpu on: cgroup v1 cpu.cfs_quota_us",
         "memory on: cgroup v1 memory.limit_in_bytes, no swap",
         "pids on: cgroup v1 pids.max",
-        "io on: cgroup v1 blkio.throttle.read_bps_device",
+        "io on: cgroup v1 blkio.throttle.read_bps_device; writes through the cache are not limited",
         "nice on: priority 10",
     ] {
         assert!(told.iter().any(|told| told == expected), "{expected}: {told:?}");

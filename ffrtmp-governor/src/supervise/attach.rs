@@ -7,6 +7,7 @@ use rustix::process::geteuid;
 use super::family::{self, Family};
 use super::hold::Hold;
 use super::home::{self, Governing};
+use super::note::Note;
 use super::priority::Priority;
 use super::process::{self, Grip};
 use super::supervised::{Order, Supervised};
@@ -31,7 +32,9 @@ pub fn attach(pid: u32, order: &Order, governor: &dyn ResourceGovernor) -> Resul
         .hint("stop that one first; SIGTERM lets a process go that it attached to"));
     }
     allow(&root, pid)?;
-    take(&root, pid, order, governor, &Taking { home: &home, nice: None })
+    let nice = process::stat(&root, pid).and_then(|stat| Note::take(&root, stat.identity));
+    let supervised = take(&root, pid, order, governor, &Taking { home: &home, nice })?;
+    Ok(if geteuid().is_root() { supervised.noted(&root) } else { supervised })
 }
 
 /// How a process was before an earlier supervisor, which died, changed it.

@@ -8,7 +8,7 @@
 //! | `attach` | [`attach()`]: a process that runs already |
 //! | `supervised` | [`Supervised`]: waiting, time limits, signals, the end |
 //! | `watch` | [`watch::Watcher`]: finding processes by rules, over and over |
-//! | `hold`, `priority`, `home` | limits on a family of processes, and their way back |
+//! | `hold`, `priority`, `home`, `note` | limits on a family of processes, and their way back |
 //! | `governor` | [`governor()`]: what limits such processes on this machine |
 //! | `report` | [`Report`]: what it did and why it ended |
 //! | `wishes` | limits as people write them |
@@ -24,6 +24,7 @@ mod hold;
 mod home;
 mod inbox;
 mod launch;
+mod note;
 mod priority;
 mod process;
 mod report;

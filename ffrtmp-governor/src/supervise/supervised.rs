@@ -14,6 +14,7 @@ use rustix::process::Signal;
 use super::family::Family;
 use super::hold::{Hold, Standing};
 use super::inbox::Letter;
+use super::note::Note;
 use super::process::{Grip, Identity};
 use super::report::{Evidence, ExitReason, Report};
 use super::sys;
@@ -79,6 +80,7 @@ pub struct Supervised {
     grip: Grip,
     family: Family,
     hold: Hold,
+    note: Option<Note>,
     is_child: bool,
     started_at: Timestamp,
     began: Instant,
@@ -110,6 +112,7 @@ impl Supervised {
             grip,
             family,
             hold,
+            note: None,
             is_child,
             started_at: now(),
             began: Instant::now(),
@@ -148,6 +151,12 @@ impl Supervised {
     /// The priority that was given and the one before, if it was changed.
     pub(super) fn changed_priority(&self) -> Option<(i32, i32)> {
         self.hold.changed_priority()
+    }
+
+    /// The same, with a note for whoever comes after the death of this program.
+    pub(super) fn noted(mut self, root: &Root) -> Self {
+        self.note = self.changed_priority().and_then(|change| Note::leave(root, self.identity(), change));
+        self
     }
 
     /// The limits that were asked for, and how each stands.

@@ -62,6 +62,36 @@ fn a_process_and_its_children_are_governed_and_given_back() {
 }
 
 #[test]
+fn what_a_killed_attach_changed_the_next_one_gives_back() {
+    if !is_root() {
+        return println!("left out: only root can give a priority back");
+    }
+    let mut process = Guarded::start({
+        let mut command = Command::new("sleep");
+        command.arg("600");
+        command
+    });
+    let (groups, nice) = (groups_of(process.pid()), nice_of(process.pid()));
+    let given = nice + 4;
+    let mut killed = attach(process.pid(), &["--nice", &given.to_string(), "--cpu-quota", "50"]);
+    let note = format!("/run/ffrtmp/priority-{}-", process.pid());
+    let notes = || {
+        let names = std::fs::read_dir("/run/ffrtmp").into_iter().flatten().flatten().map(|entry| entry.path());
+        names.filter(|path| path.to_string_lossy().starts_with(&note)).count()
+    };
+    until("it is nicer, and that is noted", || (nice_of(process.pid()) == given && notes() == 1).then_some(()));
+    killed.signal(Signal::KILL);
+    assert_eq!(killed.code(), 137);
+    assert_eq!((nice_of(process.pid()), process.is_alive()), (given, true), "it goes on as it was left");
+
+    let mut next = attach(process.pid(), &[]);
+    until("the priority is back", || (nice_of(process.pid()) == nice).then_some(()));
+    next.signal(Signal::TERM);
+    assert_eq!(next.code(), 0);
+    assert_eq!((groups_of(process.pid()), notes()), (groups, 0));
+}
+
+#[test]
 fn the_end_of_a_foreign_process_is_told_as_far_as_it_is_known() {
     let mut command = Command::new("bash");
     command.args(["-c", "trap 'exit 3' TERM; while :; do sleep 0.05; done"]);
