@@ -1,5 +1,6 @@
 //! How long a scrape of a master takes, and how large it is: with a long history, then with many nodes
 //! besides. `cargo bench --bench scrape -- [JOBS] [NODES] [sqlite]`; 1,000,000 and 1,000 by default.
+//! Under `cargo test` a hundredth of that, and no time is judged.
 //!
 //! The history is in memory or in a file, ended through the calls that masters make. Nothing of a scrape may grow
 //! with it, so that is what is printed first: the same scrape without any history.
@@ -34,8 +35,11 @@ const MOST: [(Duration, usize); 2] = [(Duration::from_millis(20), 2 << 20), (Dur
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<()> {
+    let measured = std::env::args().any(|word| word == "--bench");
     let numbers: Vec<usize> = std::env::args().filter_map(|word| word.parse().ok()).collect();
-    let (jobs, nodes) = (numbers.first().copied().unwrap_or(1_000_000), numbers.get(1).copied().unwrap_or(1000));
+    let number =
+        |place: usize, whole: usize| numbers.get(place).copied().unwrap_or(if measured { whole } else { whole / 100 });
+    let (jobs, nodes) = (number(0, 1_000_000), number(1, 1000));
     let dir = tempfile::tempdir()?;
     let store: Arc<dyn Store> = match std::env::args().any(|word| word == "sqlite") {
         true => Arc::new(SqliteStore::open(&dir.path().join("master.db"))?),
@@ -56,7 +60,7 @@ async fn main() -> Result<()> {
     stop.cancel();
     running.await??;
     for ((median, bytes), (longest, largest)) in [history, fleet].into_iter().zip(MOST) {
-        if median > longest || bytes > largest {
+        if measured && (median > longest || bytes > largest) {
             return Err(format!("{median:?} and {bytes} bytes; {longest:?} and {largest} bytes are allowed").into());
         }
     }

@@ -12,6 +12,8 @@ use crate::{Result, cpu};
 const AGENTS: usize = 16;
 const SLOTS: u32 = 16;
 const AT_LEAST: f64 = 5_000.0;
+/// Between looks whether all have ended: a look costs the master as much as several jobs.
+const POLL: Duration = Duration::from_millis(100);
 /// Jobs of one submission.
 const CALL: usize = 500;
 
@@ -70,7 +72,7 @@ async fn submit(client: &MasterClient, jobs: usize) -> Result<()> {
 async fn drained(client: &MasterClient) -> Result<()> {
     let of = |state: &str| JobQuery { limit: Some(1), state: Some(state.to_owned()), ..JobQuery::default() };
     while client.jobs(&of("queued,assigned,running,retrying")).await?.count > 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(POLL).await;
     }
     match client.jobs(&of("failed,rejected,canceled")).await?.jobs.first() {
         None => Ok(()),
