@@ -298,7 +298,7 @@ pub enum NodeCommand {
     Drain,
     /// Put it back into service.
     Activate,
-    /// No heartbeat for too long.
+    /// No heartbeat for too long, or it has said that it stops.
     Lost,
 }
 

@@ -142,6 +142,9 @@ pub struct Heartbeat {
     pub telemetry: Option<Telemetry>,
     /// Every attempt under way; each one's lease is renewed.
     pub attempts: Vec<AttemptStatus>,
+    /// Whether it is the last one: the node stops, and is offline until it is heard of again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub leaving: bool,
 }
 
 named_enum!(

@@ -132,7 +132,7 @@ async fn nodes_come_in_pages_by_name_and_logs_from_their_end() {
     let logs = vec![line("one"), line("two"), line("three")];
     let fence = master.coordinator.job(&job_id.into()).await.unwrap().fence;
     let status = AttemptStatus { job_id, fence, progress: None, logs, logs_from: None };
-    master.coordinator.heartbeat(node_id, Heartbeat { telemetry: None, attempts: vec![status] }).await.unwrap();
+    master.coordinator.heartbeat(node_id, Heartbeat { attempts: vec![status], ..Heartbeat::default() }).await.unwrap();
     for (query, expected) in
         [("", &["one", "two", "three"][..]), ("?limit=2", &["two", "three"]), ("?limit=3", &["one", "two", "three"])]
     {

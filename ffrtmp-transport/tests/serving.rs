@@ -52,7 +52,7 @@ async fn a_follower_hears_the_whole_story_of_a_job() {
             (JobEventKind::State, JobState::Running) => {
                 let status =
                     AttemptStatus { job_id: job.id, fence, progress: Some(50.0), logs: Vec::new(), logs_from: None };
-                let beat = Heartbeat { telemetry: None, attempts: vec![status] };
+                let beat = Heartbeat { attempts: vec![status], ..Heartbeat::default() };
                 client.heartbeat(node_id, beat).await.unwrap();
             }
             (JobEventKind::Progress, _) => {

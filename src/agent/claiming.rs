@@ -22,7 +22,7 @@ use super::attempt::{self, Attempt};
 use super::{Shared, patience};
 
 /// How long a stopping agent waits for an answer that it can do without.
-const LAST_WORD: Duration = Duration::from_secs(2);
+pub(super) const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// How long the master may look for work.
 const LONG_POLL: Duration = Duration::from_secs(30);

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::claiming::LAST_WORD;
 
 /// Between reports while attempts run: progress is at most this old, and so is a cancel order.
 const BUSY_INTERVAL: Duration = Duration::from_millis(500);
@@ -76,7 +77,7 @@ impl Shared {
         let telemetry = self.telemetry();
         self.metrics.telemetry(&telemetry);
         let attempts: Vec<_> = running.iter().map(|attempt| attempt.status()).collect();
-        let heartbeat = Heartbeat { telemetry: Some(telemetry), attempts: attempts.clone() };
+        let heartbeat = Heartbeat { telemetry: Some(telemetry), attempts: attempts.clone(), leaving: false };
         let answer = self.heard(self.transport.heartbeat(self.node(), heartbeat)).await;
         let answer = answer.inspect_err(|_| self.metrics.heartbeat_failed())?;
         self.connected.store(true, Ordering::Release);
@@ -87,6 +88,20 @@ impl Shared {
         self.obey(&answer);
         *answered = number;
         Ok(())
+    }
+
+    /// Tells the master that this node stops, so that nobody waits for it. Whom the word does not reach
+    /// finds out by the silence.
+    pub(super) async fn take_leave(&self) {
+        if !self.connected.load(Ordering::Acquire) {
+            return;
+        }
+        let last = Heartbeat { leaving: true, ..Heartbeat::default() };
+        match tokio::time::timeout(LAST_WORD, self.transport.heartbeat(self.node(), last)).await {
+            Ok(Ok(_)) => tracing::debug!("the master knows that this node stops"),
+            Ok(Err(error)) => tracing::info!(%error, "the master was not told that this node stops"),
+            Err(_) => tracing::info!("the master does not answer that it knows that this node stops"),
+        }
     }
 
     /// How the machine is, and why the node takes no jobs.

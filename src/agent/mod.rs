@@ -34,6 +34,7 @@ use ffrtmp_core::policy::limits::DEFAULT_MIN_FREE_DISK_PERCENT;
 use ffrtmp_core::transport::Transport;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -298,8 +299,16 @@ async fn work(shared: &Arc<Shared>, shutdown: &CancellationToken) -> Result<()> 
     };
     tokio::join!(drain(shared, &attempts), claiming::withdraw(shared, asked));
     quiet.cancel();
-    let _ = heart.await;
+    still(heart).await;
+    shared.take_leave().await;
     claimed
+}
+
+/// Waits for the last heartbeat, so that the word of farewell does not overtake it.
+async fn still(mut heart: JoinHandle<()>) {
+    if tokio::time::timeout(claiming::LAST_WORD, &mut heart).await.is_err() {
+        heart.abort();
+    }
 }
 
 /// Lets attempts end; gives back those that take too long, or all when forced.

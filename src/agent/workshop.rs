@@ -352,6 +352,9 @@ struct LocalPiece {
 impl Workpiece for LocalPiece {
     async fn run(&mut self, control: Control, observer: Arc<dyn Observer>) -> Result<JobReport> {
         let (engine, task) = (Arc::clone(&self.engine), self.task.clone());
+        if let Some(warning) = self.reservation.warning() {
+            observer.log("warn", warning);
+        }
         let span = Span::current();
         let worked = tokio::task::spawn_blocking(move || span.in_scope(|| engine.run(&task, &control, &*observer)));
         let mut report = self.place.named(worked.await.map_err(lost_thread)??);

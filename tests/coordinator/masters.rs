@@ -151,7 +151,7 @@ async fn a_leader_that_ends_is_replaced_and_leases_go_on() {
 
     follower.clock.advance(SECOND * 80);
     let kept_status = claimed.iter().filter(|job| job.id == kept.id).map(|job| status(job, None, &[])).collect();
-    let heartbeat = ffrtmp::core::protocol::Heartbeat { telemetry: None, attempts: kept_status };
+    let heartbeat = ffrtmp::core::protocol::Heartbeat { attempts: kept_status, ..Default::default() };
     follower.master.heartbeat(node, heartbeat).await.unwrap();
     follower.clock.advance(SECOND * 12);
     follower.master.tick_due().await.unwrap();

@@ -119,14 +119,14 @@ impl World {
     }
 
     pub(crate) async fn report(&self, node: NodeId, attempts: Vec<AttemptStatus>) -> Vec<DirectiveKind> {
-        let answer = self.master.heartbeat(node, Heartbeat { telemetry: None, attempts }).await.unwrap();
+        let answer = self.master.heartbeat(node, Heartbeat { attempts, ..Heartbeat::default() }).await.unwrap();
         answer.directives.into_iter().map(|order| order.directive).collect()
     }
 
     /// The node tells why it takes no jobs, or that it does again.
     pub(crate) async fn hold_back(&self, node: NodeId, why: Option<&str>) {
         let telemetry = Telemetry { held_back: why.map(str::to_owned), ..Telemetry::default() };
-        let heartbeat = Heartbeat { telemetry: Some(telemetry), attempts: Vec::new() };
+        let heartbeat = Heartbeat { telemetry: Some(telemetry), ..Heartbeat::default() };
         self.master.heartbeat(node, heartbeat).await.unwrap();
     }
 

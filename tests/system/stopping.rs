@@ -81,6 +81,7 @@ fn sigterm_lets_jobs_end_and_a_second_one_gives_them_back() {
     cluster.worker(0).program.signal(Signal::TERM);
     assert_eq!(cluster.worker(0).program.exit_code(PATIENCE), 0);
     assert_eq!(cluster.completed(&id).0.attempt, 1, "the job ended before its agent");
+    assert!(cluster.node_named("patient").is_none(), "nobody waits for who has said that it stops");
 
     for (name, flags, signals) in
         [("pressed", vec![], 2), ("hurried", vec!["--drain-timeout".into(), "300ms".into()], 1)]

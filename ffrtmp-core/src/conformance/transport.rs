@@ -14,7 +14,7 @@ use crate::coordinator::Coordinator;
 use crate::error::{Code, JobError};
 use crate::id::{Fence, JobId, NodeId};
 use crate::job::{Job, JobReport, JobRequest, JobState};
-use crate::node::Registration;
+use crate::node::{NodeStatus, Registration};
 use crate::protocol::{
     AttemptStatus, ClaimRequest, DirectiveKind, ErrorText, FinishRequest, Heartbeat, LogLine, ResultStatus,
     StartRequest,
@@ -44,6 +44,7 @@ pub async fn run_all(harness: &dyn Harness) {
     claim_can_be_repeated(harness).await;
     an_attempt_from_start_to_finish(harness).await;
     heartbeats_carry_orders(harness).await;
+    the_last_heartbeat_takes_a_node_out_of_service(harness).await;
     stale_attempts_are_refused(harness).await;
     failures_keep_their_code(harness).await;
     strangers_are_told_to_register(harness).await;
@@ -161,7 +162,8 @@ pub async fn an_attempt_from_start_to_finish(harness: &dyn Harness) {
         let started = transport.start(job.id, start(node, job.fence)).await.unwrap();
         assert_eq!(started.state, JobState::Running);
     }
-    let beat = Heartbeat { telemetry: None, attempts: vec![attempt(&job, Some(40.0), "half way\nand \u{1f3ac}")] };
+    let beat =
+        Heartbeat { attempts: vec![attempt(&job, Some(40.0), "half way\nand \u{1f3ac}")], ..Heartbeat::default() };
     assert!(transport.heartbeat(node, beat).await.unwrap().directives.is_empty());
     assert_eq!(coordinator.job(&job.id.into()).await.unwrap().progress, 40.0);
     assert_eq!(coordinator.logs(&job.id.into()).await.unwrap()[0].1.text, "half way\nand \u{1f3ac}");
@@ -182,7 +184,7 @@ pub async fn heartbeats_carry_orders(harness: &dyn Harness) {
     let (coordinator, transport) = harness.fresh().await;
     let (node, job) = claimed(&coordinator, &*transport).await;
     transport.start(job.id, start(node, job.fence)).await.unwrap();
-    let beat = || Heartbeat { telemetry: None, attempts: vec![attempt(&job, None, "")] };
+    let beat = || Heartbeat { attempts: vec![attempt(&job, None, "")], ..Heartbeat::default() };
 
     coordinator.pause(&job.id.into()).await.unwrap();
     coordinator.drain(node).await.unwrap();
@@ -194,6 +196,25 @@ pub async fn heartbeats_carry_orders(harness: &dyn Harness) {
     let answer = transport.heartbeat(node, beat()).await.unwrap();
     let order = answer.directives.first().expect("an order to cancel");
     assert_eq!((order.directive, order.job_id, order.fence), (DirectiveKind::Cancel, job.id, job.fence));
+}
+
+/// A node that says that it stops is offline at once and gets no jobs, until it is there again.
+pub async fn the_last_heartbeat_takes_a_node_out_of_service(harness: &dyn Harness) {
+    let (coordinator, transport) = harness.fresh().await;
+    let node = register(&*transport).await;
+    let status = async || coordinator.node(node).await.unwrap().status;
+    transport.heartbeat(node, Heartbeat::default()).await.unwrap();
+    assert_eq!(status().await, NodeStatus::Available);
+    transport.heartbeat(node, Heartbeat { leaving: true, ..Heartbeat::default() }).await.unwrap();
+    assert_eq!(status().await, NodeStatus::Offline);
+    let job = coordinator.submit(request(), None).await.unwrap().job;
+    let why = coordinator.job(&job.id.into()).await.unwrap().waiting_reason;
+    assert!(why.as_ref().is_some_and(|why| why.contains("offline")), "{why:?}");
+
+    transport.register(registration(Some(node))).await.unwrap();
+    assert_eq!(status().await, NodeStatus::Available);
+    let got = transport.claim(claim(node, 1, 0)).await.unwrap().jobs;
+    assert_eq!(got.iter().map(|job| job.id).collect::<Vec<_>>(), [job.id]);
 }
 
 /// Who holds an older fence, or none, changes nothing.

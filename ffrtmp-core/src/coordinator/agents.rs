@@ -165,7 +165,8 @@ impl Coordinator {
         Ok(Vec::new())
     }
 
-    /// A sign of life: renews leases, takes progress and logs, answers with orders.
+    /// A sign of life: renews leases, takes progress and logs, answers with orders. After the last of a
+    /// node that stops, nobody waits for it until its time is over; leases that it still has run out.
     ///
     /// # Errors
     /// `node_not_found` (register again). An attempt that is over does not fail the call; it gets
@@ -180,6 +181,9 @@ impl Coordinator {
         let mut directives = Vec::new();
         for (attempt, answer) in heartbeat.attempts.into_iter().zip(answers) {
             directives.extend(self.direct(attempt, answer).await?);
+        }
+        if heartbeat.leaving {
+            self.store.apply_node(id, NodeCommand::Lost, self.now()).await?;
         }
         Ok(HeartbeatAnswer { directives, drain: node.draining })
     }

@@ -219,7 +219,7 @@ impl Life {
             logs: vec![line],
             logs_from: Some(0),
         };
-        let heartbeat = Heartbeat { telemetry: None, attempts: vec![status] };
+        let heartbeat = Heartbeat { attempts: vec![status], ..Heartbeat::default() };
         answered!(self, "heartbeat", self.master.heartbeat(self.node, heartbeat.clone()));
         let finish = self.finish(&job, (role == "flaky" && job.attempt == 1).then_some(Code::Killed));
         let ended = answered!(self, "finish", self.master.finish(finish.clone()));
