@@ -24,6 +24,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::job::JobReport;
+use crate::units::Joules;
 
 mod energy;
 
@@ -103,6 +104,66 @@ fn bounded(amount: f64) -> f64 {
     amount.min(MOST)
 }
 
+/// What attempts of a job used that made no output, and what that cost.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Spent {
+    /// Attempts whose nodes told it.
+    pub attempts: u32,
+    /// Their wall time in seconds.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
+    pub wall_seconds: f64,
+    /// Their user and system CPU time in seconds.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
+    pub cpu_seconds: f64,
+    /// Their energy, of those that have a figure of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<f64>, minimum = 0))]
+    pub energy_joules: Option<Joules>,
+    /// What they cost, by the rates of the master.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<JobCost>,
+}
+
+impl Spent {
+    /// What one attempt used that ended then, and made nothing that is kept or sent. `None` if it used nothing.
+    #[must_use]
+    pub fn of(report: &JobReport, tariff: Option<&Tariff>, ended: Timestamp) -> Option<Self> {
+        let used = report.cpu_seconds > 0.0 || report.energy_joules.is_some() || report.gpu.is_some();
+        let cost = |tariff: &Tariff| {
+            let cost = JobCost { storage: 0.0, egress: 0.0, infrastructure: 0.0, ..tariff.cost(report, ended) };
+            JobCost { total: cost.sum(), ..cost }
+        };
+        used.then(|| Self {
+            attempts: 1,
+            wall_seconds: bounded(report.wall_seconds),
+            cpu_seconds: bounded(report.cpu_seconds),
+            energy_joules: report.energy_joules.map(|joules| Joules(bounded(joules.0))),
+            cost: tariff.map(cost),
+        })
+    }
+
+    /// The same with that of others.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self {
+            attempts: self.attempts.saturating_add(other.attempts),
+            wall_seconds: bounded(self.wall_seconds + other.wall_seconds),
+            cpu_seconds: bounded(self.cpu_seconds + other.cpu_seconds),
+            energy_joules: either(self.energy_joules, other.energy_joules, |a, b| Joules(bounded(a.0 + b.0))),
+            cost: either(self.cost, other.cost, JobCost::and),
+        }
+    }
+}
+
+fn either<T>(one: Option<T>, other: Option<T>, both: impl FnOnce(T, T) -> T) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(both(one, other)),
+        (one, other) => one.or(other),
+    }
+}
+
 /// The part of a monthly bill that one of so many jobs carries: the first term of formula 29.
 #[must_use]
 pub fn share_of_month(bill: f64, jobs: u64) -> f64 {
@@ -141,6 +202,25 @@ pub struct JobCost {
 }
 
 impl JobCost {
+    /// This and a later one. Amounts of two currencies have no sum: the later stands alone then.
+    #[must_use]
+    pub fn and(self, later: Self) -> Self {
+        if self.currency != later.currency {
+            return later;
+        }
+        let cost = Self {
+            currency: later.currency,
+            total: 0.0,
+            cpu: bounded(self.cpu + later.cpu),
+            gpu: bounded(self.gpu + later.gpu),
+            energy: either(self.energy, later.energy, |a, b| bounded(a + b)),
+            storage: bounded(self.storage + later.storage),
+            egress: bounded(self.egress + later.egress),
+            infrastructure: bounded(self.infrastructure + later.infrastructure),
+        };
+        Self { total: cost.sum(), ..cost }
+    }
+
     /// The sum of its parts.
     #[must_use]
     pub fn sum(&self) -> f64 {
@@ -287,6 +367,40 @@ mod tests {
         assert!(near(cost.storage, 2.0 * 0.023 * 6.0) && near(cost.egress, 2.0 * 0.09 * 100.0));
         assert_eq!((cost.currency.as_str(), cost.energy), ("EUR", None), "what was not measured is not free");
         assert!(near(cost.total, cost.storage + cost.egress));
+    }
+
+    #[test]
+    fn attempts_without_an_output_cost_what_they_used() {
+        let tariff = Tariff {
+            cpu_hour: 1.0,
+            gpu_hour: 2.0,
+            energy: EnergyTariff { kwh: 0.5, ..EnergyTariff::default() },
+            storage_gb_month: 1.0,
+            infrastructure_job: 5.0,
+            ..Tariff::free(Currency::USD)
+        };
+        let report = JobReport {
+            cpu_seconds: 2.0 * HOUR,
+            wall_seconds: HOUR,
+            gpu: Some(0),
+            energy_joules: Some(Joules(KWH)),
+            output_bytes: 1_000_000_000,
+            ..JobReport::default()
+        };
+        let one = Spent::of(&report, Some(&tariff), Timestamp::default()).unwrap();
+        assert!(near(one.cost.unwrap().total, 2.0 + 2.0 + 0.5), "nothing is kept, and the job carries its part once");
+        let bare = JobReport { cpu_seconds: HOUR, ..JobReport::default() };
+        let other = Spent::of(&bare, Some(&tariff), Timestamp::default()).unwrap();
+        let both = one.and(&other);
+        assert_eq!((both.attempts, both.cpu_seconds, both.energy_joules), (2, 3.0 * HOUR, Some(Joules(KWH))));
+        assert!(near(both.cost.unwrap().total, 5.5) && near(both.cost.unwrap().energy.unwrap(), 0.5));
+        assert_eq!(Spent::of(&JobReport::default(), Some(&tariff), Timestamp::default()), None);
+        assert_eq!(Spent::of(&bare, None, Timestamp::default()).unwrap().cost, None);
+        let huge = JobReport { cpu_seconds: f64::MAX, ..JobReport::default() };
+        let huge = Spent::of(&huge, Some(&tariff), Timestamp::default()).unwrap();
+        assert!(huge.and(&huge).cpu_seconds.is_finite());
+        let euros = JobCost { currency: "EUR".parse().unwrap(), total: 1.0, cpu: 1.0, ..JobCost::default() };
+        assert_eq!(both.cost.unwrap().and(euros), euros);
     }
 
     #[test]

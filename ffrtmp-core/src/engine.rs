@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Error, Result};
-use crate::governor::ResourceGovernor;
+use crate::governor::{ResourceGovernor, Usage};
 use crate::job::{EngineName, JobReport, ResourceLimits};
 use crate::live::{Endpoint, LiveEvent, LiveTask};
 use crate::media::{MediaInfo, VideoCodec};
@@ -133,6 +133,10 @@ pub trait Observer: Send + Sync {
     fn progress(&self, progress: Progress);
     /// A line for the job's log.
     fn log(&self, level: &str, text: &str);
+    /// What an attempt has used that ends with an error; said once, where it is counted.
+    fn used(&self, usage: &Usage) {
+        let _ = usage;
+    }
     /// Something that happened to a live attempt; by default a line of the log.
     fn event(&self, event: &LiveEvent) {
         self.log(event.kind.level(), &format!("{}: {}", event.kind.as_str(), event.text));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::cost::JobCost;
+use crate::cost::{JobCost, Spent};
 use crate::encoding::{
     Channels, Chunking, Deinterlace, EncoderOptions, Hardware, Ladder, RateMode, SegmentKind, Selection, Stills,
     Timing, ToneMap, VideoEncoder,
@@ -739,6 +739,9 @@ pub struct Job {
     pub waiting_reason: Option<String>,
     /// What was measured, once it completed.
     pub result: Option<Box<JobReport>>,
+    /// What attempts used that made no output, and what that cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spent: Option<Box<Spent>>,
     /// Service-level verdict, once it ended.
     pub sla: Option<SlaVerdict>,
     /// Every attempt so far, oldest first; the last 50 of a very long story.
@@ -757,6 +760,9 @@ pub struct JobView {
     pub job: Job,
     /// The same as `state`, for older clients.
     pub status: JobState,
+    /// What all its attempts cost so far, by the rates of the master: `cost` of `result` and of `spent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<JobCost>,
 }
 
 impl From<Job> for JobView {
@@ -773,6 +779,6 @@ impl JobView {
     /// As the agent needs it that runs the job.
     #[must_use]
     pub fn with_secrets(job: Job) -> Self {
-        Self { status: job.state, job }
+        Self { status: job.state, cost: job.cost(), job }
     }
 }

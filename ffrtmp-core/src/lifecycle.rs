@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::cost::{JobCost, Spent};
 use crate::error::{Code, Disposition, Error, JobError, Result};
 use crate::fsm;
 use crate::id::{Fence, JobId, NodeId};
@@ -66,6 +67,13 @@ pub enum JobCommand {
         lease: Lease,
         /// How long the lease holds from now.
         renew_for: Duration,
+    },
+    /// What an attempt used that ends without an output; said before its end.
+    Spend {
+        /// The attempt.
+        lease: Lease,
+        /// What.
+        spent: Box<Spent>,
     },
     /// The attempt ended. The same fence twice gives the same answer twice.
     Finish {
@@ -164,6 +172,14 @@ impl Job {
                 self.check_lease(lease)?;
                 self.lease_expires_at = Some(now + renew_for);
                 self.last_activity_at = Some(now);
+                Ok(true)
+            }
+            JobCommand::Spend { lease, spent } => {
+                self.check_lease(lease)?;
+                self.spent = Some(match self.spent.take() {
+                    Some(before) => Box::new(before.and(&spent)),
+                    None => spent,
+                });
                 Ok(true)
             }
             JobCommand::Finish { lease, outcome } => self.finish(lease, outcome, now),
@@ -452,6 +468,17 @@ impl Job {
     #[must_use]
     pub fn changed_at(&self) -> Option<Timestamp> {
         self.state_transitions.last().map(|change| change.at)
+    }
+
+    /// What all its attempts cost so far; `None` without rates, or before the end of the first.
+    #[must_use]
+    pub fn cost(&self) -> Option<JobCost> {
+        let spent = self.spent.as_ref().and_then(|spent| spent.cost);
+        let result = self.result.as_ref().and_then(|report| report.cost.as_deref().copied());
+        match (spent, result) {
+            (Some(spent), Some(result)) => Some(spent.and(result)),
+            (spent, result) => spent.or(result),
+        }
     }
 
     /// Whether the job is paused while a node holds it.

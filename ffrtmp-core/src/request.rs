@@ -128,6 +128,7 @@ pub fn prepare(request: JobRequest, id: JobId, default_max_retries: u32, now: Ti
         failure_reason: None,
         waiting_reason: None,
         result: None,
+        spent: None,
         sla: None,
         attempts: Vec::new(),
         state_transitions: vec![StateTransition { from: state, to: state, at: now, reason: "submitted".into() }],

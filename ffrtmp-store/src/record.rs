@@ -376,6 +376,7 @@ impl<'a> Asked<'a> {
             failure_reason: None,
             waiting_reason: None,
             result: None,
+            spent: None,
             sla: None,
             attempts: Vec::new(),
             state_transitions: Vec::new(),

@@ -104,6 +104,7 @@ class Prometheus:
         command = [tool("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={directory / 'prometheus'}"]
         command += [f"--web.listen-address=127.0.0.1:{self.port}", "--web.enable-lifecycle", "--log.level=warn"]
         command += ["--storage.tsdb.retention.time=1d", "--query.lookback-delta=5m"]
+        command += ["--enable-feature=exemplar-storage"]
         self.program = Program("Prometheus", command, directory / "prometheus.log", cwd=directory)
         until("Prometheus is ready", lambda: self.program.runs() and ready(f"{self.url}/-/ready"))
 
@@ -150,6 +151,12 @@ class Prometheus:
         """The values that a label of a metric has had."""
         match = urllib.parse.urlencode({"match[]": metric})
         return list(get(f"{self.url}/api/v1/label/{label}/values?{match}")["data"])
+
+    def exemplars(self, expr: str, start: float, end: float) -> list[dict[str, Any]]:
+        """Every exemplar of the series of an expression, with the labels of its series."""
+        form = {"query": expr, "start": start, "end": end}
+        found = get(f"{self.url}/api/v1/query_exemplars", form)["data"]
+        return [one | {"series": each["seriesLabels"]} for each in found for one in each["exemplars"]]
 
     def healthy(self) -> dict[str, list[str]]:
         """The errors of targets that cannot be read, by job; jobs without trouble have an empty list."""

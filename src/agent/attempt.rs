@@ -7,6 +7,7 @@ use std::time::Duration;
 use ffrtmp_core::clock::{Clock, Timestamp};
 use ffrtmp_core::engine::{Control, Observer, Progress};
 use ffrtmp_core::error::{Code, Disposition, Error, JobError, Result};
+use ffrtmp_core::governor::Usage;
 use ffrtmp_core::id::{Fence, JobId, NodeId};
 use ffrtmp_core::job::{Job, JobReport, Queue, Stage, StageTime};
 use ffrtmp_core::live::is_live;
@@ -41,6 +42,8 @@ pub(super) struct Attempt {
     begun: Instant,
     begun_at: Timestamp,
     parts: Mutex<Vec<Part>>,
+    /// What it has used, for when it makes no output.
+    used: Mutex<Option<JobReport>>,
     ordered_to_stop: AtomicBool,
     handed_back: AtomicBool,
     timed_out: AtomicBool,
@@ -72,6 +75,7 @@ impl Attempt {
             begun: Instant::now(),
             begun_at: clock.now(),
             parts: Mutex::default(),
+            used: Mutex::default(),
             ordered_to_stop: AtomicBool::new(false),
             handed_back: AtomicBool::new(false),
             timed_out: AtomicBool::new(false),
@@ -176,6 +180,35 @@ impl Attempt {
         stages
     }
 
+    /// Notes what an engine counted that ended well; what follows may still go wrong.
+    fn has_used(&self, report: &JobReport) {
+        let JobReport { cpu_seconds, peak_memory_bytes, energy_joules, energy_source, gpu, .. } = *report;
+        let used = JobReport {
+            cpu_seconds,
+            peak_memory_bytes,
+            energy_joules,
+            energy_source,
+            gpu,
+            stages: report.stages.clone(),
+            ..JobReport::default()
+        };
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Some(used);
+    }
+
+    /// What it has used without making an output, if that was counted.
+    fn spent(&self) -> Option<JobReport> {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let stages = self.stages(&used.stages);
+        Some(JobReport { wall_seconds: self.begun.elapsed().as_secs_f64(), stages, ..used })
+    }
+
+    /// Notes the graphics processor that was set aside for it.
+    fn has_held(&self, gpu: Option<u32>) {
+        if let Some(used) = &mut *self.used.lock().unwrap_or_else(PoisonError::into_inner) {
+            used.gpu = used.gpu.or(gpu);
+        }
+    }
+
     /// Seconds of output per second, once it makes some, and whether it has to keep up with time.
     pub(super) fn pace(&self) -> Option<(f64, bool)> {
         Some((self.said().speed?, self.is_live || self.in_real_time))
@@ -192,6 +225,17 @@ impl Observer for Attempt {
         // 100 is for the published output.
         said.progress = progress.percent.map(|percent| percent.min(99.9)).or(said.progress);
         said.speed = Some(progress.speed).filter(|speed| *speed > 0.0).or(said.speed);
+    }
+
+    fn used(&self, usage: &Usage) {
+        let (energy_joules, energy_source) = usage.energy.unzip();
+        self.has_used(&JobReport {
+            cpu_seconds: usage.cpu.as_secs_f64(),
+            peak_memory_bytes: usage.peak_memory_bytes,
+            energy_joules,
+            energy_source,
+            ..JobReport::default()
+        });
     }
 
     fn log(&self, level: &str, text: &str) {
@@ -219,6 +263,8 @@ pub(super) fn span(job: &Job, node: NodeId) -> Span {
 pub(super) struct Ended {
     pub(super) status: ResultStatus,
     pub(super) report: Option<JobReport>,
+    /// What was used without an output.
+    pub(super) spent: Option<JobReport>,
     pub(super) failure: Option<Code>,
 }
 
@@ -230,7 +276,7 @@ pub(super) async fn run(shared: Arc<Shared>, job: Job, attempt: Arc<Attempt>) ->
         .await;
     if let Err(error) = begun {
         tracing::warn!(%error, "the attempt is over before it began");
-        return Ended { status: ResultStatus::Canceled, report: None, failure: None };
+        return Ended { status: ResultStatus::Canceled, report: None, spent: None, failure: None };
     }
     attempt.confirmed(asked);
     let outcome = work(&shared, &job, &attempt).await;
@@ -259,7 +305,8 @@ async fn work(shared: &Arc<Shared>, job: &Job, attempt: &Arc<Attempt>) -> Result
     };
     let mut piece = attempt.timed(SpanName::Stage, prepare).await?;
     let run = run_limited(limit.saturating_sub(begun.elapsed()), attempt, &mut *piece);
-    let ran = attempt.timed(SpanName::Transcode, run).await;
+    let ran = attempt.timed(SpanName::Transcode, run).await.inspect(|report| attempt.has_used(report));
+    attempt.has_held(piece.gpu());
     let report = match ran.and_then(|report| attempt.cut_short().map_or(Ok(report), Err)) {
         Ok(report) => report,
         Err(error) => {
@@ -388,13 +435,14 @@ async fn report(shared: &Shared, job: &Job, attempt: &Attempt, outcome: Result<J
         tracing::warn!(fence = %job.fence, %status, code = %error.code, error = error.message, "attempt ended without an output");
     }
     let failure = error.as_ref().filter(|_| status == ResultStatus::Failed).map(|error| error.code);
+    let spent = error.as_ref().and_then(|_| attempt.spent());
     let AttemptStatus { logs, logs_from, .. } = attempt.status();
     let request = FinishRequest {
         job_id: job.id,
         node_id: shared.node(),
         fence: job.fence,
         status,
-        metrics: metrics.clone(),
+        metrics: metrics.clone().or_else(|| spent.clone()),
         error: error.map(ErrorText::Typed),
         logs: Some(LogText::Lines(logs)),
         logs_from,
@@ -412,7 +460,7 @@ async fn report(shared: &Shared, job: &Job, attempt: &Attempt, outcome: Result<J
             None
         }
     };
-    Ended { status, report, failure }
+    Ended { status, report, spent, failure }
 }
 
 /// Gives back a job that never began here.

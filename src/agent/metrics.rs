@@ -139,6 +139,9 @@ impl AgentMetrics {
         if let Some(report) = &ended.report {
             self.work.measured(report);
         }
+        if let Some(used) = ended.report.as_ref().or(ended.spent.as_ref()) {
+            self.work.used(used);
+        }
     }
 
     pub(super) fn text(&self, now: UnderWay) -> String {
@@ -317,8 +320,12 @@ impl Work {
         self.output_bytes.inc_by(report.output_bytes as f64);
         self.frames.inc_by(report.frames as f64);
         self.dropped_frames.inc_by(report.live.as_ref().map_or(0, |live| live.dropped_frames) as f64);
-        self.cpu_seconds.inc_by(report.cpu_seconds.max(0.0));
         self.throttled_seconds.inc_by(report.throttled_seconds.unwrap_or_default().max(0.0));
+    }
+
+    /// What an attempt took of the machine, whether it made something of it or not.
+    fn used(&self, report: &JobReport) {
+        self.cpu_seconds.inc_by(report.cpu_seconds.max(0.0));
         self.energy.inc_by(report.energy_joules.map_or(0.0, |joules| joules.0.max(0.0)));
     }
 }
@@ -330,6 +337,7 @@ fn flag(on: bool) -> f64 {
 #[cfg(test)]
 mod tests {
     use ffrtmp_core::node::GpuTelemetry;
+    use ffrtmp_core::units::Joules;
 
     use super::*;
     use crate::exporters::page::keeps_its_promise;
@@ -351,7 +359,9 @@ mod tests {
             ..Telemetry::default()
         });
         let status = ResultStatus::Failed;
-        metrics.ended(&Ended { status, report: None, failure: Some(Code::Network) }, Duration::from_secs(2));
+        let spent = Some(JobReport { cpu_seconds: 1.5, energy_joules: Some(Joules(6.0)), ..JobReport::default() });
+        let failed = Ended { status, report: None, spent, failure: Some(Code::Network) };
+        metrics.ended(&failed, Duration::from_secs(2));
         let text = metrics.text(UnderWay { slowest_live: Some(0.8), ..UnderWay::default() });
         keeps_its_promise("## Agent, port 9091", &text, &["node_id"]);
         for line in [
@@ -364,6 +374,8 @@ mod tests {
             "ffrtmp_worker_slowest_speed_ratio{kind=\"live\",node_id=ID} 0.8",
             "ffrtmp_worker_slowest_speed_ratio{kind=\"file\",node_id=ID} NaN",
             "ffrtmp_worker_attempt_failures_total{code=\"network\",node_id=ID} 1",
+            "ffrtmp_job_cpu_seconds_total{node_id=ID} 1.5",
+            "ffrtmp_job_energy_joules_total{node_id=ID} 6",
             "ffrtmp_worker_held_back{node_id=ID} 1",
             "ffrtmp_worker_power_watts{node_id=ID} NaN",
         ] {

@@ -73,6 +73,11 @@ pub trait Workpiece: Send {
     /// As [`Engine::run`]; `attempt_crashed`.
     async fn run(&mut self, control: Control, observer: Arc<dyn Observer>) -> Result<JobReport>;
 
+    /// The graphics processor that is set aside for it.
+    fn gpu(&self) -> Option<u32> {
+        None
+    }
+
     /// Makes the output visible and durable and says where it is.
     ///
     /// # Errors
@@ -361,6 +366,10 @@ impl Workpiece for LocalPiece {
         report.gpu = report.gpu.or(self.reservation.gpu());
         report.warnings.extend(self.reservation.warning().map(str::to_owned));
         Ok(report)
+    }
+
+    fn gpu(&self) -> Option<u32> {
+        self.reservation.gpu()
     }
 
     async fn publish(self: Box<Self>) -> Result<String> {

@@ -58,8 +58,9 @@ impl<'de> Visitor<'de> for Once {
         Ok(value.into())
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        // As a value of JSON it would be null, which is as good as not said.
+        if value.is_finite() { Ok(value.into()) } else { Err(E::custom(format!("{value} is no number"))) }
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -121,9 +122,13 @@ mod tests {
         let read = parse("a: {b: 1, c: [x, {b: 2}]}\nb: ~\n").expect("every key once at its place");
         assert_eq!(Value::from(read), serde_json::json!({"a": {"b": 1, "c": ["x", {"b": 2}]}, "b": null}));
         assert!(parse("").expect("nothing").is_empty());
-        for (text, says) in
-            [("a: 1\na: 2", "a is there twice"), ("a: {b: 1, b: 1}", "b is there twice"), ("- a", "keys")]
-        {
+        for (text, says) in [
+            ("a: 1\na: 2", "a is there twice"),
+            ("a: {b: 1, b: 1}", "b is there twice"),
+            ("- a", "keys"),
+            ("a: .nan", "NaN is no number"),
+            ("a: [1, -.inf]", "-inf is no number"),
+        ] {
             let error = parse(text).expect_err(text);
             assert!(error.contains(says), "{text}: {error}");
         }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use ffrtmp_core::clock::Clock;
 use ffrtmp_core::coordinator::Watcher;
-use ffrtmp_core::cost::{JobCost, Tariff};
+use ffrtmp_core::cost::{JobCost, Spent, Tariff};
 use ffrtmp_core::job::{Job, JobReport};
 use prometheus::proto::{LabelPair, MetricFamily};
 
@@ -17,22 +17,23 @@ use super::{Exporter, MOST_VALUES};
 
 /// What the jobs of a scenario cost.
 #[derive(Default)]
-struct Spent {
+struct Bill {
     jobs: u64,
     total: f64,
     pixels: f64,
     watch_hours: f64,
-    latest: JobCost,
+    /// The latest that completed, with all its attempts.
+    latest: Option<JobCost>,
 }
 
-const SCENARIOS: &[Column<Spent>] = &[
-    Column::counter("cost_scenario_total", "What completed jobs cost, all kinds", |it| Some(it.total)),
-    Column::gauge("cost_total_load_aware", "What the latest job cost, all kinds", |it| Some(it.latest.total)),
+const SCENARIOS: &[Column<Bill>] = &[
+    Column::counter("cost_scenario_total", "What attempts cost, all kinds", |it| Some(it.total)),
+    Column::gauge("cost_total_load_aware", "What the latest job cost, all kinds", |it| Some(it.latest?.total)),
     Column::gauge("cost_compute_load_aware", "What the processors of the latest job cost", |it| {
-        Some(it.latest.cpu + it.latest.gpu)
+        it.latest.map(|latest| latest.cpu + latest.gpu)
     }),
-    Column::gauge("cost_energy_load_aware", "What the energy of the latest job cost", |it| it.latest.energy),
-    Column::gauge("cost_per_job", "Mean cost of a job", |it| Some(it.total / it.jobs as f64)),
+    Column::gauge("cost_energy_load_aware", "What the energy of the latest job cost", |it| it.latest?.energy),
+    Column::gauge("cost_per_job", "All costs by completed jobs", |it| (it.jobs > 0).then(|| it.total / it.jobs as f64)),
     Column::gauge("cost_per_pixel", "All costs by all encoded pixels", |it| {
         (it.pixels > 0.0).then(|| it.total / it.pixels)
     }),
@@ -42,16 +43,16 @@ const SCENARIOS: &[Column<Spent>] = &[
 ];
 
 const TENANTS: &[Column<f64>] =
-    &[Column::counter("cost_tenant_total", "What completed jobs cost, all kinds", |it| Some(*it))];
+    &[Column::counter("cost_tenant_total", "What attempts cost, all kinds", |it| Some(*it))];
 
-const KINDS: &[Column<f64>] =
-    &[Column::counter("cost_spent_total", "What completed jobs cost, by kind", |it| Some(*it))];
+const KINDS: &[Column<f64>] = &[Column::counter("cost_spent_total", "What attempts cost, by kind", |it| Some(*it))];
 
 const ALL: &[Column<Counted>] = &[
     Column::counter("cost_jobs_total", "Completed jobs with a cost", |it| Some(it.jobs as f64)),
     Column::counter("cost_jobs_without_energy_total", "Of them, those without a figure of energy", |it| {
         Some(it.without_energy as f64)
     }),
+    Column::counter("cost_wasted_total", "What attempts without an output cost, all kinds", |it| Some(it.wasted)),
 ];
 
 const RATES: &[Column<f64>] = &[Column::gauge("cost_rate", "Prices in force, by what they are of", |it| Some(*it))];
@@ -63,12 +64,13 @@ const PERIODS: &[Column<f64>] =
 struct Counted {
     jobs: u64,
     without_energy: u64,
+    wasted: f64,
 }
 
 struct Books {
     all: Counted,
     kinds: BTreeMap<&'static str, f64>,
-    scenarios: Bounded<Spent>,
+    scenarios: Bounded<Bill>,
     tenants: Bounded<f64>,
 }
 
@@ -88,20 +90,26 @@ impl Costs {
 }
 
 impl Books {
-    fn add(&mut self, job: &Job, report: &JobReport, cost: &JobCost, watches: f64) {
-        let now = Instant::now();
+    fn completed(&mut self, job: &Job, report: &JobReport, cost: &JobCost, watches: f64) {
         self.all.jobs += 1;
         self.all.without_energy += u64::from(cost.energy.is_none());
+        let bill = self.pay(job, cost);
+        bill.jobs += 1;
+        bill.pixels += encoded_pixels(report);
+        bill.watch_hours += report.duration_seconds / 3600.0 * watches;
+        bill.latest = job.cost();
+    }
+
+    /// Adds what an attempt cost; the bill of its scenario comes back.
+    fn pay(&mut self, job: &Job, cost: &JobCost) -> &mut Bill {
+        let now = Instant::now();
         for (kind, amount) in cost.parts() {
             *self.kinds.entry(kind).or_default() += amount;
         }
         *self.tenants.row(job.tenant.as_str(), now) += cost.total;
-        let spent = self.scenarios.row(scenario(job), now);
-        spent.jobs += 1;
-        spent.total += cost.total;
-        spent.pixels += encoded_pixels(report);
-        spent.watch_hours += report.duration_seconds / 3600.0 * watches;
-        spent.latest = *cost;
+        let bill = self.scenarios.row(scenario(job), now);
+        bill.total += cost.total;
+        bill
     }
 }
 
@@ -113,7 +121,15 @@ impl Watcher for Costs {
     fn ended(&self, job: &Job) {
         let Some(report) = completed(job) else { return };
         if let (Some(cost), Some(tariff)) = (&report.cost, &self.tariff) {
-            self.books.lock().unwrap_or_else(PoisonError::into_inner).add(job, report, cost, tariff.watches);
+            self.books.lock().unwrap_or_else(PoisonError::into_inner).completed(job, report, cost, tariff.watches);
+        }
+    }
+
+    fn spent(&self, job: &Job, spent: &Spent) {
+        if let Some(cost) = &spent.cost {
+            let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+            books.all.wasted += cost.total;
+            books.pay(job, cost);
         }
     }
 }

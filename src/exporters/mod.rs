@@ -5,6 +5,8 @@
 //! |---|---|
 //! | `rows` | families whose rows come and go, and how many rows there may be |
 //! | `table` | families that are there from the start |
+//! | `exemplars` | which job was the latest in each bucket of a histogram |
+//! | `openmetrics` | the text format that has them, for those who ask for it |
 //! | `port` | serving one exporter; a port in use is a warning |
 //! | `results`, `qoe`, `cost` | what jobs of each scenario gave, by a master |
 //! | `predictions` | whether there is a trained model, by a master |
@@ -14,7 +16,9 @@
 //! name is in `docs/metrics.md`.
 
 pub(crate) mod cost;
+pub(crate) mod exemplars;
 pub(crate) mod gpu;
+pub(crate) mod openmetrics;
 #[cfg(test)]
 pub(crate) mod page;
 pub(crate) mod port;

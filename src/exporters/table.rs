@@ -1,11 +1,15 @@
 //! Families that are there from the start: made once, each with its help, in one registry.
 
+use std::sync::Arc;
+
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
     Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts,
     Registry, Result,
 };
+
+use super::exemplars::{Exemplars, Traced};
 
 /// Seconds from a store's answer to a long night's encode.
 pub(crate) const LONG: &[f64] =
@@ -22,13 +26,14 @@ pub(crate) const RATIO: &[f64] = &[0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0
 #[derive(Default)]
 pub(crate) struct Table {
     registry: Registry,
+    exemplars: Arc<Exemplars>,
     of: Option<(&'static str, String)>,
 }
 
 impl Table {
     /// One whose every series has this label.
     pub(crate) fn of(label: &'static str, value: String) -> Self {
-        Self { registry: Registry::new(), of: Some((label, value)) }
+        Self { of: Some((label, value)), ..Self::default() }
     }
 
     pub(crate) fn gauge(&self, name: &str, help: &str) -> Result<Gauge> {
@@ -86,6 +91,29 @@ impl Table {
         let histograms = self.keep(HistogramVec::new(self.buckets(name, help, buckets), &[label])?)?;
         values.iter().for_each(|value| drop(histograms.with_label_values(&[value])));
         Ok(histograms)
+    }
+
+    /// A histogram that remembers the latest traced job of each bucket; with a label, its values are all
+    /// there from the start.
+    pub(crate) fn traced(
+        &self,
+        name: &'static str,
+        help: &str,
+        buckets: &'static [f64],
+        label: Option<(&str, &[&str])>,
+    ) -> Result<Traced> {
+        let (names, values): (Vec<_>, _) = label.map(|(name, values)| (vec![name], values)).unwrap_or_default();
+        let histograms = self.keep(HistogramVec::new(self.buckets(name, help, buckets), &names)?)?;
+        match label {
+            Some(_) => values.iter().for_each(|value| drop(histograms.with_label_values(&[value]))),
+            None => drop(histograms.with_label_values::<&str>(&[])),
+        }
+        Ok(Traced::new(name, buckets, histograms, Arc::clone(&self.exemplars)))
+    }
+
+    /// The exemplars of all of them.
+    pub(crate) fn exemplars(&self) -> &Exemplars {
+        &self.exemplars
     }
 
     /// Every family that has a series, by name.

@@ -14,13 +14,19 @@ static KNOWN: RwLock<Vec<Vec<u8>>> = RwLock::new(Vec::new());
 
 /// No line shows this from now on.
 pub fn keep(secret: &str) {
-    let secret = secret.trim().as_bytes();
+    let secret = secret.trim();
+    let quoted = format!("{secret:?}");
+    let in_json = serde_json::Value::from(secret).to_string();
     let mut known = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
-    if secret.len() >= SHORTEST && !known.iter().any(|other| other == secret) {
-        known.push(secret.to_vec());
-        // One may be a part of another.
-        known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    // As it is, and as lines have it between quotes.
+    for form in [secret, &quoted[1..quoted.len() - 1], &in_json[1..in_json.len() - 1]] {
+        let form = form.as_bytes();
+        if secret.len() >= SHORTEST && !known.iter().any(|other| other == form) {
+            known.push(form.to_vec());
+        }
     }
+    // One may be a part of another.
+    known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
 }
 
 /// A text without secrets, for whoever prints it by itself.
@@ -97,9 +103,12 @@ mod tests {
         keep("sesame-open-1234");
         keep("sesame-open");
         keep("short");
+        keep("wi\"th\\marks");
         for (said, shown) in [
             ("key sesame-open-1234, sesame-open.", "key ***, ***."),
             ("a short line", "a short line"),
+            ("wi\"th\\marks", "***"),
+            (r#"{"key":"wi\"th\\marks"}"#, r#"{"key":"***"}"#),
             (
                 "GET http://user:pa:ss@host:1/a?b=c@d and rtmp://me@h/x",
                 "GET http://***@host:1/a?b=c@d and rtmp://***@h/x",

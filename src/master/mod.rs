@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use ffrtmp_core::clock::Clock;
@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::SteadyClock;
-use crate::exporters::port::{CONTENT_TYPE, Port};
+use crate::exporters::port::Port;
 use crate::traces::SpanTaker;
 use metrics::MasterMetrics;
 use timed::Timed;
@@ -316,8 +316,11 @@ async fn serve_metrics(
 
 async fn metrics_text(
     State((metrics, coordinator)): State<(Arc<MasterMetrics>, Arc<Coordinator>)>,
+    headers: HeaderMap,
 ) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics.text(&coordinator).await)
+    let accept: Vec<_> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let (kind, text) = metrics.text(&coordinator, &accept.join(",")).await;
+    ([(header::CONTENT_TYPE, kind)], text)
 }
 
 async fn listen_api(address: SocketAddr) -> Result<TcpListener> {

@@ -11,6 +11,7 @@ use ffrtmp_core::cost::{Currency, Days, Period, Tariff};
 use ffrtmp_core::id::NodeId;
 use ffrtmp_core::job::{Job, JobState};
 use ffrtmp_core::protocol::{ClaimRequest, FinishRequest, StartRequest};
+use ffrtmp_core::trace::SampleRatio;
 use ffrtmp_store::MemoryStore;
 use ffrtmp_transport::http::certificate;
 use serde_json::{Value, json};
@@ -89,13 +90,18 @@ impl Running {
 }
 
 async fn get(address: SocketAddr) -> String {
+    get_as(address, "", "text/plain; version=0.0.4; charset=utf-8").await
+}
+
+async fn get_as(address: SocketAddr, accept: &str, kind: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let accept = if accept.is_empty() { String::new() } else { format!("Accept: {accept}\r\n") };
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\n{accept}Connection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-    assert!(head.starts_with("HTTP/1.1 200") && head.contains("version=0.0.4"), "{head}");
+    assert!(head.starts_with("HTTP/1.1 200") && head.contains(&format!("content-type: {kind}")), "{head}");
     assert!(!head.contains("chunked"), "{head}");
     body.to_owned()
 }
@@ -135,7 +141,8 @@ async fn everything_on_the_page_is_served_and_nothing_else() {
     running.submit(json!({"scenario": "720p30-h264"})).await;
     running.work(node, "completed", &measured()).await;
     running.submit(json!({"scenario": "720p30-h264"})).await;
-    let broken = json!({"error": {"code": "input_invalid", "disposition": "terminal", "message": "m", "hint": ""}});
+    let mut broken = json!({"error": {"code": "input_invalid", "disposition": "terminal", "message": "m", "hint": ""}});
+    broken["metrics"] = json!({"cpu_seconds": 2.0, "wall_seconds": 1.0, "energy_joules": 3600.0});
     running.work(node, "failed", &broken).await;
     running.submit(json!({"scenario": "720p30-h264"})).await;
     running.metrics.own.http("GET", "/jobs/{id}", 200, 10, 20);
@@ -154,6 +161,8 @@ async fn everything_on_the_page_is_served_and_nothing_else() {
         "ffrtmp_frames_dropped_total{queue=\"default\"} 100",
         "ffrtmp_job_compression_ratio_sum 4",
         "ffrtmp_energy_joules_total{source=\"rapl\"} 36000",
+        "ffrtmp_wasted_cpu_seconds_total 2",
+        "ffrtmp_wasted_energy_joules_total 3600",
         "ffrtmp_attempts_without_sandbox_layer_total{layer=\"landlock\"} 1",
         "ffrtmp_queue_by_reason{reason=\"next_in_line\"} 1",
         "ffrtmp_tenant_queued_jobs{tenant=\"default\"} 1",
@@ -185,9 +194,10 @@ async fn everything_on_the_page_is_served_and_nothing_else() {
         (&texts[1], "qoe_psnr_score{scenario=\"720p30-h264\"} 41"),
         (&texts[1], "qoe_drop_rate{scenario=\"720p30-h264\"} 0.25"),
         (&texts[1], "qoe_live_added_latency_seconds{scenario=\"720p30-h264\",quantile=\"0.95\"} 0.09"),
-        (&texts[2], "cost_spent_total{kind=\"cpu\",currency=\"USD\"} 0.01"),
-        (&texts[2], "cost_spent_total{kind=\"energy\",currency=\"USD\"} 0.005"),
-        (&texts[2], "cost_tenant_total{tenant=\"default\",currency=\"USD\"} 0.515"),
+        (&texts[2], "cost_spent_total{kind=\"cpu\",currency=\"USD\"} 0.012"),
+        (&texts[2], "cost_spent_total{kind=\"energy\",currency=\"USD\"} 0.0055"),
+        (&texts[2], "cost_wasted_total{currency=\"USD\"} 0.0025"),
+        (&texts[2], "cost_tenant_total{tenant=\"default\",currency=\"USD\"} 0.5175"),
         (&texts[2], "cost_rate{resource=\"energy_kwh\",currency=\"USD\"} 0.5"),
         (&texts[3], "ml_exporter_up 0"),
     ] {
@@ -251,6 +261,81 @@ async fn the_master_says_what_a_job_cost() {
     assert_eq!(ended[0].result.as_ref().unwrap().cost, None, "a node cannot say what it costs");
     assert!(get(free.exporters[2]).await.ends_with("cost_exporter_up 0\n"));
     free.stop().await;
+}
+
+/// All attempts of a job cost, whatever became of them, and each once.
+#[tokio::test]
+async fn attempts_without_an_output_cost_too() {
+    let settings = Settings { tariff: Some(tariff()), ..Settings::default() };
+    let running = Running::start(MasterOptions { settings, ..MasterOptions::default() }).await;
+    let node = running.node("a").await;
+    let metrics = json!({"cpu_seconds": 10.0, "wall_seconds": 5.0});
+    let end = async |status: &str, cancel: bool| {
+        let job = running.claim(node).await.remove(0);
+        running.coordinator.start(job.id, StartRequest { node_id: node, fence: job.fence }).await.unwrap();
+        if cancel {
+            running.coordinator.cancel(&job.id.into()).await.unwrap();
+        }
+        let said = json!({"job_id": job.id, "node_id": node, "fence": job.fence, "status": status, "metrics": metrics});
+        let finish: FinishRequest = serde_json::from_value(said).unwrap();
+        running.coordinator.finish(finish.clone()).await.unwrap();
+        // An answer that was lost: said again, it is the same end.
+        running.coordinator.finish(finish).await.unwrap()
+    };
+    running.submit(json!({"scenario": "720p30-h264"})).await;
+    let released = end("released", false).await;
+    let spent = released.spent.clone().unwrap();
+    assert_eq!((spent.attempts, spent.cpu_seconds, spent.cost.unwrap().total), (1, 10.0, 0.01));
+    let completed = end("completed", false).await;
+    assert_eq!((completed.spent.clone(), completed.cost().unwrap().total), (released.spent, 0.52));
+    running.submit(json!({"scenario": "1080p30-h264"})).await;
+    let canceled = end("canceled", true).await;
+    assert_eq!((canceled.state, canceled.spent), (JobState::Canceled, None), "its end was before");
+
+    let text = get(running.exporters[2]).await;
+    for line in [
+        "cost_wasted_total{currency=\"USD\"} 0.02",
+        "cost_jobs_total{currency=\"USD\"} 1",
+        "cost_tenant_total{tenant=\"default\",currency=\"USD\"} 0.53",
+        "cost_per_job{scenario=\"720p30-h264\",currency=\"USD\"} 0.52",
+        "cost_total_load_aware{scenario=\"720p30-h264\",currency=\"USD\"} 0.52",
+        "cost_scenario_total{scenario=\"1080p30-h264\",currency=\"USD\"} 0.01",
+    ] {
+        assert!(text.lines().any(|served| served == line), "{line} in\n{text}");
+    }
+    assert!(!text.contains("cost_per_job{scenario=\"1080p30-h264\""), "{text}");
+    running.stop().await;
+}
+
+/// Whoever asks as Prometheus does gets OpenMetrics, and in it the latest traced job of each bucket.
+#[tokio::test]
+async fn exemplars_lead_from_histograms_to_traces() {
+    let settings = Settings { tracing: Some(SampleRatio::ALL), ..Settings::default() };
+    let running = Running::start(MasterOptions { settings, ..MasterOptions::default() }).await;
+    let node = running.node("a").await;
+    let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+    running.submit(json!({"scenario": "720p30-h264", "traceparent": format!("00-{id}-00f067aa0ba902b7-01")})).await;
+    running.work(node, "completed", &measured()).await;
+    let accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+    let text = get_as(running.scrape, accept, crate::exporters::openmetrics::CONTENT_TYPE).await;
+    assert!(text.ends_with("# EOF\n") && text.matches("# EOF").count() == 1, "{text}");
+    for series in [
+        "ffrtmp_stage_seconds_bucket{stage=\"encode\",le=\"5.0\"} 1",
+        "ffrtmp_stage_seconds_bucket{stage=\"claim_wait\",le=",
+        "ffrtmp_job_speed_ratio_bucket{queue=\"default\",le=\"2.0\"} 1",
+        "ffrtmp_attempt_seconds_bucket{outcome=\"completed\",le=",
+        "ffrtmp_job_duration_seconds_bucket{le=",
+        "ffrtmp_job_wait_time_seconds_bucket{le=",
+    ] {
+        let traced = format!(" # {{trace_id=\"{id}\"}} ");
+        let found: Vec<_> = text.lines().filter(|line| line.starts_with(series) && line.contains(&traced)).collect();
+        assert_eq!(found.len(), 1, "{series} in\n{text}");
+    }
+    let plain = get(running.scrape).await;
+    assert!(!plain.contains(id) && !plain.contains("# EOF"), "{plain}");
+    let served = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(served(&text), served(&plain), "the same series");
+    running.stop().await;
 }
 
 struct FreshTimed;

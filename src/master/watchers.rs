@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ffrtmp_core::clock::Clock;
 use ffrtmp_core::coordinator::Watcher;
+use ffrtmp_core::cost::Spent;
 use ffrtmp_core::job::{Attempt, Job};
 
 use super::MasterOptions;
@@ -81,5 +82,9 @@ impl Watcher for Watchers {
 
     fn attempt_ended(&self, job: &Job, attempt: &Attempt) {
         self.0.iter().for_each(|one| one.attempt_ended(job, attempt));
+    }
+
+    fn spent(&self, job: &Job, spent: &Spent) {
+        self.0.iter().for_each(|one| one.spent(job, spent));
     }
 }

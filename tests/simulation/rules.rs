@@ -186,7 +186,10 @@ fn complete(known: &mut Known, after: &Job, trace: &Trace) {
 
 fn did_what_it_says(command: &JobCommand, after: &Job, trace: &Trace) {
     let right = match command {
-        JobCommand::Start { .. } | JobCommand::Renew { .. } | JobCommand::Progress { .. } => after.lease().is_some(),
+        JobCommand::Start { .. }
+        | JobCommand::Renew { .. }
+        | JobCommand::Progress { .. }
+        | JobCommand::Spend { .. } => after.lease().is_some(),
         JobCommand::Finish { outcome: Outcome::Completed(_), .. } => after.state == JobState::Completed,
         JobCommand::Finish { .. } | JobCommand::Evict { .. } | JobCommand::Expire { .. } => after.lease().is_none(),
         JobCommand::Cancel => after.state == JobState::Canceled,
@@ -316,6 +319,7 @@ fn lease_of(command: &JobCommand) -> Option<ffrtmp::core::lifecycle::Lease> {
         JobCommand::Start { lease, .. }
         | JobCommand::Progress { lease, .. }
         | JobCommand::Renew { lease, .. }
+        | JobCommand::Spend { lease, .. }
         | JobCommand::Finish { lease, .. } => Some(*lease),
         _ => None,
     }
@@ -339,6 +343,7 @@ pub(crate) fn name(command: &JobCommand) -> &'static str {
         JobCommand::Start { .. } => "start",
         JobCommand::Progress { .. } => "progress",
         JobCommand::Renew { .. } => "renew",
+        JobCommand::Spend { .. } => "spend",
         JobCommand::Finish { outcome: Outcome::Completed(_), .. } => "finish completed",
         JobCommand::Finish { outcome: Outcome::Failed(_), .. } => "finish failed",
         JobCommand::Finish { outcome: Outcome::Released(_), .. } => "finish released",

@@ -17,7 +17,16 @@ SPENT = (
         steps=CALM,
         empty=NO_RATES,
         drill=(Drill("ffrtmp-energy"),),
-        width=16,
+    ),
+    Panel(
+        title="Spent without an output",
+        description="On attempts that failed, were given back or canceled, in the shown time.",
+        kind=Kind.NUMBER,
+        unit=Unit.MONEY,
+        queries=(Query("sum by (currency) (increase(cost_wasted_total[$__range]))", "{{currency}}"),),
+        steps=CALM,
+        empty=NO_RATES,
+        drill=(Drill("ffrtmp-production"),),
     ),
     Panel(
         title="Tariff of energy in force",
@@ -78,7 +87,7 @@ SPENT = (
 UNITS = (
     Panel(
         title="Cost of a job",
-        description="Mean of all jobs of a scenario.",
+        description="All costs of a scenario by its completed jobs.",
         kind=Kind.BARS,
         unit=Unit.MONEY,
         queries=(Query(f"max by (scenario, currency) (cost_per_job{{{SCENARIO}}})", "{{scenario}} {{currency}}"),),
@@ -149,7 +158,7 @@ UNITS = (
 
 DASHBOARD = Dashboard(
     uid="ffrtmp-cost",
-    description="What was spent, on what, for whom. Of jobs that completed while the master ran, by its operator's rates.",
+    description="What was spent, on what, for whom. Of attempts that ended while the master ran, by its operator's rates.",
     variables=(
         Variable("tenant", "tenant", "cost_tenant_total"),
         Variable("scenario", "scenario", "cost_scenario_total"),

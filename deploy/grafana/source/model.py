@@ -20,6 +20,14 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 SOURCE = grafana.DataSourceRef(type_val="prometheus", uid="${datasource}")
 TAG = "ffrtmp"
+TRACED = (
+    "ffrtmp_stage_seconds",
+    "ffrtmp_attempt_seconds",
+    "ffrtmp_job_duration_seconds",
+    "ffrtmp_job_wait_time_seconds",
+    "ffrtmp_job_speed_ratio",
+)
+"""Histograms whose buckets name the trace of a job."""
 
 
 class Kind(Enum):
@@ -151,7 +159,8 @@ class Panel:
         if query.legend:
             target.legend_format(query.legend)
         if self.kind in (Kind.LINES, Kind.AREAS):
-            return target.range()
+            traced = any(f"{name}_bucket" in query.expr for name in TRACED)
+            return target.range().exemplar(True) if traced else target.range()
         return target.instant().format(
             PromQueryFormat.TABLE if self.kind is Kind.TABLE else PromQueryFormat.TIME_SERIES
         )

@@ -136,6 +136,7 @@ cases! { $
         fences_grow_with_every_attempt,
         a_terminal_failure_ends_the_job,
         a_transient_failure_waits_and_returns,
+        what_was_spent_stays_with_the_job,
         retries_run_out,
         a_released_job_is_queued_again,
         evicting_needs_the_current_fence,

@@ -1,13 +1,19 @@
 //! The beginning and the end of attempts, one or many at a time: one call of the store for all.
 
+use std::sync::PoisonError;
+
+use crate::cost::Spent;
 use crate::error::{Code, Error, JobError, Result};
 use crate::id::JobId;
 use crate::job::{Job, JobReport, JobState};
 use crate::lifecycle::{JobCommand, Lease, Outcome};
 use crate::protocol::{AttemptState, ErrorText, FinishRequest, LogLine, LogText, ResultStatus, StartRequest};
 
-use super::logbook::LastLines;
+use super::logbook::Said;
 use super::{Coordinator, bounds};
+
+/// Canceled attempts that are known to have told what they used: a node asks again within minutes, if at all.
+const STOPPED_KEPT: usize = 256;
 
 impl Coordinator {
     /// The node begins an attempt.
@@ -69,40 +75,51 @@ impl Coordinator {
         let mut heard: Vec<_> = requests.into_iter().map(|request| self.hear(request)).collect();
         // Whoever sees the end finds the log whole.
         let last = heard.iter_mut().flatten().filter_map(|heard| heard.last.take()).map(|last| self.last(last));
-        for unknown in self.keep_last(last.collect()).await? {
+        for unknown in self.keep(last.collect()).await? {
             self.keep_unknown(unknown, &canceled).await?;
         }
         for heard in heard.iter().flatten() {
             self.logbook.close(heard.job);
         }
         let now = self.now();
-        let (mut commands, mut refused) = (Vec::with_capacity(heard.len()), Vec::with_capacity(heard.len()));
+        let (mut commands, mut told) = (Vec::with_capacity(heard.len()), Vec::with_capacity(heard.len()));
         for heard in heard {
-            match heard {
-                Ok(Heard { job, command, .. }) => (commands.push((job, command)), refused.push(None)),
-                Err(error) => ((), refused.push(Some(error))),
-            };
+            told.push(match heard {
+                Ok(Heard { job, lease, command, spent, .. }) => {
+                    commands.extend(spent.clone().map(|spent| (job, JobCommand::Spend { lease, spent })));
+                    commands.push((job, command));
+                    (None, spent)
+                }
+                Err(error) => (Some(error), None),
+            });
         }
         let mut answers = self.store.apply(commands, now).await?.into_iter();
-        let mut jobs = Vec::with_capacity(refused.len());
-        for (refused, canceled) in refused.into_iter().zip(canceled) {
-            let answer = refused.map_or_else(|| answers.next().unwrap_or_else(|| Err(no_answer())), Err);
-            jobs.push(match (answer, canceled) {
+        let mut jobs = Vec::with_capacity(told.len());
+        for ((refused, spent), canceled) in told.iter_mut().zip(canceled) {
+            // Of two answers the later is that to the end, which decides about both.
+            let mut end = || answers.nth(usize::from(spent.is_some())).unwrap_or_else(|| Err(no_answer()));
+            jobs.push(match (refused.take().map_or_else(&mut end, Err), canceled) {
                 (Err(error), Some((id, lease))) if error.code() == Code::StaleFence => {
-                    self.canceled_already(id, lease, error).await
+                    let job = self.canceled_already(id, lease, error).await;
+                    job.inspect(|job| self.tell_spent_once(job, lease, spent.take()))
                 }
                 (answer, _) => answer,
             });
         }
-        let changed: Vec<_> = jobs.iter().flatten().filter(|job| job.changed_at() == Some(now)).collect();
-        changed.iter().for_each(|job| self.announce(job));
+        let ended = jobs.iter().zip(told).filter_map(|(job, (_, spent))| Some((job.as_ref().ok()?, spent)));
+        let ended: Vec<_> = ended.filter(|(job, _)| job.changed_at() == Some(now)).collect();
+        for (job, spent) in &ended {
+            self.announce(job);
+            self.tell_spent(job, spent.as_deref());
+        }
+        let changed: Vec<_> = ended.into_iter().map(|(job, _)| job).collect();
         // The same word again changes nothing, so nobody would look at the dependents once more.
         self.settle_dependents(changed).await.inspect_err(|_| self.settle_next_round())?;
         Ok(jobs)
     }
 
     /// Keeps the last lines of an attempt that this master did not begin.
-    async fn keep_unknown(&self, last: LastLines, canceled: &[Option<(JobId, Lease)>]) -> Result<()> {
+    async fn keep_unknown(&self, last: Said, canceled: &[Option<(JobId, Lease)>]) -> Result<()> {
         let job = match self.store.job(&last.job.into()).await {
             // Said of the attempt itself, later.
             Err(error) if error.code() == Code::JobNotFound => return Ok(()),
@@ -124,13 +141,35 @@ impl Coordinator {
     fn hear(&self, request: FinishRequest) -> Result<Heard> {
         let lease = Lease { node: request.node_id, fence: request.fence };
         let metrics = request.metrics.map(bounds::report).transpose()?;
+        let without = metrics.as_ref().filter(|_| request.status != ResultStatus::Completed);
+        let spent = without.and_then(|used| Spent::of(used, self.settings.tariff.as_ref(), self.now()));
         let outcome = outcome(request.status, metrics.map(|report| self.priced(report)), request.error);
         let logs = request.logs.filter(|logs| match logs {
             LogText::Lines(lines) => !lines.is_empty(),
             LogText::Text(text) => !text.is_empty(),
         });
         let last = logs.map(|logs| (request.job_id, lease, request.logs_from, logs));
-        Ok(Heard { job: request.job_id, command: JobCommand::Finish { lease, outcome }, last })
+        let command = JobCommand::Finish { lease, outcome };
+        Ok(Heard { job: request.job_id, lease, command, spent: spent.map(Box::new), last })
+    }
+
+    fn tell_spent(&self, job: &Job, spent: Option<&Spent>) {
+        if let (Some(watcher), Some(spent)) = (&self.watcher, spent) {
+            watcher.spent(job, spent);
+        }
+    }
+
+    /// The same of an attempt whose job was canceled: nothing of the job tells whether it said so before.
+    fn tell_spent_once(&self, job: &Job, lease: Lease, spent: Option<Box<Spent>>) {
+        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        let attempt = (job.id, lease.fence);
+        if spent.is_none() || stopped.contains(&attempt) {
+            return;
+        }
+        stopped.truncate(STOPPED_KEPT - 1);
+        stopped.push_front(attempt);
+        drop(stopped);
+        self.tell_spent(job, spent.as_deref());
     }
 
     /// With what it cost: by the rates here, whatever a node says.
@@ -139,12 +178,12 @@ impl Coordinator {
         JobReport { cost, ..report }
     }
 
-    fn last(&self, (job, lease, from, logs): (JobId, Lease, Option<u64>, LogText)) -> LastLines {
+    fn last(&self, (job, lease, from, logs): (JobId, Lease, Option<u64>, LogText)) -> Said {
         let lines = match logs {
             LogText::Lines(lines) => lines,
             LogText::Text(text) => text.lines().map(|line| self.plain_line(line)).collect(),
         };
-        LastLines { job, lease, from, lines }
+        Said { job, lease, from, lines }
     }
 
     fn plain_line(&self, text: &str) -> LogLine {
@@ -155,7 +194,10 @@ impl Coordinator {
 /// The end of an attempt, read.
 struct Heard {
     job: JobId,
+    lease: Lease,
     command: JobCommand,
+    /// What it used, if it made no output.
+    spent: Option<Box<Spent>>,
     last: Option<(JobId, Lease, Option<u64>, LogText)>,
 }
 

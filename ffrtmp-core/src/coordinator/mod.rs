@@ -17,7 +17,7 @@ mod reaper;
 mod turns;
 mod waiting;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, Semaphore, broadcast};
 
 use crate::clock::{Clock, ClusterClock, Timestamp};
-use crate::cost::Tariff;
+use crate::cost::{Spent, Tariff};
 use crate::id::{Fence, JobId, NodeId};
 use crate::job::{Attempt, Job, JobState};
 use crate::media::named_enum;
@@ -150,6 +150,10 @@ pub trait Watcher: Send + Sync + 'static {
     fn attempt_ended(&self, job: &Job, attempt: &Attempt) {
         let _ = (job, attempt);
     }
+    /// An attempt without an output told what it had used; of a canceled one only this says so.
+    fn spent(&self, job: &Job, spent: &Spent) {
+        let _ = (job, spent);
+    }
 }
 
 /// A master without wires.
@@ -164,6 +168,8 @@ pub struct Coordinator {
     closing: Semaphore,
     answered: Mutex<HashMap<NodeId, Answered>>,
     withdrawn: Notify,
+    /// Canceled attempts that told what they used, the latest first.
+    stopped: Mutex<VecDeque<(JobId, Fence)>>,
     logbook: logbook::Logbook,
     turns: turns::Turns,
     rounds: AtomicU64,
@@ -210,6 +216,7 @@ impl Coordinator {
             closing: Semaphore::new(0),
             answered: Mutex::default(),
             withdrawn: Notify::new(),
+            stopped: Mutex::default(),
             logbook: logbook::Logbook::default(),
             turns: turns::Turns::default(),
             rounds: AtomicU64::new(0),

@@ -359,6 +359,9 @@ impl Attempt<'_> {
         }
         self.read_printed();
         let usage = self.conditions.governed.take().map(|governed| governed.usage());
+        if !matches!(ending, Ending::Answered(_)) {
+            self.observer.used(&self.used(end, usage));
+        }
         match ending {
             Ending::Answered(answer) => Ok(self.answered(*answer, end, usage)),
             Ending::Failed(error) if self.canceled.is_none() => Err(error),
@@ -381,6 +384,17 @@ impl Attempt<'_> {
             sandbox: self.sandbox,
             warning: (!clean).then(|| format!("the runner {} after its work", verdict::describe(end))),
         }
+    }
+
+    /// What the child used, by all who counted.
+    fn used(&self, end: Option<End>, usage: Option<Usage>) -> Usage {
+        let usage = usage.unwrap_or_default();
+        let (cpu, memory) = match end {
+            Some(End::Told(ended)) => (ended.cpu, ended.max_resident_bytes),
+            _ => (Duration::ZERO, 0),
+        };
+        let peak_memory_bytes = usage.peak_memory_bytes.max(memory).max(self.seen());
+        Usage { cpu: usage.cpu.max(cpu), peak_memory_bytes, ..usage }
     }
 
     /// Most bytes of memory that were seen.

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use ffrtmp_core::clock::Timestamp;
+use ffrtmp_core::cost::Spent;
 use ffrtmp_core::error::JobError;
 use ffrtmp_core::id::{Fence, NodeId};
 use ffrtmp_core::job::{
@@ -75,6 +76,8 @@ pub(super) struct Story<'a> {
     attempts: Vec<Try<'a>>,
     #[serde(rename = "st", skip_serializing_if = "Vec::is_empty")]
     transitions: Vec<Step<'a>>,
+    #[serde(rename = "sp", skip_serializing_if = "Option::is_none")]
+    spent: Option<Cow<'a, Spent>>,
     #[serde(rename = "m", skip_serializing_if = "Option::is_none")]
     result: Option<Measured<'a>>,
     /// As earlier versions wrote it.
@@ -125,6 +128,7 @@ impl<'a> Story<'a> {
             failure_reason,
             waiting_reason: _,
             result,
+            spent,
             sla,
             attempts,
             state_transitions,
@@ -142,6 +146,7 @@ impl<'a> Story<'a> {
                 &state_transitions[..state_transitions.len() - usize::from(is_just_started(&record.job))],
             ),
             result: result.as_deref().map(Measured::of),
+            spent: spent.as_deref().map(Cow::Borrowed),
             ..Self::default()
         }
     }
@@ -187,6 +192,7 @@ impl<'a> Story<'a> {
         job.completed_at = self.completed_at;
         job.attempts = self.attempts.into_iter().filter_map(|attempt| attempt.attempt(job)).collect();
         job.state_transitions = transitions(self.transitions);
+        job.spent = self.spent.map(|spent| Box::new(spent.into_owned()));
         job.result = self.result.map(|measured| Box::new(measured.report())).or(self.long_result);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ffrtmp_core::cost::JobCost;
+use ffrtmp_core::cost::{JobCost, Spent};
 use ffrtmp_core::error::JobError;
 use ffrtmp_core::job::{
     AttemptOutcome, ChunkReport, EnergySource, JobReport, JobRequest, OutputFile, RenditionReport, SlaVerdict, Stage,
@@ -63,6 +63,10 @@ fn full() -> Job {
     job.failure_reason = Some(error().code.failure_reason());
     job.sla = Some(SlaVerdict { counted: true, compliant: false, reason: "late".into() });
     job.result = Some(Box::new(measured()));
+    let cost = Some(JobCost { total: 1.5, ..cost() });
+    let spent =
+        Spent { attempts: 1, wall_seconds: 2.5, cpu_seconds: 0.1 + 0.2, energy_joules: Some(Joules(7.0)), cost };
+    job.spent = Some(Box::new(spent));
     job
 }
 

@@ -1,12 +1,14 @@
 //! Attempts: how they ended, and what those that completed measured.
 
+use ffrtmp_core::cost::Spent;
 use ffrtmp_core::error::{Code, JobError};
 use ffrtmp_core::job::{Attempt, AttemptOutcome, EnergySource, EngineName, Job, JobReport, JobState, Queue, Stage};
 use ffrtmp_governor::sandbox::Layer;
-use prometheus::{Counter, CounterVec, Histogram, HistogramVec, IntCounterVec, Result};
+use prometheus::{Counter, CounterVec, Histogram, IntCounterVec, Result};
 
 use super::jobs::names;
 use crate::exporters::OTHER;
+use crate::exporters::exemplars::Traced;
 use crate::exporters::table::{LONG, RATIO, SPEED, Table};
 
 /// What happened to attempts.
@@ -15,9 +17,9 @@ pub(super) struct AttemptMetrics {
     failures: IntCounterVec,
     retries: IntCounterVec,
     expiries: IntCounterVec,
-    seconds: HistogramVec,
-    stages: HistogramVec,
-    speed: HistogramVec,
+    seconds: Traced,
+    stages: Traced,
+    speed: Traced,
     compression: Histogram,
     frames: CounterVec,
     dropped: CounterVec,
@@ -26,6 +28,8 @@ pub(super) struct AttemptMetrics {
     cpu: Counter,
     throttled: Counter,
     energy: CounterVec,
+    wasted_cpu: Counter,
+    wasted_energy: Counter,
     unconfined: IntCounterVec,
 }
 
@@ -74,20 +78,18 @@ impl AttemptMetrics {
                 "code",
                 &EXPIRIES.map(Code::as_str),
             )?,
-            seconds: table.histograms_of(
+            seconds: table.traced(
                 "ffrtmp_attempt_seconds",
                 "Time from claim to end of an attempt, seconds",
                 LONG,
-                "outcome",
-                &outcomes,
+                Some(("outcome", &outcomes)),
             )?,
-            stages: table.histograms_of("ffrtmp_stage_seconds", "Time of a stage, seconds", LONG, "stage", &stages)?,
-            speed: table.histograms_of(
+            stages: table.traced("ffrtmp_stage_seconds", "Time of a stage, seconds", LONG, Some(("stage", &stages)))?,
+            speed: table.traced(
                 "ffrtmp_job_speed_ratio",
                 "Seconds of output made per second of wall time",
                 SPEED,
-                "queue",
-                &queues,
+                Some(("queue", &queues)),
             )?,
             compression: table.histogram("ffrtmp_job_compression_ratio", "Bytes of input per byte of output", RATIO)?,
             frames: table.sums_of("ffrtmp_frames_encoded_total", "Video frames in outputs", "queue", &queues)?,
@@ -115,6 +117,10 @@ impl AttemptMetrics {
                 "source",
                 &sources,
             )?,
+            wasted_cpu: table
+                .sum("ffrtmp_wasted_cpu_seconds_total", "Processor time of attempts that made no output, seconds")?,
+            wasted_energy: table
+                .sum("ffrtmp_wasted_energy_joules_total", "Energy of attempts that made no output, joules")?,
             unconfined: table.counts_of(
                 "ffrtmp_attempts_without_sandbox_layer_total",
                 "Completed attempts that ran without a layer of the sandbox",
@@ -127,7 +133,7 @@ impl AttemptMetrics {
     pub(super) fn assigned(&self, job: &Job) {
         if let (Some(attempt), Some(queued)) = (job.attempts.last(), job.queued_at) {
             let waited = attempt.assigned_at.since(queued).as_secs_f64();
-            self.stages.with_label_values(&[CLAIM_WAIT]).observe(waited);
+            self.stages.observe(Some(CLAIM_WAIT), waited, job);
         }
     }
 
@@ -137,13 +143,13 @@ impl AttemptMetrics {
         self.ended.with_label_values(&[outcome.as_str(), engine]).inc();
         if let Some(ended) = attempt.ended_at {
             let took = ended.since(attempt.assigned_at).as_secs_f64();
-            self.seconds.with_label_values(&[outcome.as_str()]).observe(took);
+            self.seconds.observe(Some(outcome.as_str()), took, job);
         }
         if let Some(error) = attempt.error.as_ref().filter(|_| outcome == AttemptOutcome::Failed) {
             self.failed(job, error);
         }
         if let Some(report) = job.result.as_deref().filter(|_| outcome == AttemptOutcome::Completed) {
-            self.completed(job.queue, report);
+            self.completed(job, report);
         }
     }
 
@@ -158,14 +164,19 @@ impl AttemptMetrics {
         }
     }
 
-    fn completed(&self, queue: Queue, report: &JobReport) {
-        let of_queue = &[queue.as_str()];
-        self.speed.with_label_values(of_queue).observe(report.speed);
+    pub(super) fn spent(&self, spent: &Spent) {
+        self.wasted_cpu.inc_by(spent.cpu_seconds);
+        self.wasted_energy.inc_by(spent.energy_joules.map_or(0.0, |joules| joules.0));
+    }
+
+    fn completed(&self, job: &Job, report: &JobReport) {
+        let of_queue = &[job.queue.as_str()];
+        self.speed.observe(Some(job.queue.as_str()), report.speed, job);
         self.frames.with_label_values(of_queue).inc_by(report.frames as f64);
         let dropped = report.live.as_ref().map_or(0, |live| live.dropped_frames);
         self.dropped.with_label_values(of_queue).inc_by(dropped as f64);
         for stage in &report.stages {
-            self.stages.with_label_values(&[stage.name.as_str()]).observe(stage.seconds);
+            self.stages.observe(Some(stage.name.as_str()), stage.seconds, job);
         }
         if report.input_bytes > 0 && report.output_bytes > 0 {
             self.compression.observe(report.input_bytes as f64 / report.output_bytes as f64);

@@ -9,8 +9,9 @@ use ffrtmp_core::job::{EngineName, FailureReason, Job, JobState, Priority, Queue
 use ffrtmp_core::policy::sla::MAX_QUEUE_WAIT;
 use ffrtmp_core::store::Counts;
 use prometheus::proto::MetricFamily;
-use prometheus::{Gauge, GaugeVec, Histogram, IntCounterVec, Result};
+use prometheus::{Gauge, GaugeVec, IntCounterVec, Result};
 
+use crate::exporters::exemplars::Traced;
 use crate::exporters::rows::{Bounded, Column, families, label};
 use crate::exporters::table::{LONG, Table};
 use crate::exporters::{MOST_VALUES, OTHER};
@@ -30,8 +31,8 @@ pub(super) struct JobMetrics {
     ended: IntCounterVec,
     failures: IntCounterVec,
     failure_reasons: IntCounterVec,
-    duration: Histogram,
-    wait: Histogram,
+    duration: Traced,
+    wait: Traced,
     sla: IntCounterVec,
     sla_violations: IntCounterVec,
     tenants: Mutex<Bounded<Tenant>>,
@@ -115,12 +116,13 @@ impl JobMetrics {
                 "reason",
                 &reasons,
             )?,
-            duration: table.histogram(
+            duration: table.traced(
                 "ffrtmp_job_duration_seconds",
                 "Time from start to end of the last attempt, seconds",
                 LONG,
+                None,
             )?,
-            wait: table.histogram("ffrtmp_job_wait_time_seconds", "Time from queued to started, seconds", LONG)?,
+            wait: table.traced("ffrtmp_job_wait_time_seconds", "Time from queued to started, seconds", LONG, None)?,
             sla: table.counts_of(
                 "ffrtmp_sla_jobs_total",
                 "Production jobs that ended, by whether they kept their service level",
@@ -143,14 +145,14 @@ impl JobMetrics {
 
     pub(super) fn started(&self, job: &Job) {
         if let (Some(started), Some(queued)) = (job.started_at, job.queued_at) {
-            self.wait.observe(started.since(queued).as_secs_f64());
+            self.wait.observe(None, started.since(queued).as_secs_f64(), job);
         }
     }
 
     pub(super) fn ended(&self, job: &Job) {
         self.ended.with_label_values(&[job.state.as_str(), job.queue.as_str()]).inc();
         if let (Some(ended), Some(started)) = (job.completed_at, job.started_at) {
-            self.duration.observe(ended.since(started).as_secs_f64());
+            self.duration.observe(None, ended.since(started).as_secs_f64(), job);
         }
         if matches!(job.state, JobState::Failed | JobState::Rejected) {
             let code = job.error.as_ref().map_or(Code::Internal, |error| error.code);

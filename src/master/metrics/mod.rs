@@ -19,12 +19,14 @@ use std::time::Instant;
 
 use ffrtmp_core::clock::Timestamp;
 use ffrtmp_core::coordinator::{Coordinator, Reaped, Watcher};
+use ffrtmp_core::cost::Spent;
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::job::{Attempt, Job};
 use prometheus::proto::MetricFamily;
 
+use crate::exporters::port::CONTENT_TYPE;
 use crate::exporters::table::Table;
-use crate::exporters::text;
+use crate::exporters::{openmetrics, text};
 use attempts::AttemptMetrics;
 use jobs::JobMetrics;
 use nodes::NodeMetrics;
@@ -70,8 +72,8 @@ impl MasterMetrics {
         self.nodes.lost(reaped.as_ref().map_or(0, |reaped| reaped.nodes_lost));
     }
 
-    /// Everything in the text format, with the gauges read now.
-    pub(super) async fn text(&self, coordinator: &Coordinator) -> String {
+    /// Everything, with the gauges read now, in the format that `accept` wants, and how that is called.
+    pub(super) async fn text(&self, coordinator: &Coordinator, accept: &str) -> (&'static str, String) {
         let begun = Instant::now();
         let mut told = match self.read(coordinator).await {
             Ok(told) => told,
@@ -84,9 +86,12 @@ impl MasterMetrics {
         told.extend(self.table.gather());
         told.extend(self.jobs.families());
         told.sort_by(|one, other| one.name().cmp(other.name()));
-        let text = text(&told);
+        let answer = match openmetrics::is_wanted(accept) {
+            true => (openmetrics::CONTENT_TYPE, openmetrics::text(&told, &self.table.exemplars().all())),
+            false => (CONTENT_TYPE, text(&told)),
+        };
         self.own.scraped(begun.elapsed());
-        text
+        answer
     }
 
     /// Reads the gauges; the families of nodes and tenants come back.
@@ -124,5 +129,9 @@ impl Watcher for MasterMetrics {
 
     fn attempt_ended(&self, job: &Job, attempt: &Attempt) {
         self.attempts.ended(job, attempt);
+    }
+
+    fn spent(&self, _: &Job, spent: &Spent) {
+        self.attempts.spent(spent);
     }
 }

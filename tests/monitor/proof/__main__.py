@@ -21,12 +21,14 @@ from monitor.farm import Farm, programs_in
 from monitor.hooks import Hooks
 from monitor.processes import Failure, until
 from monitor.stack import Alertmanager, Prometheus, jobs
+from source.model import TRACED
 
 from . import alerts, files
+from .collector import Collector
 from .panels import Asker, Question, questions, unanswered
 from .quickened import quickened
 from .recorded import Recorded
-from .story import Story, certify
+from .story import TRACE, Story, certify
 
 WAITS = {"group_wait": "0s", "group_interval": "1s", "repeat_interval": "1h"}
 RATES = Path(__file__).resolve().parents[3] / "deploy" / "compose" / "rates.yaml"
@@ -41,10 +43,12 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     begun = time.monotonic()
     try:
+        programs = programs_in(options.programs.resolve())
         files.check()
+        files.check_flags(programs)
         said("dashboards, rules, routes and compose file are valid", begun)
         with directory(options.keep) as work, last_words(work):
-            prove(programs_in(options.programs.resolve()), work, begun)
+            prove(programs, work, begun)
     except Failure as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1
@@ -55,7 +59,11 @@ def prove(programs: Path, work: Path, begun: float) -> None:
     """Panels without help, alerts, panels that need a recording; then the tally."""
     with ExitStack() as stack:
         certify(work, days=10)
-        farm = Farm(programs, work, ["--cost-rates", str(RATES)])
+        collector = Collector()
+        stack.callback(collector.close)
+        # Nothing is traced but what its caller traces.
+        traces = ["--tracing", "--tracing-endpoint", collector.address, "--tracing-sample-ratio", "0"]
+        farm = Farm(programs, work, ["--cost-rates", str(RATES), *traces])
         stack.callback(farm.close)
         story = Story(farm)
         stack.callback(story.close)
@@ -84,6 +92,10 @@ def prove(programs: Path, work: Path, begun: float) -> None:
         demand(boards, unanswered(asker, [question for question in everything if not question.excuse], 60))
         said(f"{len(everything)} queries asked, and those answered that every machine must answer", begun)
 
+        until("every histogram of jobs leads to a trace", lambda: all(traced(prometheus, asker.begun)))
+        until("the collector has spans of it", lambda: collector.taken > 0)
+        said(f"{len(TRACED)} histograms have an exemplar with the trace of a job", begun)
+
         excused = unanswered(asker, [question for question in everything if question.excuse], 0)
         recorded = Recorded(story.bench.node_id)
         stack.callback(recorded.close)
@@ -93,6 +105,13 @@ def prove(programs: Path, work: Path, begun: float) -> None:
         said("every alert has fired and ended", begun)
         demand(boards, unanswered(asker, excused, 30))
         tally(boards, excused, proof, begun)
+
+
+def traced(prometheus: Prometheus, begun: float) -> Iterator[bool]:
+    """Of each histogram that should, whether Prometheus has an exemplar of it that names the traced job."""
+    for name in TRACED:
+        found = prometheus.exemplars(f"{name}_bucket", begun, time.time() + 1)
+        yield any(one["labels"].get("trace_id") == TRACE and float(one["value"]) >= 0 for one in found)
 
 
 def with_recorded(targets: dict[str, list[str]], recorded: Recorded) -> dict[str, list[str]]:

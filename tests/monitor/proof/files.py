@@ -17,7 +17,7 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from jsonschema import Draft7Validator
 from monitor.processes import Failure
-from monitor.stack import DEPLOY, ROUTES, RULES, tool
+from monitor.stack import DEPLOY, ROUTES, RULES, SCRAPE, tool
 
 from .names import unknown
 
@@ -159,8 +159,39 @@ def check_compose() -> None:
         for other in service.get("depends_on", []):
             if other not in config["services"]:
                 raise Failure(f"{COMPOSE.name}: {name} waits for {other}, which is not there")
+    check_scrapes(config["services"])
     for path in COMPOSE.parent.rglob("*.y*ml"):
         yaml.safe_load(path.read_text())
+
+
+SERVED = {"master": {9090}, "agent": {9091}, "node-exporter": {9100}}
+"""Ports on which services can be scraped without a flag."""
+
+
+def check_scrapes(services: dict[str, Any]) -> None:
+    """Every target of the scrape configuration is a port that its service was told to serve."""
+    served = {name: set(ports) for name, ports in SERVED.items()}
+    for name, ports in served.items():
+        found = (re.fullmatch(r"--[a-z]+-port=(\d+)", word) for word in services[name].get("command", []))
+        ports.update(int(port[1]) for port in found if port)
+    for job in yaml.safe_load(SCRAPE.read_text())["scrape_configs"]:
+        wanted = [target for each in job.get("static_configs", []) for target in each["targets"]]
+        wanted += [f"{name}:{each['port']}" for each in job.get("dns_sd_configs", []) for name in each["names"]]
+        for target in wanted:
+            name, _, port = target.partition(":")
+            if int(port) not in served.get(name, set()):
+                raise Failure(f"{SCRAPE.name}: {job['job_name']} wants {target}, where nothing is served")
+
+
+def check_flags(programs: Path) -> None:
+    """The programs know every flag that the compose file gives them."""
+    services = yaml.safe_load(COMPOSE.read_text())["services"]
+    for name in ("master", "agent"):
+        told = subprocess.run([programs / f"ffrtmp-{name}", "--help"], capture_output=True, text=True, check=True)
+        known = set(re.findall(r"--[a-z][a-z0-9-]*", told.stdout))
+        for word in services[name]["command"]:
+            if word.partition("=")[0] not in known:
+                raise Failure(f"{COMPOSE.name}: ffrtmp-{name} knows no {word}")
 
 
 def run(command: list[Any], **env: str) -> None:

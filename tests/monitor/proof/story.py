@@ -19,6 +19,9 @@ ROOM = {"max_memory_mb": 512, "max_disk_mb": 100}
 """Little enough for many jobs at once on a machine with little left."""
 
 QUICK = {"duration": 1, "preset": "ultrafast"}
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+"""The trace that some job is a part of."""
+
 REASONS = {"input_error", "user_error", "timeout", *CODES}
 """Every reason for which a job may fail."""
 
@@ -67,7 +70,10 @@ class Story:
     def tell(self) -> None:
         """Everything that panels are about."""
         clip = self.farm.files / "clip.mp4"
-        first = self.submit("240p30-h264", "real", {"duration": 14, "preset": "ultrafast"}, output=str(clip))
+        caller = f"00-{TRACE}-00f067aa0ba902b7-01"
+        first = self.submit(
+            "240p30-h264", "real", {"duration": 14, "preset": "ultrafast"}, output=str(clip), traceparent=caller
+        )
         waiting = self.submit("240p30-h264", "real", QUICK, depends_on=[first], queue="batch", priority="low")
         self.ended(first, "completed")
         missing = self.submit("240p30-h264", "real", input=str(self.farm.files / "none.mp4"))

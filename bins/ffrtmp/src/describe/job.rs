@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use comfy_table::{Cell, Color, Table};
 use ffrtmp::core::clock::Timestamp;
-use ffrtmp::core::cost::JobCost;
+use ffrtmp::core::cost::{JobCost, Spent};
 use ffrtmp::core::encoding::Chunking;
 use ffrtmp::core::error::JobError;
 use ffrtmp::core::id::TenantId;
@@ -53,6 +53,9 @@ pub(crate) fn facts(job: &Job, console: &Console) -> Table {
     }
     for (name, value) in job.result.iter().flat_map(|report| measured(report, job.parameters.chunks)) {
         table.add_row(vec![console.heading(name), value.into()]);
+    }
+    if let Some(spent) = &job.spent {
+        table.add_row(vec![console.heading("spent in vain"), self::spent(spent).into()]);
     }
     table
 }
@@ -145,6 +148,15 @@ fn cost(cost: &JobCost) -> String {
         0 | 1 => format!("{total}{without}"),
         _ => format!("{total} ({}{without})", parts.join(", ")),
     }
+}
+
+/// What attempts took that made no output.
+fn spent(spent: &Spent) -> String {
+    let attempts = if spent.attempts == 1 { "1 attempt".to_owned() } else { format!("{} attempts", spent.attempts) };
+    let mut parts = vec![format!("CPU {}", span(spent.cpu_seconds))];
+    parts.extend(spent.energy_joules.map(|energy| format!("{:.1} J", energy.0)));
+    parts.extend(spent.cost.as_ref().map(|cost| format!("{} {}", money(cost.total), cost.currency)));
+    format!("{attempts}: {}", parts.join(", "))
 }
 
 /// An amount with as many digits as it takes to tell it from nothing.

@@ -124,6 +124,7 @@ fn plain() -> Job {
         failure_reason: None,
         waiting_reason: None,
         result: None,
+        spent: None,
         sla: None,
         attempts: Vec::new(),
         state_transitions: Vec::new(),

@@ -1,8 +1,9 @@
 //! Commands: the store loads, lets the job decide and saves; each refusal changes nothing.
 
+use crate::cost::Spent;
 use crate::error::Code;
 use crate::id::{Fence, JobId, NodeId};
-use crate::job::{EngineName, JobReport, JobState};
+use crate::job::{EngineName, Job, JobReport, JobState};
 use crate::lifecycle::{JobCommand, Lease, Outcome};
 use crate::store::JobFilter;
 
@@ -97,6 +98,28 @@ pub async fn a_transient_failure_waits_and_returns(harness: &dyn Harness) {
     assert!(claim(&*store, 1).await.is_empty());
     must(&*store, held.id, JobCommand::Requeue, at(9)).await;
     assert_eq!(claim(&*store, 1).await.remove(0).fence, Fence(2));
+}
+
+/// What attempts used that made nothing stays with the job, also when another has made the output.
+pub async fn what_was_spent_stays_with_the_job(harness: &dyn Harness) {
+    let store = harness.fresh().await;
+    let id = submit_one(&*store, job()).await.id;
+    let spent = Spent { attempts: 1, cpu_seconds: 1.5, ..Spent::default() };
+    let spend = |held: &Job| JobCommand::Spend { lease: lease(held), spent: Box::new(spent.clone()) };
+    for round in 1..=2 {
+        let held = claim(&*store, 1).await.remove(0);
+        let (spend, failed) = (spend(&held), fail(&held, Code::Network));
+        let answers = store.apply(vec![(id, spend.clone()), (id, failed.clone())], at(round)).await.unwrap();
+        assert_eq!(answers[1].as_ref().unwrap().state, JobState::Retrying);
+        let again = store.apply(vec![(id, spend), (id, failed)], at(round)).await.unwrap();
+        assert_eq!(again[0].as_ref().unwrap_err().code(), Code::StaleFence, "it has ended");
+        assert!(again[1].is_ok());
+        must(&*store, id, JobCommand::Requeue, at(90 + round)).await;
+    }
+    let held = claim(&*store, 1).await.remove(0);
+    must(&*store, id, complete(&held), at(100)).await;
+    let expected = Spent { attempts: 2, cpu_seconds: 3.0, ..Spent::default() };
+    assert_eq!(stored(&*store, id).await.spent.as_deref(), Some(&expected));
 }
 
 /// Until none is left.
