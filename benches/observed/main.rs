@@ -44,7 +44,8 @@ fn main() -> Result<()> {
             let which = (round + place) % ALL.len();
             row[which] = cluster::run(&programs, ALL[which], jobs)?;
         }
-        let told: Vec<_> = row.iter().map(|took| format!("{:.2} s ({:.2} s wall)", secs(took.cpu), secs(took.wall)));
+        let told = row.iter().map(|took| format!("{:.2} s ({:.2} s wall)", secs(took.cpu), secs(took.wall)));
+        let told: Vec<_> = told.collect();
         println!("round {}: {}", round + 1, told.join(", "));
         took.push(row);
     }
