@@ -10,6 +10,7 @@ mod runtime;
 mod transcode;
 mod value;
 mod wishes;
+mod words;
 
 use pyo3::prelude::*;
 
@@ -17,6 +18,7 @@ use pyo3::prelude::*;
 fn _ffrtmp(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("CODES", error::codes(module.py())?)?;
+    module.add("VIDEO_ENCODERS", wishes::video_encoders(module.py())?)?;
     module.add_class::<cluster::Cluster>()?;
     module.add_class::<transcode::Cancel>()?;
     macro_rules! add {
@@ -27,9 +29,10 @@ fn _ffrtmp(module: &Bound<'_, PyModule>) -> PyResult<()> {
     add! {
         cluster: start_cluster start_cluster_async stop_cluster stop_cluster_async;
         probe: probe probe_async;
+        request: read_path;
         runtime: error_of leave;
         transcode: transcode transcode_async plan plan_async;
-        wishes: read_scenario read_ladder;
+        wishes: check read_scenario read_ladder;
     }
     client::add(module)?;
     module.py().import("atexit")?.call_method1("register", (module.getattr("leave")?,)).map(drop)

@@ -1,6 +1,7 @@
 //! What Python asks for, as requests of the core: its parser reads them, so that a wrong field is
 //! refused here as a master would.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use ffrtmp::core::job::{JobRequest, Parameters};
@@ -84,6 +85,12 @@ pub(crate) fn parameters(options: &Bound<'_, PyAny>) -> PyResult<Parameters> {
     }
     let body = json!({ "scenario": NO_SCENARIO, "parameters": parameters });
     Ok(request::parse(body).or_raise(py)?.parameters)
+}
+
+/// A path as text, for what Python does with files itself.
+#[pyfunction]
+pub(crate) fn read_path(given: &Bound<'_, PyAny>, field: &str) -> PyResult<OsString> {
+    path(given, field).map(PathBuf::into_os_string)
 }
 
 /// A path, if it is of a length that a file can have.

@@ -8,12 +8,13 @@ use ffrtmp::core::scenario::Scenario;
 use ffrtmp::engines::LibavEngine;
 use ffrtmp::{Result, Transcode};
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 use serde_json::Value;
 
 use crate::error::{OrRaise, about_files, crashed};
 use crate::request;
 use crate::runtime::{Attendance, Give as _, Teller, later_attended, now_attended};
-use crate::value::json;
+use crate::value::{json, read_text};
 
 /// Transcodes one file to another and returns what was measured.
 #[pyfunction]
@@ -22,7 +23,7 @@ pub(crate) fn transcode(
     py: Python<'_>,
     src: &Bound<'_, PyAny>,
     dst: &Bound<'_, PyAny>,
-    scenario: Option<String>,
+    scenario: Option<&Bound<'_, PyString>>,
     options: &Bound<'_, PyAny>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Py<PyAny>> {
@@ -39,7 +40,7 @@ pub(crate) fn transcode_async<'py>(
     py: Python<'py>,
     src: &Bound<'_, PyAny>,
     dst: &Bound<'_, PyAny>,
-    scenario: Option<String>,
+    scenario: Option<&Bound<'_, PyString>>,
     options: &Bound<'_, PyAny>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<(Bound<'py, PyAny>, Cancel)> {
@@ -68,7 +69,7 @@ pub(crate) fn plan(
     py: Python<'_>,
     src: &Bound<'_, PyAny>,
     dst: &Bound<'_, PyAny>,
-    scenario: Option<String>,
+    scenario: Option<&Bound<'_, PyString>>,
     options: &Bound<'_, PyAny>,
 ) -> PyResult<Py<PyAny>> {
     let wanted = wanted(src, dst, scenario, options)?;
@@ -82,7 +83,7 @@ pub(crate) fn plan_async<'py>(
     py: Python<'py>,
     src: &Bound<'_, PyAny>,
     dst: &Bound<'_, PyAny>,
-    scenario: Option<String>,
+    scenario: Option<&Bound<'_, PyString>>,
     options: &Bound<'_, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     later_attended(py, planned(wanted(src, dst, scenario, options)?), Attendance::default())
@@ -91,14 +92,14 @@ pub(crate) fn plan_async<'py>(
 fn wanted(
     src: &Bound<'_, PyAny>,
     dst: &Bound<'_, PyAny>,
-    scenario: Option<String>,
+    scenario: Option<&Bound<'_, PyString>>,
     options: &Bound<'_, PyAny>,
 ) -> PyResult<Transcode> {
     let py = src.py();
     let parameters: Parameters = request::parameters(options)?;
     let transcode = Transcode::new(request::path(src, "src")?, request::path(dst, "dst")?).parameters(parameters);
     Ok(match scenario {
-        Some(scenario) => transcode.scenario(scenario.parse::<Scenario>().or_raise(py)?),
+        Some(scenario) => transcode.scenario(read_text(scenario, "scenario")?.parse::<Scenario>().or_raise(py)?),
         None => transcode,
     })
 }

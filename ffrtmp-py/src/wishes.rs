@@ -1,10 +1,12 @@
-//! What the values `Scenario` and `Ladder` say, read by the grammar of the core.
+//! What the values `Scenario` and `Ladder` say, and whether wishes can be fulfilled at all: read and
+//! checked by the core.
 
-use ffrtmp::core::encoding::Ladder;
+use ffrtmp::core::encoding::{Ladder, VideoEncoder};
+use ffrtmp::core::plan::OutputRequest;
 use ffrtmp::core::request;
 use ffrtmp::core::scenario::Scenario;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyString, PyTuple};
 use serde_json::json;
 
 use crate::error::OrRaise;
@@ -29,4 +31,17 @@ pub(crate) fn read_ladder(py: Python<'_>, ladder: &Bound<'_, PyAny>) -> PyResult
     let read = request::parse(body).or_raise(py)?.parameters.ladder;
     read.as_ref().map(Ladder::check).transpose().or_raise(py)?;
     json(&read).or_raise(py)?.give(py)
+}
+
+/// Refuses encoding parameters that no source could be encoded with into a file of this name.
+#[pyfunction]
+pub(crate) fn check(py: Python<'_>, options: &Bound<'_, PyAny>, name: &Bound<'_, PyString>) -> PyResult<()> {
+    let name = read_text(name, "name")?;
+    let parameters = crate::request::parameters(options)?;
+    OutputRequest::for_output(Scenario::default(), parameters, Some(&name)).check().or_raise(py)
+}
+
+/// The names of the encoders that can be asked for, whether they are here or not.
+pub(crate) fn video_encoders(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
+    PyTuple::new(py, VideoEncoder::ALL.iter().map(|encoder| encoder.as_str()))
 }

@@ -145,7 +145,7 @@ def test_bytes_that_are_no_text_and_files_that_are_none_are_refused(tmp_path: pa
     path.write_bytes(b'{"scenarios": [{"name": "\xff"}]}')
     with pytest.raises(analysis.AnalysisError, match="no UTF-8"):
         analysis.read(path)
-    for wrong, kind in [(tmp_path / "none.json", FileNotFoundError), (tmp_path, ffrtmp.InputError), ("a\0b", ffrtmp.InputError)]:
+    for wrong, kind in [(tmp_path / "none.json", FileNotFoundError), (tmp_path, ffrtmp.InputError), ("a\0b", ffrtmp.InvalidError)]:
         with pytest.raises(kind) as raised:
             analysis.read(wrong)
         assert isinstance(raised.value, ffrtmp.FfrtmpError) and raised.value.hint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import pathlib
 import pickle
@@ -88,8 +89,19 @@ BAD: list[tuple[str, type[Exception], str | None, Callable[[pathlib.Path], Any]]
     ("no address", ValueError, "url", lambda out: ffrtmp.Client("ftp://x")),
     ("half a certificate", ValueError, "cert", lambda out: ffrtmp.Client("https://localhost", cert="a")),
     ("no certificate", ffrtmp.TlsError, None, lambda out: ffrtmp.Client("https://localhost", ca="/none/such.crt")),
-    ("no agents", ValueError, "agents", lambda out: ffrtmp.Cluster(1000)),
-    ("no such directory", ValueError, None, lambda out: ffrtmp.Cluster(allow_paths=["/none/such"])),
+    ("an address for a file", FileNotFoundError, "src", lambda out: ffrtmp.probe("http://127.0.0.1:1/a.mp4")),
+    ("a long scenario", ValueError, "scenario", lambda out: ffrtmp.transcode("a", out, scenario="x" * 100_000_000)),
+    ("a scenario of no letters", ValueError, "scenario", lambda out: ffrtmp.transcode("a", out, scenario="\ud800")),
+    ("a long key", ValueError, "api_key", lambda out: ffrtmp.Client("https://localhost", api_key="x" * 100_000_000)),
+    ("a long certificate", ValueError, "ca", lambda out: ffrtmp.Client("https://localhost", ca="x" * 100_000_000)),
+    ("endless renditions", ValueError, "ladder", lambda out: ffrtmp.Ladder(itertools.count())),  # type: ignore[arg-type]
+    ("too many agents", ValueError, "agents", lambda out: ffrtmp.Cluster(1000)),
+    ("less than no agents", ValueError, "agents", lambda out: ffrtmp.Cluster(-1)),
+    ("no slots", ValueError, "slots", lambda out: ffrtmp.Cluster(slots=0)),
+    ("no port", ValueError, "port", lambda out: ffrtmp.Cluster(port=99_999)),
+    ("no key", ValueError, "api_key", lambda out: ffrtmp.Cluster(api_key="")),
+    ("no host", ValueError, "allow_hosts", lambda out: ffrtmp.Cluster(allow_hosts=["a b"])),
+    ("no such directory", ValueError, "allow_paths", lambda out: ffrtmp.Cluster(allow_paths="/none/such")),
     ("no progress", TypeError, None, lambda out: ffrtmp.transcode("a", out, progress=5)),  # type: ignore[arg-type]
 ]
 
@@ -105,6 +117,25 @@ def test_bad_input(kind: type[Exception], field: str | None, call: Callable[[pat
         assert "--" not in (raised.value.field or "")
     else:
         assert kind is TypeError
+
+
+def test_hints_are_in_words_of_python(master: Master, no_trace: pathlib.Path) -> None:
+    foreign = {"rate_limited", "path_not_allowed", "host_not_allowed"}  # flags of programs elsewhere
+    for code in set(_ffrtmp.CODES) - foreign:
+        assert "--" not in ffrtmp.explain(code).cure, code
+    with pytest.raises(ffrtmp.NetworkError) as away:
+        ffrtmp.Client("http://127.0.0.1:1", api_key="k").list()
+    with pytest.raises(ffrtmp.TlsError) as untrusted:
+        ffrtmp.Client(master.url, api_key=master.key, ca=__file__).list()
+    with pytest.raises(ffrtmp.NotAllowedError) as outside, ffrtmp.Cluster(allow_paths=[no_trace]) as cluster:
+        client = cluster.client()
+        client.wait(client.submit("144p-h264", "/etc/none.mp4", no_trace / "out.mp4"), check=True)
+    with pytest.raises(ffrtmp.ConflictError) as taken, ffrtmp.Cluster(agents=0) as first:
+        ffrtmp.Cluster(agents=0, port=int(first.url.rsplit(":", 1)[1]))
+    for raised, said in [(away, "is url "), (untrusted, "PEM"), (outside, "allow_paths=[DIR]"), (taken, "another port")]:
+        assert said in raised.value.hint, raised.value
+        assert raised is outside or "--" not in str(raised.value), raised.value
+    assert (taken.value.field, untrusted.value.field) == ("port", "ca")
 
 
 def test_a_master_that_is_away() -> None:
@@ -135,7 +166,13 @@ def test_what_a_master_refuses(master: Master) -> None:
         (lambda: client.submit("720p", input="x" * 10_000_000), ValueError),
         (lambda: client.get("00000000-0000-4000-8000-000000000000"), LookupError),
         (lambda: client.get("a/b"), ValueError),
+        (lambda: client.get(10**5000), ValueError),
+        (lambda: client.get(None), ValueError),  # type: ignore[arg-type]
         (lambda: client.list(state="sleeping"), ffrtmp.InvalidError),
+        (lambda: client.list(state=["failed", 5]), ffrtmp.InvalidError),  # type: ignore[list-item]
+        (lambda: client.list(limit=10**30), ValueError),
+        (lambda: client.submit_many("720p30-h264"), ValueError),
+        (lambda: client.submit("720p", idempotency_key="a\nb"), ValueError),
         (lambda: client.wait([], timeout=math.nan), ValueError),
         (lambda: client.submit_many([], batch=0) or client.submit_many(["720p"], batch=0), ValueError),
     ]:

@@ -57,7 +57,32 @@ def scenario(**changes: Any) -> dict[str, Any]:
         (scenario(duration=-1), "scenarios[0].duration", "invalid_field", "a number from"),
         (scenario(resolution="1080pp"), "scenarios[0].resolution", "invalid_field", "1280x720"),
         (scenario(resolution=[1]), "scenarios[0].resolution", "invalid_field", "quotes"),
+        (scenario(resolution="1281x719"), "scenarios[0].resolution", "invalid_field", "1282x720"),
+        (scenario(resolution="99999x2"), "scenarios[0].resolution", "invalid_field", "16384"),
+        (scenario(resolution=720), "scenarios[0].resolution", "invalid_field", "in quotes"),
+        (scenario(encoder="h2644"), "scenarios[0].encoder", "invalid_field", "did you mean h264?"),
+        (scenario(encoder="libx2655"), "scenarios[0].encoder", "invalid_field", "did you mean libx265?"),
+        (scenario(encoder=264), "scenarios[0].encoder", "invalid_field", "in quotes"),
+        (scenario(preset="fastest"), "scenarios[0].preset", "invalid_field", "ultrafast"),
+        (scenario(encoder="vp9", preset=9), "scenarios[0].preset", "invalid_field", "0 (slowest) to 8"),
+        (scenario(preset=-1), "scenarios[0].preset", "invalid_field", ""),
+        (scenario(bitrate="0k"), "scenarios[0].bitrate", "invalid_field", "2500k"),
+        (scenario(bitrate="-1M"), "scenarios[0].bitrate", "invalid_field", "800k"),
+        (scenario(bitrate=["1M"]), "scenarios[0].bitrate", "invalid_field", ""),
+        (scenario(bitrate=None), "scenarios[0].bitrate", "invalid_field", "one of bitrate"),
+        (scenario(bitrate=..., crf=60), "scenarios[0].crf", "invalid_field", "0 (best) to 51"),
+        (scenario(duration=None), "scenarios[0].duration", "invalid_field", "a number from"),
+        (scenario(duration=10**400), "scenarios[0].duration", "invalid_field", "a number from"),
         (scenario(fps=0), "scenarios[0].fps", "invalid_field", "1 to 240"),
+        (scenario(fps="30"), "scenarios[0].fps", "invalid_field", "1 to 240"),
+        (scenario(fps=math.nan), "scenarios[0].fps", "invalid_field", "1 to 240"),
+        (scenario(type=10**5000), "scenarios[0].type", "invalid_field", "known: baseline"),
+        (scenario(type="multi", count=0), "scenarios[0].count", "invalid_field", "whole number"),
+        (scenario(type="multi", count=10**400), "scenarios[0].count", "invalid_field", "whole number"),
+        (scenario(type="multi", count="2"), "scenarios[0].count", "invalid_field", "whole number"),
+        (scenario(type="batch", count=None), "scenarios[0].count", "invalid_field", "how many"),
+        (scenario(quality_target=85), "scenarios[0].quality_target", "invalid_field", "in quotes"),
+        ({**scenario(), 5: 1}, "scenarios[0].5", "unknown_field", "known: type"),
         (scenario(count=2), "scenarios[0].count", "invalid_field", "multi"),
         (scenario(type="multi"), "scenarios[0].count", "invalid_field", "how many"),
         (scenario(type="multi", count=2.0), "scenarios[0].count", "invalid_field", "whole number"),
@@ -73,6 +98,42 @@ def test_a_wrong_scenario_is_refused_by_its_field(entry: Any, field: str, code: 
         matrix.Matrix.parse({"scenarios": [entry]})
     assert (raised.value.field, raised.value.code) == (field, code), raised.value
     assert hint in raised.value.hint and len(str(raised.value)) < 600
+
+
+def test_null_is_left_out_and_names_of_codecs_are_taken() -> None:
+    entry = scenario(encoder=None, preset=None, fps=None, resolution="720P", crf=None, count=None, input=None)
+    for encoder in ("h264", "HEVC", "avc", "libx264", "h264_nvenc", "libsvtav1", "vp9", "av1"):
+        (one,) = matrix.Matrix.parse({"scenarios": [{**entry, "encoder": encoder}]})
+        assert one.encoder == encoder and matrix.Matrix.parse({"scenarios": [one.to_dict()]}).scenarios == (one,)
+    idle = {"type": "baseline", "name": "idle", "duration": 1, "bitrate": None, "encoder": None}
+    assert [each.type for each in matrix.Matrix.parse({"scenarios": [idle, entry]})] == ["baseline", "single"]
+    lossless = matrix.Scenario("multi", "x", 1.0, crf=0.0)
+    assert matrix.Matrix.parse({"scenarios": [lossless.to_dict()]}).scenarios == (lossless,)
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({}, "bitrates"),
+        ({"bitrates": "fast"}, "bitrates"),
+        ({"bitrates": 5}, "scenarios[0].bitrate"),
+        ({"bitrates": ["1M"], "encoders": ["h264", "h2644"]}, "scenarios[1].encoder"),
+        ({"bitrates": ["1M"], "presets": [None, "quick"]}, "scenarios[1].preset"),
+        ({"crfs": ["good"]}, "scenarios[0].crf"),
+        ({"crfs": object()}, "crfs"),
+        ({"crfs": [23], "baseline": math.nan}, "scenarios[0].duration"),
+        ({"crfs": range(10**9), "encoders": ["h264"]}, "scenarios"),
+    ],
+)
+def test_a_wrong_grid_is_refused_by_its_field(values: dict[str, Any], field: str) -> None:
+    with pytest.raises(ffrtmp.InvalidError) as raised:
+        matrix.Matrix.grid(duration=1, **values)
+    assert raised.value.field == field and raised.value.hint, raised.value
+
+
+def test_a_grid_takes_single_values_and_numbers() -> None:
+    one = matrix.Matrix.grid(encoders="av1", bitrates="1M", presets=[8], resolutions="360p", duration=1).scenarios[0]
+    assert (one.name, one.preset) == ("av1 8 360p 1M", "8")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +217,8 @@ def test_without_clips_a_test_picture_is_encoded() -> None:
 
 
 def test_a_failed_scenario_is_a_row_and_the_others_run(clip: pathlib.Path) -> None:
-    entries = [scenario(name="bad", encoder="no_such_encoder"), scenario(name="good")]
+    (clip.parent / "broken.mp4").write_text("no media")
+    entries = [scenario(name="bad", input=str(clip.parent / "broken.mp4")), scenario(name="good")]
     bad, good = matrix.run(matrix.Matrix.parse({"scenarios": entries}), clip, quality=False).rows
     assert (bad["state"], bad["total_energy_wh"], good["state"]) == ("failed", None, "completed")
     assert bad["missing"]
@@ -171,6 +233,8 @@ def test_missing_clips_and_wrong_directories_are_refused_before_any_work(clip: p
         matrix.run(one, clip, quality=False, results=tmp_path / "none" / "results.json")
     with pytest.raises(ffrtmp.InvalidError):
         matrix.run(one, clip, watts_per_core=math.nan)
+    with pytest.raises(ffrtmp.InvalidError):
+        matrix.run(matrix.Matrix((matrix.Scenario("single", "by hand", math.nan, bitrate=1e6),)), clip)
 
 
 def counters(root: pathlib.Path, microjoules: int) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 import threading
 
 import ffrtmp
@@ -124,6 +125,14 @@ def test_the_interpreter_runs_on_during_work(original: pathlib.Path, tmp_path: p
         turns += 1
     worker.join()
     assert turns > 5
+
+
+def test_codec_libraries_write_nothing_to_the_terminal(clip: pathlib.Path) -> None:
+    """Also where threads are there before: as in a notebook."""
+    program = "import sys, threading, time; threading.Thread(target=time.sleep, args=(9,), daemon=True).start(); import ffrtmp\n"
+    program += "for codec in ('av1', 'h265', 'vp9', 'h264'): ffrtmp.transcode(sys.argv[1], f'{codec}.mkv', codec=codec, preset='ultrafast')"
+    said = subprocess.run([sys.executable, "-c", program, str(clip)], cwd=clip.parent, capture_output=True, text=True)
+    assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
 
 
 def test_plan_and_probe(original: pathlib.Path, no_trace: pathlib.Path) -> None:

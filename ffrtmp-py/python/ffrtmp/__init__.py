@@ -16,12 +16,17 @@ Many jobs, on a cluster in this process or a master elsewhere::
             print(job.result.size_bytes, job.result.energy_joules)
 
 Every error is an :class:`FfrtmpError` with ``code``, ``hint``, ``field`` and ``retryable``; see
-:mod:`ffrtmp.errors`. Results become tables and plots in :mod:`ffrtmp.analysis`.
+:mod:`ffrtmp.errors`. Results become tables and plots in :mod:`ffrtmp.analysis`; :mod:`ffrtmp.matrix` runs
+test matrices.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# SVT-AV1 knows no other way to be kept from writing its settings to stderr; one who set it means it.
+os.environ.setdefault("SVT_LOG", "0")
 
 from ffrtmp._ffrtmp import __version__
 from ffrtmp.aio import AsyncClient
@@ -77,6 +82,8 @@ from ffrtmp.wishes import JobRequest, Ladder, Scenario
 
 if TYPE_CHECKING:
     from ffrtmp import analysis as analysis
+    from ffrtmp import matrix as matrix
+    from ffrtmp import options as options
 
 __all__ = [
     "AsyncClient",
@@ -137,9 +144,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "analysis":
+    if name in ("analysis", "matrix", "options"):
         # On demand: an import of ffrtmp alone is quick.
         import importlib
 
-        return importlib.import_module("ffrtmp.analysis")
+        return importlib.import_module(f"ffrtmp.{name}")
     raise AttributeError(f"module 'ffrtmp' has no attribute {name!r}")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from ffrtmp.errors import shown
 from ffrtmp.records import Progress, Record, WaitProgress
 
 __all__ = ["Bar", "listener"]
@@ -26,7 +27,7 @@ def listener(
         bar = Bar()
         return (lambda told: bar.show(kind(told))), bar
     if not callable(wanted):
-        raise TypeError(f"progress is {wanted!r}: give True for a bar, or a function of one argument")
+        raise TypeError(f"progress is {shown(wanted)}: give True for a bar, or a function of one argument")
     callback = wanted
     return (lambda told: _call(callback, kind(told))), None
 

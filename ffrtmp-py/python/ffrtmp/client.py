@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
@@ -12,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypedDict, Union, overload
 
 from ffrtmp import _ffrtmp, bars
-from ffrtmp.errors import FfrtmpError, InvalidError
+from ffrtmp.errors import FfrtmpError, InvalidError, shown
 from ffrtmp.records import Event, Health, Job, JobList, LogLine, Node, WaitProgress
 from ffrtmp.wishes import JobRequest, Scenario
 
@@ -34,8 +35,9 @@ _PAGE = 500
 
 def at_most(limit: int | None) -> int | None:
     """The limit of a list, if it can be one."""
-    if limit is not None and limit < 0:
-        raise InvalidError("limit: is below zero", code="invalid_field", hint="give None for all", field="limit")
+    if limit is not None and not (isinstance(limit, int) and 0 <= limit <= sys.maxsize):
+        hint = "give a whole number from 0, or None for all"
+        raise InvalidError(f"limit: is {shown(limit)}", code="invalid_field", hint=hint, field="limit")
     return limit
 
 
@@ -374,12 +376,12 @@ def _connect(
 ) -> tuple[_ffrtmp.Client, Reached]:
     url = url or os.environ.get("MASTER_URL") or "https://localhost:8080"
     api_key = api_key or os.environ.get("MASTER_API_KEY") or os.environ.get("FFMPEG_RTMP_API_KEY")
-    reached = (url, api_key, _place(ca), _place(cert), _place(key), insecure_skip_verify)
+    reached = (url, api_key, _place(ca, "ca"), _place(cert, "cert"), _place(key, "key"), insecure_skip_verify)
     return _ffrtmp.Client(*reached), reached
 
 
-def _place(path: str | PathLike[str] | None) -> str | None:
-    return None if path is None else os.fspath(path)
+def _place(path: str | PathLike[str] | None, field: str) -> str | None:
+    return None if path is None else _ffrtmp.read_path(path, field)
 
 
 def _reconnect(kind: type[Any], reached: Reached) -> Any:
@@ -396,9 +398,13 @@ def _described(job: Any, input: Any, output: Any, options: Mapping[str, Any]) ->
 
 def batches(jobs: Iterable[Any], size: int) -> Iterator[list[Any]]:
     """The jobs in lists of this size."""
-    if not 1 <= size <= BATCH:
-        message, hint = f"batch: {size} is not a number of jobs", f"give 1 to {BATCH}"
-        raise _ffrtmp.error_of({"code": "invalid_field", "message": message, "hint": hint})
+    if not (isinstance(size, int) and 1 <= size <= BATCH):
+        message, hint = f"batch: {shown(size)} is not a number of jobs", f"give 1 to {BATCH}"
+        raise InvalidError(message, code="invalid_field", hint=hint, field="batch")
+    if isinstance(jobs, (str, bytes, Scenario, Mapping)):
+        # The letters of a scenario would be submitted, one job each.
+        hint = "give a list of jobs, or use submit() for one"
+        raise InvalidError("jobs: is one job, not several", code="invalid_field", hint=hint, field="jobs")
     source = iter(jobs)
     while batch := list(islice(source, size)):
         yield batch

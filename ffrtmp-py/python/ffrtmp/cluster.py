@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 from ffrtmp import _ffrtmp
 from ffrtmp.client import Client
+from ffrtmp.errors import InvalidError, shown
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -68,21 +69,21 @@ class Cluster:
         *,
         slots: int | None = None,
         store: Path | None = None,
-        allow_paths: Iterable[Path] | None = None,
-        allow_hosts: Iterable[str] = (),
+        allow_paths: Path | Iterable[Path] | None = None,
+        allow_hosts: str | Iterable[str] = (),
         api_key: str | None = None,
         port: int = 0,
         isolate: bool | None = None,
         watts_per_core: float | None = None,
     ) -> None:
         wanted = _wanted(
-            agents=agents,
-            slots=slots,
-            store=None if store is None else os.fspath(store),
+            agents=_number(agents, "agents", 0, 64),
+            slots=None if slots is None else _number(slots, "slots", 1, 4096),
+            store=None if store is None else _ffrtmp.read_path(store, "store"),
             allow_paths=allow_paths,
             allow_hosts=allow_hosts,
             api_key=api_key,
-            port=port,
+            port=_number(port, "port", 0, 65_535),
             isolate=isolate,
             watts_per_core=watts_per_core,
         )
@@ -164,21 +165,40 @@ class Cluster:
 
 def _wanted(
     *,
-    allow_paths: Iterable[Path] | None,
-    allow_hosts: Iterable[str],
+    allow_paths: Path | Iterable[Path] | None,
+    allow_hosts: str | Iterable[str],
     api_key: str | None,
     isolate: bool | None,
     **given: Any,
 ) -> dict[str, Any]:
-    paths = [os.getcwd(), tempfile.gettempdir()] if allow_paths is None else list(allow_paths)
+    paths = [os.getcwd(), tempfile.gettempdir()] if allow_paths is None else _several(allow_paths)
     return {
         **given,
-        "allow_paths": [os.fspath(path) for path in paths],
-        "allow_hosts": list(allow_hosts),
-        "api_key": secrets.token_urlsafe(24) if api_key is None else api_key,
+        "allow_paths": [_ffrtmp.read_path(path, "allow_paths") for path in paths],
+        "allow_hosts": [_word(host, "allow_hosts", 253, "give names or addresses of hosts") for host in _several(allow_hosts)],
+        "api_key": secrets.token_urlsafe(24) if api_key is None else _word(api_key, "api_key", 1024, "give a key"),
         "isolate": isolate,
         "runner": None if isolate is False else runner(),
     }
+
+
+def _several(given: Any) -> list[Any]:
+    """One path or name, or several."""
+    return [given] if isinstance(given, (str, bytes, PathLike)) else list(given)
+
+
+def _number(value: int, field: str, least: int, most: int) -> int:
+    if isinstance(value, int) and least <= value <= most:
+        return value
+    hint = f"give a whole number from {least} to {most}"
+    raise InvalidError(f"{field}: is {shown(value)}", code="invalid_field", hint=hint, field=field)
+
+
+def _word(text: str, field: str, longest: int, cure: str) -> str:
+    if isinstance(text, str) and 1 <= len(text) <= longest and text.isascii() and text.isprintable() and " " not in text:
+        return text
+    hint = f"{cure} of 1 to {longest} visible ASCII characters"
+    raise InvalidError(f"{field}: is {shown(text)}", code="invalid_field", hint=hint, field=field)
 
 
 def runner() -> str | None:

@@ -345,11 +345,31 @@ def explain(code: str) -> Explanation:
     >>> explain("input_not_found").cause
     'The input does not exist where the attempt ran.'
     """
-    told = _ffrtmp.CODES.get(code)
+    told = _ffrtmp.CODES.get(code) if isinstance(code, str) else None
     if told is None:
         hint = f"known: {', '.join(_ffrtmp.CODES)}"
-        raise InvalidError(f"there is no code {code!r}", code="invalid_field", hint=hint, field="code")
+        raise InvalidError(f"there is no code {shown(code)}", code="invalid_field", hint=hint, field="code")
     return Explanation(*told)
+
+
+def shown(value: object, longest: int = 60) -> str:
+    """A value as an error message shows it: on one line and short.
+
+    >>> shown("x" * 500)
+    "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"
+    >>> shown([1, 2]), shown(10**400)
+    ('a list', 'a number of hundreds of digits')
+    """
+    if isinstance(value, (str, bytes)):
+        value = value[: longest + 1]
+    elif isinstance(value, (list, tuple)):
+        return "a list"
+    elif isinstance(value, dict):
+        return "an object"
+    elif isinstance(value, int) and value.bit_length() > 200:
+        return "a number of hundreds of digits"
+    text = repr(value)
+    return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def of(code: str, message: str, hint: str, field: str | None) -> FfrtmpError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from html import escape
+from itertools import islice
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +108,8 @@ class Ladder:
         if isinstance(renditions, Ladder):
             self._renditions: str | list[dict[str, Any]] = renditions._renditions
         else:
-            given = renditions if isinstance(renditions, str) else list(renditions)
+            # One more than is taken: an endless iterable ends here.
+            given = renditions if isinstance(renditions, str) else list(islice(renditions, 10_001))
             self._renditions = _ffrtmp.read_ladder(given)
 
     @classmethod

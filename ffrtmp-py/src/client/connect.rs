@@ -1,15 +1,15 @@
 //! A connection to a master, and how jobs are named to it.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use ffrtmp::core::error::{Code, Error};
 use ffrtmp::transport::http::{ClientConfig, MasterClient};
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyBool, PyInt, PyString};
 
 use crate::error::{OrRaise, invalid};
+use crate::request::path;
 use crate::runtime::handle;
 use crate::value::read_text;
 
@@ -50,18 +50,20 @@ impl Client {
     fn new(
         py: Python<'_>,
         url: &Bound<'_, PyString>,
-        api_key: Option<String>,
-        ca: Option<PathBuf>,
-        cert: Option<PathBuf>,
-        key: Option<PathBuf>,
+        api_key: Option<&Bound<'_, PyString>>,
+        ca: Option<&Bound<'_, PyAny>>,
+        cert: Option<&Bound<'_, PyAny>>,
+        key: Option<&Bound<'_, PyAny>>,
         insecure_skip_verify: bool,
     ) -> PyResult<Self> {
         let identity = match (cert, key) {
-            (Some(cert), Some(key)) => Some((cert, key)),
+            (Some(cert), Some(key)) => Some((path(cert, "cert")?, path(key, "key")?)),
             (None, None) => None,
             _ => return Err(invalid(py, "cert", "and key go together", "give both, or neither")),
         };
         let master = read_text(url, "url")?;
+        let api_key = api_key.map(|key| read_text(key, "api_key")).transpose()?;
+        let ca = ca.map(|file| path(file, "ca")).transpose()?;
         let config = ClientConfig { master, api_key, ca, identity, insecure_skip_verify, pins: None };
         let client = Self { config, opened: Mutex::default(), closed: AtomicBool::new(false) };
         // Addresses and certificates that cannot be used are refused now.
@@ -102,7 +104,13 @@ impl<'py> FromPyObject<'_, 'py> for Named {
         if given.hasattr("__ffrtmp__")? {
             return given.call_method0("__ffrtmp__")?.extract::<String>().map(Self);
         }
-        match read_text(&given.str()?, "job")? {
+        let number = given.is_instance_of::<PyInt>() && !given.is_instance_of::<PyBool>();
+        let name = match given.cast::<PyString>() {
+            Ok(name) => read_text(&name, "job")?,
+            Err(_) if number => given.extract::<u64>().map_err(|_| wrong("is not the number of a job"))?.to_string(),
+            Err(_) => return Err(wrong("is not the name of a job")),
+        };
+        match name {
             name if name.is_empty() || name.contains(['/', '?', '#', '%']) => Err(wrong("is not the name of a job")),
             name => Ok(Self(name)),
         }

@@ -39,7 +39,9 @@ fn read(given: &Bound<'_, PyDict>) -> PyResult<JobQuery> {
             Value::Null => continue,
             Value::String(text) => text.clone(),
             Value::Number(number) => number.to_string(),
-            Value::Array(words) => words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
+            Value::Array(words) if words.iter().all(Value::is_string) => {
+                words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
+            }
             Value::Object(labels) if name == "labels" => {
                 query.more_labels = labels.iter().map(|(key, value)| label(key, value)).collect();
                 continue;

@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from ffrtmp.errors import CapabilityError, InvalidError
+from ffrtmp.errors import CapabilityError, InvalidError, shown
+
+__all__ = ["AnalysisError", "MissingExtraError", "fault", "missing_extra", "nearest", "shown"]
 
 
 class AnalysisError(InvalidError):
@@ -45,23 +47,3 @@ def nearest(word: str, known: Iterable[str]) -> str:
     names = list(known)
     close = difflib.get_close_matches(word[:100].lower(), names, n=1)
     return f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}"
-
-
-def shown(value: object, longest: int = 60) -> str:
-    """A value as an error message shows it: on one line and short.
-
-    >>> shown("x" * 500)
-    "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"
-    >>> shown([1, 2]), shown(10**400)
-    ('a list', 'a number of hundreds of digits')
-    """
-    if isinstance(value, (str, bytes)):
-        value = value[: longest + 1]
-    elif isinstance(value, (list, tuple)):
-        return "a list"
-    elif isinstance(value, dict):
-        return "an object"
-    elif isinstance(value, int) and value.bit_length() > 200:
-        return "a number of hundreds of digits"
-    text = repr(value)
-    return text if len(text) <= longest else f"{text[:longest]}…"

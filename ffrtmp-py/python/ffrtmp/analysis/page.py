@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from ffrtmp import errors
+from ffrtmp import _ffrtmp, errors
 from ffrtmp.analysis.errors import fault
 from ffrtmp.analysis.extras import package
 from ffrtmp.analysis.figures import drawn_on, plot_energy, plot_front, plot_ranking, plot_rate_quality, style
@@ -57,7 +57,7 @@ def write_report(
         MissingExtraError: matplotlib is not installed.
         AnalysisError: the path ends in neither, or cannot be written.
     """
-    path = Path(path)
+    path = Path(_ffrtmp.read_path(path, "path"))
     kind = path.suffix.lower()
     if kind not in {".html", ".htm", ".png"}:
         raise fault("is neither .html nor .png", field="path", hint="name the file report.html or report.png")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from ffrtmp import errors
+from ffrtmp import _ffrtmp, errors
 from ffrtmp.analysis.errors import MissingExtraError
 from ffrtmp.analysis.extras import package
 
@@ -85,7 +85,7 @@ def _program() -> str:
 
 
 def _local(path: str | os.PathLike[str], field: str) -> str:
-    full = Path(os.fspath(path)).absolute()
+    full = Path(_ffrtmp.read_path(path, field)).absolute()
     if not full.is_file():
         raise errors.of("input_not_found", f"{field}: is no file", "give a local file", field)
     return f"file:{full}"
@@ -102,7 +102,10 @@ class _Facts:
 def _facts(program: str, url: str) -> _Facts:
     """Size, rate and depth of the output, as the program tells them."""
     command = [program, "-hide_banner", "-nostdin", "-protocol_whitelist", "file", "-i", url]
-    told = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60, check=False).stderr
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60, check=False).stderr
+    except subprocess.TimeoutExpired as error:
+        raise errors.of("timeout", "output: cannot be read within a minute", "is its disk there?", "output") from error
     line = next((line for line in told.splitlines() if "Video:" in line and "attached pic" not in line), "")
     size = _SIZE.search(line)
     rate = _rate(line)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, BinaryIO, cast
 
-from ffrtmp import errors
+from ffrtmp import _ffrtmp, errors
 from ffrtmp.analysis.documents import read_document, rows_of
 from ffrtmp.analysis.efficiency import Basis, Metric
 from ffrtmp.analysis.records import Raw, checked, plain, raw_columns
@@ -52,7 +52,7 @@ def read(
         MissingExtraError: pyarrow or numpy is not installed.
         FfrtmpError: as :class:`ffrtmp.Client`.
     """
-    if isinstance(source, str) and source.lower().startswith(("http://", "https://")):
+    if isinstance(source, str) and source[:8].lower().startswith(("http://", "https://")):
         if is_file(source):
             data = document(source, ca=ca, insecure_skip_verify=insecure_skip_verify)
             return _from_stream(io.BytesIO(data), metric, basis)
@@ -87,10 +87,11 @@ def _from_stream(stream: BinaryIO, metric: Metric, basis: Basis) -> Results:
 
 
 def _opened(path: str | os.PathLike[str]) -> BinaryIO:
-    name = os.fspath(path)[:200]
+    place = _ffrtmp.read_path(path, "source")
+    name = place[:200]
     hint = "give a file of results, or the URL of a master"
     try:
-        return open(path, "rb")
+        return open(place, "rb")
     except FileNotFoundError as error:
         raise errors.of("input_not_found", f"there is no file {name!r}", hint, None) from error
     except (OSError, ValueError) as error:

@@ -31,7 +31,12 @@ def is_file(url: str) -> bool:
     >>> is_file("https://host/results.json?v=2"), is_file("https://localhost:8080")
     (True, False)
     """
-    return urllib.parse.urlsplit(url).path.lower().endswith((".json", ".ndjson", ".jsonl"))
+    try:
+        path = urllib.parse.urlsplit(url).path
+    except ValueError:
+        # No address at all; the client says so.
+        return False
+    return path.lower().endswith((".json", ".ndjson", ".jsonl"))
 
 
 def document(url: str, *, ca: str | os.PathLike[str] | None = None, insecure_skip_verify: bool = False) -> bytes:

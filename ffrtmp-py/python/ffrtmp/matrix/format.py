@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from ffrtmp import errors
+from ffrtmp import _ffrtmp, errors
 from ffrtmp.analysis.aggregation import rate
 from ffrtmp.analysis.errors import AnalysisError, fault, nearest, shown
 from ffrtmp.analysis.quantities import Target, bits_per_second, picture_size
@@ -26,7 +26,7 @@ Type = Literal["baseline", "single", "multi", "batch"]
 ``batch``: ``count`` encodes, as many at once as there is room for (without a cluster: one)."""
 
 TYPES: tuple[Type, ...] = ("baseline", "single", "multi", "batch")
-CODECS = ("h264", "h265", "hevc", "vp8", "vp9", "av1")
+CODECS = ("h264", "avc", "h265", "hevc", "vp8", "vp9", "av1")
 LARGEST = 16 << 20
 """Largest file of a matrix in bytes."""
 MOST_SCENARIOS = 10_000
@@ -73,7 +73,7 @@ class Scenario:
         >>> Scenario("single", "a", 10.0, bitrate=2e6, encoder="h265", preset="fast").options()
         {'duration': 10.0, 'audio_streams': 'none', 'bitrate': 2000000, 'codec': 'h265', 'preset': 'fast'}
         """
-        encoder = self.encoder or "h264"
+        encoder = (self.encoder or "h264").lower()
         values: dict[str, Any] = {
             "duration": self.duration,
             # A study of pictures: sound would blur sizes and rates.
@@ -82,16 +82,25 @@ class Scenario:
             "crf": self.crf,
             "resolution": self.resolution,
             "fps": self.fps,
-            "codec" if encoder.lower() in CODECS else "encoder": encoder,
+            "codec" if encoder in CODECS else "encoder": encoder,
             "preset": self.preset,
         }
         return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def suffix(self) -> str:
+        """The extension of its outputs."""
+        encoder = (self.encoder or "h264").lower()
+        return ".webm" if encoder in ("vp8", "vp9") or "vpx" in encoder else ".mp4"
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in a file."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         values["quality_target"] = str(self.quality_target) if self.quality_target else None
-        return {name: value for name, value in values.items() if value not in (None, 0.0) and not (name == "count" and value == 1)}
+        left_out: dict[str, object] = {"stabilization": 0.0, "cooldown": 0.0}
+        if self.type in ("baseline", "single"):
+            left_out["count"] = 1
+        return {name: value for name, value in values.items() if value is not None and left_out.get(name) != value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,16 +190,16 @@ class Matrix:
         Raises:
             AnalysisError: a value cannot be.
         """
-        scenarios: list[dict[str, Any]] = []
-        if baseline:
-            scenarios.append({"type": "baseline", "name": "idle", "duration": baseline})
-        qualities: list[tuple[str, Any]] = [("bitrate", value) for value in bitrates] + [("crf", value) for value in crfs]
-        for encoder, preset, resolution, (kind, value) in product(encoders, presets, resolutions, qualities):
-            quality = rate(bits_per_second(value)) if kind == "bitrate" else f"crf {value:g}"
-            words = [encoder, preset, resolution, quality]
-            entry = {"encoder": encoder, "preset": preset, "resolution": resolution, kind: value}
-            scenarios.append({"type": "single", "name": " ".join(filter(None, words)), "duration": duration, "fps": fps, **entry, "quality_target": quality_target})
-        return cls.parse({"name": name, "scenarios": [{key: value for key, value in each.items() if value is not None} for each in scenarios]})
+        listed = [_several(encoders, "encoders"), _several(presets, "presets"), _several(resolutions, "resolutions")]
+        qualities = _qualities(_several(bitrates, "bitrates"), _several(crfs, "crfs"))
+        entries: list[dict[str, Any]] = [] if baseline == 0 else [{"type": "baseline", "name": "idle", "duration": baseline}]
+        if math.prod(map(len, [*listed, qualities])) + len(entries) > MOST_SCENARIOS:
+            raise fault(f"has more than {MOST_SCENARIOS} combinations", field="scenarios", hint="give fewer values")
+        for encoder, preset, resolution, (kind, value, shown_quality) in product(*listed, qualities):
+            words = [str(word)[:64] for word in (encoder, preset, resolution, shown_quality) if word is not None]
+            entry = {"encoder": encoder, "preset": preset, "resolution": resolution, kind: value, "fps": fps}
+            entries.append({"type": "single", "name": " ".join(words), "duration": duration, **entry, "quality_target": quality_target})
+        return cls.parse({"name": name, "scenarios": entries})
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in a file."""
@@ -201,6 +210,25 @@ class Matrix:
 
     def __len__(self) -> int:
         return len(self.scenarios)
+
+
+def _several(values: object, name: str) -> list[Any]:
+    """One value, or several."""
+    if isinstance(values, (str, int, float)):
+        return [values]
+    if not isinstance(values, Iterable):
+        raise fault(f"is {shown(values)}, not a list", field=name, hint="give a list of values")
+    return list(islice(cast("Iterable[Any]", values), MOST_SCENARIOS + 1))
+
+
+def _qualities(bitrates: Sequence[Any], crfs: Sequence[Any]) -> list[tuple[str, Any, str]]:
+    """The field of each, its value, and how a name shows it."""
+    if not bitrates and not crfs:
+        raise fault("is missing", field="bitrates", hint='give bitrates=["1M", "2M"], or crfs=[23, 28]')
+    rates = [_parsed({"bitrates": value}, "bitrates", "", bits_per_second) for value in bitrates]
+    crf_names = [f"crf {value:g}" if isinstance(value, (int, float)) else "crf" for value in crfs]
+    named = [("bitrate", value, "" if found is None else rate(found)) for value, found in zip(bitrates, rates, strict=True)]
+    return named + [("crf", value, name) for value, name in zip(crfs, crf_names, strict=True)]
 
 
 _FIELDS = tuple(field.name for field in fields(Scenario))
@@ -217,37 +245,62 @@ def _scenario(entry: object, place: str, index: int) -> Scenario:
 
 def _read(members: Mapping[str, Any], place: str) -> Scenario:
     _known(members, _FIELDS, place, "a scenario")
+    members = {name: value for name, value in members.items() if value is not None}
     kind = _choice(members, "type", place)
     if kind == "baseline":
-        _known(members, _FIELDS if _is_empty_of_work(members) else _OF_BASELINE, place, "a baseline")
-        return Scenario(
-            "baseline",
-            _name(members, place),
-            _number(members, "duration", place, 0.05, _DAY),
-            stabilization=_number(members, "stabilization", place, 0, _DAY, 0.0),
-            cooldown=_number(members, "cooldown", place, 0, _DAY, 0.0),
-        )
-    count = _count(members, place, kind)
-    return Scenario(
+        return _baseline(members, place)
+    read = Scenario(
         type=kind,
         name=_name(members, place),
         duration=_number(members, "duration", place, 0.05, _DAY),
         **_quality(members, place),
         resolution=_size(members, place),
         fps=_number(members, "fps", place, 1, 240, None),
-        encoder=_word(members, "encoder", place),
+        encoder=_encoder(members, place),
         preset=_word(members, "preset", place),
-        count=count,
+        count=_count(members, place, kind),
         stabilization=_number(members, "stabilization", place, 0, _DAY, 0.0),
         cooldown=_number(members, "cooldown", place, 0, _DAY, 0.0),
         quality_target=_parsed(members, "quality_target", place, Target.parse),
         input=_text(members, "input", place, 4096) or None,
     )
+    _require_possible(read, place)
+    return read
 
 
-def _is_empty_of_work(members: Mapping[str, Any]) -> bool:
-    """The predecessor wrote baselines with a bit rate of ``0k``."""
-    return str(members.get("bitrate")) in {"0k", "0", "0M"}
+def _baseline(members: Mapping[str, Any], place: str) -> Scenario:
+    # The predecessor wrote baselines with a bit rate of `0k`, and a size and rate of nothing.
+    is_empty_of_work = members.get("bitrate") in ("0k", "0", "0M", 0)
+    _known(members, _FIELDS if is_empty_of_work else _OF_BASELINE, place, "a baseline")
+    return Scenario(
+        "baseline",
+        _name(members, place),
+        _number(members, "duration", place, 0.05, _DAY),
+        stabilization=_number(members, "stabilization", place, 0, _DAY, 0.0),
+        cooldown=_number(members, "cooldown", place, 0, _DAY, 0.0),
+    )
+
+
+def _encoder(members: Mapping[str, Any], place: str) -> str | None:
+    name = _text(members, "encoder", place, 64)
+    if name and name.lower() not in CODECS:
+        try:
+            _ffrtmp.check({"encoder": name}, "any.mkv")
+        except errors.InvalidError:
+            hint = nearest(name, [*CODECS, *_ffrtmp.VIDEO_ENCODERS])
+            raise fault(f"{shown(name)} is no codec and no encoder", field=f"{place}.encoder", hint=hint) from None
+    return name or None
+
+
+def _require_possible(scenario: Scenario, place: str) -> None:
+    """Refuses what every engine would, before anything is encoded."""
+    try:
+        _ffrtmp.check(scenario.options(), f"output{scenario.suffix}")
+    except errors.InvalidError as error:
+        name = (error.field or "").split(".")[0].split("[")[0]
+        field = {"codec": "encoder"}.get(name, name if name in _FIELDS else "")
+        said = error.message.removeprefix(f"{error.field}: ")
+        raise fault(said, field=f"{place}.{field}".rstrip("."), hint=error.hint, code=error.code) from None
 
 
 def _quality(members: Mapping[str, Any], place: str) -> dict[str, float | None]:
@@ -267,7 +320,7 @@ def _choice(members: Mapping[str, Any], name: str, place: str) -> Type:
         if value == known:
             return known
     said = "is missing" if value is None else f"{shown(value)} is no type of scenario"
-    raise fault(said, field=f"{place}.{name}", hint=nearest(str(value)[:50], TYPES))
+    raise fault(said, field=f"{place}.{name}", hint=nearest(value if isinstance(value, str) else "", TYPES))
 
 
 def _count(members: Mapping[str, Any], place: str, kind: str) -> int:
@@ -332,16 +385,18 @@ def _size(members: Mapping[str, Any], place: str) -> str | None:
 
 def _parsed(members: Mapping[str, Any], name: str, place: str, parse: Callable[[Any], Any]) -> Any:
     value = members.get(name)
+    field = f"{place}.{name}".lstrip(".")
     if value is None:
         return None
-    if not isinstance(value, (str, int, float)) or isinstance(value, bool) or (name != "bitrate" and not isinstance(value, str)):
-        raise fault(f"is {shown(value)}, not text", field=f"{place}.{name}", hint='write it in quotes: "…"')
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and parse is bits_per_second
+    if not is_number and not isinstance(value, str):
+        raise fault(f"is {shown(value)}, not text", field=field, hint='write it in quotes: "…"')
     try:
         return parse(value)
     except AnalysisError as error:
-        raise fault(error.message, field=f"{place}.{name}", hint=error.hint) from None
+        raise fault(error.message, field=field, hint=error.hint) from None
     except OverflowError:
-        raise fault(f"is {shown(value)}", field=f"{place}.{name}", hint='such as "2500k"') from None
+        raise fault(f"is {shown(value)}", field=field, hint='such as "2500k"') from None
 
 
 def _object(value: object, place: str) -> Mapping[str, Any]:
@@ -353,8 +408,9 @@ def _object(value: object, place: str) -> Mapping[str, Any]:
 def _known(members: Mapping[str, Any], known: Sequence[str], place: str, whose: str) -> None:
     for name in members:
         if name not in known:
-            field = f"{place}.{name[:100]}".lstrip(".")
-            raise fault(f"is no field of {whose}", field=field, hint=nearest(name, known), code="unknown_field")
+            word = name if isinstance(name, str) else shown(name)
+            field = f"{place}.{word[:100]}".lstrip(".")
+            raise fault(f"is no field of {whose}", field=field, hint=nearest(word, known), code="unknown_field")
 
 
 def _require_distinct(scenarios: Sequence[Scenario]) -> None:
@@ -367,9 +423,10 @@ def _require_distinct(scenarios: Sequence[Scenario]) -> None:
 
 
 def _document(path: str | os.PathLike[str]) -> object:
-    shown_path = os.fspath(path)[:200]
+    place = _ffrtmp.read_path(path, "matrix")
+    shown_path = place[:200]
     try:
-        with Path(path).open("rb") as file:
+        with Path(place).open("rb") as file:
             data = file.read(LARGEST + 1)
     except FileNotFoundError as error:
         raise errors.of("input_not_found", f"there is no file {shown_path!r}", "give a matrix as JSON", None) from error

@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ffrtmp import __version__, errors
+from ffrtmp import __version__, _ffrtmp, errors
 from ffrtmp.analysis.columns import RECORDED
 from ffrtmp.analysis.errors import AnalysisError, MissingExtraError, fault, shown
 from ffrtmp.analysis.quality import Quality, measure_quality
@@ -62,7 +62,7 @@ class Study:
         Raises:
             OutputError: the file cannot be written.
         """
-        path = Path(path)
+        path = Path(_ffrtmp.read_path(path, "path"))
         temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             temporary.write_text(self.to_json(), encoding="utf-8")
@@ -133,7 +133,8 @@ def run(
         InputError: an input is missing.
         MissingExtraError: quality is asked for and the extra ``quality`` is not installed.
     """
-    read = matrix if isinstance(matrix, Matrix) else Matrix.load(matrix)
+    # One that was put together by hand is read like a file.
+    read = Matrix.parse(matrix.to_dict()) if isinstance(matrix, Matrix) else Matrix.load(matrix)
     clips = [os.fspath(each) for each in ([inputs] if isinstance(inputs, (str, os.PathLike)) else inputs)]
     if not 0 <= watts_per_core < math.inf:
         raise fault("is no power", field="watts_per_core", hint="give watts of 0 or more")
@@ -188,7 +189,7 @@ def _directory(outputs: str | os.PathLike[str] | None) -> Generator[Path]:
         with tempfile.TemporaryDirectory(prefix="ffrtmp-matrix-") as folder:
             yield Path(folder)
         return
-    kept = Path(outputs).absolute()
+    kept = Path(_ffrtmp.read_path(outputs, "outputs")).absolute()
     try:
         kept.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -236,7 +237,7 @@ class _Bench:
             row |= self._baseline(scenario)
         else:
             row |= _asked(scenario, clip)
-            names = [f"{index:03}-{_file_name(scenario)}-{copy}{_suffix(scenario)}" for copy in range(scenario.count)]
+            names = [f"{index:03}-{_file_name(scenario)}-{copy}{scenario.suffix}" for copy in range(scenario.count)]
             row |= self._encoded(scenario, clip, [self.folder / name for name in names])
         if self.rests and scenario.cooldown:
             self.rest(scenario.cooldown)
@@ -365,11 +366,6 @@ def _energy(work: Work, idle_watts: float | None) -> dict[str, Any]:
 def _file_name(scenario: Scenario) -> str:
     clean = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in scenario.name)
     return clean.strip("-")[:60] or "scenario"
-
-
-def _suffix(scenario: Scenario) -> str:
-    encoder = (scenario.encoder or "h264").lower()
-    return ".webm" if encoder in ("vp8", "vp9") or "vpx" in encoder else ".mp4"
 
 
 def _now() -> str:
