@@ -17,6 +17,7 @@ use crate::protocol::{
 };
 use crate::store::ClaimOrder;
 
+use super::logbook::Said;
 use super::turns::{Change, Place};
 use super::{Answered, Coordinator, JobEventKind, bounds};
 
@@ -178,9 +179,11 @@ impl Coordinator {
         let node = self.store.apply_node(id, command, self.now()).await?;
         let commands = heartbeat.attempts.iter().map(|attempt| (attempt.job_id, self.renewal(id, attempt))).collect();
         let answers = self.store.apply(commands, self.now()).await?;
+        let mut attempts = heartbeat.attempts;
+        self.keep_said(id, &mut attempts, &answers).await?;
         let mut directives = Vec::new();
-        for (attempt, answer) in heartbeat.attempts.into_iter().zip(answers) {
-            directives.extend(self.direct(attempt, answer).await?);
+        for (attempt, answer) in attempts.into_iter().zip(answers) {
+            directives.extend(self.direct(&attempt, answer)?);
         }
         if heartbeat.leaving {
             self.store.apply_node(id, NodeCommand::Lost, self.now()).await?;
@@ -268,8 +271,27 @@ impl Coordinator {
         }
     }
 
+    /// Takes the lines out of the reports of attempts that go on and keeps them: in one call of the store
+    /// for all that began here.
+    async fn keep_said(&self, node: NodeId, attempts: &mut [AttemptStatus], answers: &[Result<Job>]) -> Result<()> {
+        let goes_on =
+            |(attempt, answer): &(&mut AttemptStatus, &Result<Job>)| !attempt.logs.is_empty() && answer.is_ok();
+        let said = attempts.iter_mut().zip(answers).filter(goes_on).map(|(attempt, _)| Said {
+            job: attempt.job_id,
+            lease: Lease { node, fence: attempt.fence },
+            from: attempt.logs_from,
+            lines: std::mem::take(&mut attempt.logs),
+        });
+        for unknown in self.keep(said.collect()).await? {
+            if let Some(job) = answers.iter().flatten().find(|job| job.id == unknown.job) {
+                self.keep_lines(job, unknown.from, unknown.lines).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// What to tell a node about an attempt, given what the store made of its report.
-    async fn direct(&self, attempt: AttemptStatus, answer: Result<Job>) -> Result<Option<Directive>> {
+    fn direct(&self, attempt: &AttemptStatus, answer: Result<Job>) -> Result<Option<Directive>> {
         let order = |directive, reason: &str| {
             Some(Directive { job_id: attempt.job_id, fence: attempt.fence, directive, reason: reason.to_owned() })
         };
@@ -278,7 +300,6 @@ impl Coordinator {
             Err(error) if error.disposition() == Disposition::Transient => return Err(error),
             Err(error) => return Ok(order(DirectiveKind::Cancel, error.message())),
         };
-        self.keep_lines(&job, attempt.logs_from, attempt.logs).await?;
         self.publish(&job, JobEventKind::Progress);
         let last = job.state_transitions.last();
         Ok(match job.state {

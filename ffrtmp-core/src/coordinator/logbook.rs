@@ -30,8 +30,8 @@ struct Written {
     held: Option<(Lease, u32)>,
 }
 
-/// What an attempt that ends has still to say.
-pub(super) struct LastLines {
+/// What an attempt has said since it was last heard.
+pub(super) struct Said {
     pub(super) job: JobId,
     pub(super) lease: Lease,
     pub(super) from: Option<u64>,
@@ -71,17 +71,17 @@ impl Logbook {
 }
 
 impl Coordinator {
-    /// Keeps the last lines of attempts in one call of the store, and returns those of attempts that
+    /// Keeps the lines of attempts in one call of the store, and returns those of attempts that
     /// it knows too little of. An attempt that another master has just ended may be among those that
     /// are kept: what it says is true, and only its end comes too late.
-    pub(super) async fn keep_last(&self, last: Vec<LastLines>) -> Result<Vec<LastLines>> {
+    pub(super) async fn keep(&self, last: Vec<Said>) -> Result<Vec<Said>> {
         let (mut unknown, mut pages, mut logs) = (Vec::new(), Vec::new(), Vec::new());
         for said in last {
             let Some((mut written, attempt)) = self.logbook.own(said.job, said.lease) else {
                 unknown.push(said);
                 continue;
             };
-            let LastLines { job, from, lines, .. } = said;
+            let Said { job, from, lines, .. } = said;
             let Some(known) = written.as_mut() else { continue };
             let from = from.unwrap_or(known.lines);
             let end = from.saturating_add(lines.len() as u64);
