@@ -20,13 +20,19 @@ python3 -m venv "$scratch/clean"
 "$scratch/clean/bin/pip" install --quiet --disable-pip-version-check --no-index "$target"/wheels/ffrtmp-*.whl
 cp ffrtmp-py/packaging/check.py "$scratch"
 mkdir "$scratch/empty"
-# In a mount namespace of its own every library that the wheel carries is an empty file on the system.
+# In a mount namespace of its own every library that the wheel carries is an empty file on the system, but for
+# what `mount` and the interpreter are made of: a machine without FFmpeg has those too.
+modules=$("$scratch/clean/bin/python" -c 'import sysconfig; print(sysconfig.get_config_var("DESTSHARED"))')
+ldd "$(command -v mount)" "$(readlink -f "$scratch/clean/bin/python")" "$modules"/*.so | awk '/=>/ { print $3 }' |
+    sort -u | xargs -r readlink -f >"$scratch/kept"
 cat >"$scratch/hidden" <<'HIDE'
 set -euo pipefail
 for library in "$1"/clean/lib/python*/site-packages/ffrtmp.libs/*; do
-    name=$(basename "$library" | sed -E 's/-[0-9a-f]{8}\.so/.so/')
+    name=$(basename "$library" | sed -E 's/-[0-9a-f]{8}\././')
     for place in /usr/lib/x86_64-linux-gnu /lib/x86_64-linux-gnu /usr/lib64 /usr/lib; do
-        [ ! -e "$place/$name" ] || mount --bind /dev/null "$(readlink -f "$place/$name")"
+        [ -e "$place/$name" ] || continue
+        file=$(readlink -f "$place/$name")
+        grep -qxF "$file" "$1/kept" || mount --bind /dev/null "$file"
     done
 done
 cd "$1/empty"

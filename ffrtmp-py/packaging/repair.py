@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from auditwheel import main, policy
@@ -67,12 +68,11 @@ def add_licences(wheel: Path) -> None:
 
 def package_of(library: str) -> str:
     """The package that a library is from; auditwheel has put a hash into its name."""
-    name = re.sub(r"-[0-9a-f]{8}(?=\.so)", "", library)
-    known = subprocess.run(["/sbin/ldconfig", "-p"], check=True, capture_output=True, text=True).stdout
-    found = re.search(rf"^\s*{re.escape(name)} .* => (.*)$", known, re.MULTILINE)
-    if not found:
+    name = re.sub(r"-[0-9a-f]{8}(?=\.)", "", library, count=1)
+    found = libraries_here().get(name)
+    if found is None:
         sys.exit(f"error: {name} is not a library of this machine")
-    places = {found[1], str(Path(found[1]).resolve())}
+    places = {str(found), str(found.resolve())}
     # A file may be known by its place before /lib and /usr/lib became one.
     places |= {place.removeprefix("/usr") for place in places}
     for place in sorted(places, key=len, reverse=True):
@@ -80,6 +80,14 @@ def package_of(library: str) -> str:
         if asked.returncode == 0:
             return asked.stdout.split(":", 1)[0]
     sys.exit(f"error: {name} belongs to no package: its licence is unknown")
+
+
+@cache
+def libraries_here() -> dict[str, Path]:
+    """The libraries that the loader knows, by their names and by those of the files behind them."""
+    known = subprocess.run(["/sbin/ldconfig", "-p"], check=True, capture_output=True, text=True).stdout
+    places = [Path(place) for place in re.findall(r"=> (\S+)$", known, re.MULTILINE)]
+    return {name: place for place in places for name in (place.resolve().name, place.name)}
 
 
 def version_of(package: str) -> str:
