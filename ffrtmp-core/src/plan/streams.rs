@@ -71,7 +71,7 @@ pub(super) fn besides(request: &OutputRequest, info: &MediaInfo, plan: &mut Plan
                 plan.attachments.push(stream.index);
                 Ok(())
             }
-            kind => Err(unwanted(kind, plan.container, plan.video.as_ref())),
+            _ => Err(unwanted(stream, plan.container, plan.video.as_ref())),
         };
         if let Err(reason) = kept {
             if stream.kind == StreamKind::Subtitle && is_wished(request, &wish, stream) {
@@ -153,10 +153,13 @@ fn cover(container: Container, stream: &StreamInfo) -> Result<(), String> {
     }
 }
 
-fn unwanted(kind: StreamKind, container: Container, video: Option<&VideoPlan>) -> String {
-    match kind {
+fn unwanted(stream: &StreamInfo, container: Container, video: Option<&VideoPlan>) -> String {
+    match stream.kind {
         StreamKind::Video if container.default_video().is_none() => {
             format!("a video stream, which {container} does not carry")
+        }
+        StreamKind::Video if stream.video.as_ref().is_some_and(|video| video.width == 0) => {
+            "a video stream that has no picture as far as the file was looked through".to_owned()
         }
         StreamKind::Video if video.is_none() => "a video stream that was not asked for".to_owned(),
         StreamKind::Video => "a further video stream".to_owned(),

@@ -52,6 +52,8 @@ pub(super) struct Lane {
     last_dts: Option<i64>,
     /// Whether the container refuses two packets at one time, even of text.
     pub(super) is_strict: bool,
+    /// Whether packets of sound may begin together: they can be shorter than a tick.
+    pub(super) may_tie: bool,
     /// Times that had to be moved to stay in order.
     pub(super) moved: u64,
 }
@@ -94,7 +96,8 @@ impl Sink for Muxer {
         let added = add(&mut self.output);
         let index = added.map_err(|error| failed(Code::EncodeFailed, "the muxer takes no such stream", error))?;
         let is_strict = matches!(self.container, Container::Mp4 | Container::Fmp4);
-        self.lanes.push(Lane { is_strict, ..lane });
+        let may_tie = matches!(self.container, Container::Mkv | Container::Webm);
+        self.lanes.push(Lane { is_strict, may_tie, ..lane });
         Ok(index)
     }
 
@@ -227,6 +230,7 @@ impl Lane {
             longest: 0.0,
             last_dts: None,
             is_strict: false,
+            may_tie: false,
             moved: 0,
         }
     }
@@ -246,8 +250,12 @@ impl Lane {
         let dts = packet.dts().or(packet.pts()).unwrap_or_else(|| self.last_dts.map_or(0, |last| last + 1));
         let wanted = packet.pts().unwrap_or(dts);
         let dts = dts.min(wanted);
-        // Texts may begin together.
-        let step = if self.kind == StreamKind::Subtitle && !self.is_strict { 0 } else { 1 };
+        let may_tie = match self.kind {
+            StreamKind::Subtitle => !self.is_strict,
+            StreamKind::Audio => self.may_tie,
+            _ => false,
+        };
+        let step = if may_tie { 0 } else { 1 };
         let ordered = self.last_dts.map_or(dts, |last| dts.max(last + step));
         let pts = wanted.max(ordered);
         if self.is_copied && self.is_video() && base.seconds(pts - wanted) > ROUNDING {

@@ -11,7 +11,7 @@ use ffrtmp_core::encoding::Chunking;
 use ffrtmp_core::engine::{Control, Engine, MediaBounds, Source, Task, Unobserved};
 use ffrtmp_core::error::Code;
 use ffrtmp_core::job::Parameters;
-use ffrtmp_core::media::{AudioCodec, Container, VideoCodec};
+use ffrtmp_core::media::{AudioCodec, Container, StreamInfo, VideoCodec};
 use ffrtmp_core::plan::{OutputRequest, RateControl, VideoPlan as Pictures};
 use ffrtmp_core::units::Crf;
 
@@ -77,6 +77,44 @@ fn copies_of_a_cut_with_hidden_sound_are_accepted() {
             }
         }
     }
+}
+
+#[test]
+fn streams_that_begin_late_are_found() {
+    let bench = Bench::new();
+    let (picture, sound) = ("-f lavfi -i testsrc2=s=64x48:r=10:d", "-f lavfi -i sine=d");
+    let codecs = "-map 0 -map 1 -c:v mpeg2video -r 25 -c:a mp2";
+    for (name, arguments, [seen, heard]) in [
+        ("late-sound.ts", format!("{picture}=16 -itsoffset 12 {sound}=3 {codecs}"), [0.0, 12.0]),
+        ("late-sound.mpg", format!("{picture}=16 -itsoffset 12 {sound}=3 {codecs}"), [0.0, 12.0]),
+        (
+            "late-sound.flv",
+            format!("{picture}=16 -itsoffset 12 {sound}=3 -map 0 -map 1 -c:v flv1 -c:a aac"),
+            [0.0, 12.0],
+        ),
+        ("late-picture.ts", format!("-itsoffset 12 {picture}=3 {sound}=16 {codecs}"), [12.0, 0.0]),
+    ] {
+        let Some(input) = bench.ffmpeg(name, &arguments) else { return };
+        let work = plan(Container::Mp4, VideoCodec::H264, AudioCodec::Aac);
+        let (_, output) = bench.run(&work, &input, "out.mp4").unwrap();
+        let made = probe(&output);
+        let start = |stream: &StreamInfo| stream.start_seconds.unwrap_or(f64::NAN);
+        let starts =
+            [made.best_video().map(|(stream, _)| start(stream)), made.audio().next().map(|(stream, _)| start(stream))];
+        for (is, wanted) in starts.into_iter().zip([seen, heard]) {
+            assert!(is.is_some_and(|is| (is - wanted).abs() < 0.1), "{name}: {starts:?}");
+        }
+    }
+}
+
+#[test]
+fn sound_in_packets_shorter_than_a_tick_keeps_its_length() {
+    let bench = Bench::new();
+    let Some(input) = bench.ffmpeg("film.mkv", &format!("{TONE} -c:a truehd -strict -2")) else { return };
+    let work = plan(Container::Mkv, VideoCodec::H264, AudioCodec::Aac);
+    let work = Plan { video: None, audio: Some(AudioPlan::Copy), ..work };
+    let (report, _) = bench.run(&work, &input, "copy.mkv").unwrap();
+    assert!((report.duration_seconds - 12.0).abs() < 0.01, "{}", report.duration_seconds);
 }
 
 #[test]

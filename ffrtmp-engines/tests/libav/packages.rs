@@ -97,6 +97,8 @@ fn packages_are_presented_as_their_source() {
         ("hevc/film.m3u8", "fmp4", "h265", "opus"),
         ("hevc-ts/film.m3u8", "ts", "h265", "aac"),
         ("vp9/film.mpd", "fmp4", "vp9", "opus"),
+        ("flac/film.m3u8", "fmp4", "h264", "flac"),
+        ("flac-dash/film.mpd", "fmp4", "h264", "flac"),
         ("copy/film.m3u8", "fmp4", "copy", "copy"),
         ("copy-ts/film.m3u8", "ts", "copy", "copy"),
     ] {
@@ -111,8 +113,12 @@ fn packages_are_presented_as_their_source() {
         assert_eq!(report.frames as usize, pictures, "{name}");
         let offset = (our_heard - our_seen) - (heard - seen);
         assert!(offset.abs() <= AUDIO_FRAME, "{name}: {our_seen} {our_heard}");
-        // Opus packets have 20 ms and AAC's 21.3.
-        let ratio = if sound == "opus" { 1024.0 / 960.0 } else { 1.0 };
+        // Samples in a packet; AAC's have 1024.
+        let ratio = match sound {
+            "opus" => 1024.0 / 960.0,
+            "flac" => 1024.0 / 4608.0,
+            _ => 1.0,
+        };
         assert!((our_sounds as f64 - sounds as f64 * ratio).abs() <= 3.0, "{name}: {our_sounds} {sounds}");
         let root = output.parent().unwrap();
         let told: BTreeSet<PathBuf> = report.files.iter().map(|file| PathBuf::from(&file.path)).collect();

@@ -247,11 +247,16 @@ impl Sink for Packager {
 
     fn write(&mut self, lane: usize, packet: &mut Packet, base: TimeBase) -> Result<()> {
         self.control.checkpoint()?;
+        let is_text = matches!(self.streams[lane].body, Body::Text { .. });
+        // A packet without data tells of new headers, as FLAC's last one does: here they are written already.
+        if packet.size() == 0 && !is_text {
+            return Ok(());
+        }
         let state = &mut self.lanes[lane];
         let target = self.streams[lane].track().map_or(base, Track::base);
         packet.rescale(base, target);
         let meant = packet.pts();
-        if !matches!(self.streams[lane].body, Body::Text { .. }) {
+        if !is_text {
             state.order(packet, target)?;
         }
         state.count(meant.or(packet.pts()), packet, target);

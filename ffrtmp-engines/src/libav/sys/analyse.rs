@@ -98,6 +98,14 @@ impl Input {
         })
     }
 
+    /// Whether a stream has not begun where the analysis ended: one without its parameters, or one that
+    /// the header does not even list.
+    pub(super) fn may_hold_more(&self) -> bool {
+        let is_open = self.get().ctx_flags & ffi::AVFMTCTX_NOHEADER != 0;
+        let has_both = self.streams().any(|stream| stream.is_video()) && self.streams().any(|stream| stream.is_audio());
+        is_open && !has_both || self.streams().any(|stream| stream.has_not_begun())
+    }
+
     /// Reads until every stream of pictures or sound has begun; the packets stay for who reads next.
     fn read_starts(&mut self) -> Result<(), AvError> {
         let mut missing: Vec<usize> =
@@ -185,6 +193,16 @@ impl StreamView<'_> {
     /// Whether its packets come at all times, so that the first one is not far.
     fn is_timed(&self) -> bool {
         self.is_video() || self.is_audio()
+    }
+
+    /// Whether it can be decoded, but nothing of it was seen.
+    fn has_not_begun(&self) -> bool {
+        let is_empty = match () {
+            () if self.is_video() => self.pixels() == 0 || self.pixel_format().is_none(),
+            () if self.is_audio() => self.sample_rate() == 0 || self.sample_format().is_none(),
+            () => false,
+        };
+        is_empty && self.has_decoder()
     }
 
     fn gap(&self, stores_decoding_times: bool) -> Option<Gap> {

@@ -45,6 +45,24 @@ const MAX_HEADER: u64 = 128 << 20;
 /// channels. Tables that a header of a few bytes asks for end here.
 const MAX_ALLOCATION: usize = 320 << 20;
 
+/// How much of a file is looked at for its streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Window {
+    Usual,
+    /// For streams that begin late. The packets stay in memory until they are read again.
+    Wide,
+}
+
+impl Window {
+    /// Bytes, and microseconds.
+    const fn extent(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Usual => ("5000000", "10000000"),
+            Self::Wide => ("67108864", "7200000000"),
+        }
+    }
+}
+
 /// An opened container.
 pub(crate) struct Input {
     pub(super) context: *mut ffi::AVFormatContext,
@@ -62,14 +80,17 @@ impl Input {
     /// Recognises the container by its content, opens it and finds out what is asked for.
     pub(crate) fn open(parts: Parts, guard: Guard, limits: &InputLimits) -> Result<Self, OpenError> {
         guard.allow(Some(limits.time));
-        let mut input = Self::open_header(parts, Box::new(guard), limits)?;
+        let mut input = Self::open_header(parts, Box::new(guard), limits, Window::Usual)?;
         // Too many streams are refused by who asked, and so are pictures that the header says are too
         // large: a decoder that refuses them would leave them without a size.
         if input.len() <= limits.max_streams && !input.streams().any(|stream| stream.pixels() > limits.max_pixels) {
             let name = input.format();
             let damaged = |error| OpenError::Damaged(name, error);
             if input.find(limits.facts, limits.max_pixels).map_err(damaged)? == Found::TooLittle {
-                input = input.again(limits)?;
+                input = input.again(limits, Window::Usual)?;
+            }
+            if limits.facts != Facts::Header && input.may_hold_more() {
+                input = input.look_further(limits)?;
             }
         }
         input.io.allow(None);
@@ -78,17 +99,32 @@ impl Input {
     }
 
     /// Starts over with libav's own analysis, which wants to see the packets from the first on.
-    fn again(mut self, limits: &InputLimits) -> Result<Self, OpenError> {
-        let parts = self.io.take_parts();
-        let guard = mem::replace(&mut self.guard, Box::new(Guard::new(Control::default())));
-        drop(self);
-        let mut input = Self::open_header(parts, guard, limits)?;
+    fn again(self, limits: &InputLimits, window: Window) -> Result<Self, OpenError> {
+        let mut input = self.anew(limits, window)?;
         let name = input.format();
         input.search(limits.max_pixels).map_err(|error| OpenError::Damaged(name, error))?;
         Ok(input)
     }
 
-    fn open_header(parts: Parts, guard: Box<Guard>, limits: &InputLimits) -> Result<Self, OpenError> {
+    /// Looks for streams that begin late; where that takes too long, what was found before has to do.
+    fn look_further(self, limits: &InputLimits) -> Result<Self, OpenError> {
+        self.guard.allow(Some(limits.time / 2));
+        let mut further = self.anew(limits, Window::Wide)?;
+        let found = further.search(limits.max_pixels);
+        let is_late = further.guard.is_late();
+        further.guard.allow(Some(limits.time));
+        if found.is_ok() && !is_late { Ok(further) } else { further.again(limits, Window::Usual) }
+    }
+
+    /// The same file from its beginning.
+    fn anew(mut self, limits: &InputLimits, window: Window) -> Result<Self, OpenError> {
+        let parts = self.io.take_parts();
+        let guard = mem::replace(&mut self.guard, Box::new(Guard::new(Control::default())));
+        drop(self);
+        Self::open_header(parts, guard, limits, window)
+    }
+
+    fn open_header(parts: Parts, guard: Box<Guard>, limits: &InputLimits, window: Window) -> Result<Self, OpenError> {
         // SAFETY: a plain setter.
         unsafe { ffi::av_max_alloc(MAX_ALLOCATION) };
         let mut io = Io::reading(parts, &guard).map_err(OpenError::Unknown)?;
@@ -101,7 +137,7 @@ impl Input {
         if context.is_null() {
             return Err(OpenError::Unknown(AvError::MEMORY));
         }
-        let mut options = limits.options();
+        let mut options = limits.options(window);
         // SAFETY: the context is fresh and ours; guard and byte stream outlive it.
         let opened = unsafe {
             (*context).pb = io.as_ptr();
@@ -241,14 +277,16 @@ impl Input {
 }
 
 impl InputLimits {
-    fn options(&self) -> Options {
+    fn options(&self, window: Window) -> Options {
         let max_streams = self.max_streams.to_string();
+        let (bytes, micros) = window.extent();
         Options::new([
             ("format_whitelist", DEMUXERS.join(",").as_str()),
             ("codec_whitelist", DECODERS.join(",").as_str()),
             ("protocol_whitelist", "none"),
             ("max_streams", max_streams.as_str()),
-            ("analyzeduration", "10000000"),
+            ("probesize", bytes),
+            ("analyzeduration", micros),
             ("enable_drefs", "0"),
             ("advanced_editlist", if self.hides { "1" } else { "0" }),
         ])

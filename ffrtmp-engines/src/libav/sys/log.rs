@@ -167,13 +167,20 @@ unsafe extern "C" fn receive(
     });
 }
 
+/// What is said while streams are searched for, and what nobody can act upon.
+#[cfg(target_arch = "x86_64")]
+const OF_SEARCHING: [&str; 2] =
+    ["Consider increasing the value for the 'analyzeduration'", "no TS found at start of file"];
+
 #[cfg(target_arch = "x86_64")]
 fn say(level: c_int, text: String) {
     if !text.contains(char::is_alphabetic) {
         return;
     }
     tracing::debug!(target: "libav", level, "{text}");
-    let level = if level <= ffi::AV_LOG_ERROR {
+    let level = if OF_SEARCHING.iter().any(|words| text.contains(words)) {
+        Level::Detail
+    } else if level <= ffi::AV_LOG_ERROR {
         Level::Error
     } else if level <= ffi::AV_LOG_WARNING {
         Level::Warning
