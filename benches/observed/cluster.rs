@@ -69,6 +69,8 @@ pub(crate) fn run(programs: &Path, watch: Watch, jobs: usize) -> Result<Took> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let roots = [master.0.id(), agent.0.id()];
     let took = runtime.block_on(work_on(&client, jobs, roots))?;
+    // What they still have to say they say at their end.
+    drop((agent, master));
     if let Some(collector) = &collector
         && collector.requests() == 0
     {
