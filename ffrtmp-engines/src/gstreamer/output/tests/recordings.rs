@@ -75,15 +75,16 @@ fn a_recording_that_is_cut_off_keeps_what_was_written() {
         let path = directory.path().join(name);
         let output = record(&reel, &path, container, true, None);
         reel.pour(&output);
-        let whole: usize = reel.samples.iter().map(|sample| sample.buffer.size()).sum();
-        servers::until("it is written", SOON, || output.state().bytes > whole as u64 * 7 / 10);
-        // As a crash would leave it.
+        servers::until("it is begun", SOON, || output.state().bytes > 10_000);
+        // As crashes would leave it, one after the other: each can be read, and the last before its end has
+        // most of it.
         let left = directory.path().join(format!("left-{name}"));
-        std::fs::copy(&path, &left).unwrap();
-        let packets = servers::packets(&left, None);
-        let pictures = packets.iter().filter(|packet| packet.is_video).count();
-        assert!(pictures >= 100, "{name}: {pictures} pictures");
-        assert!(packets.len() - pictures >= 150, "{name}: {} pieces of sound", packets.len() - pictures);
+        servers::until(&format!("most of {name} is in the file"), SOON, || {
+            std::fs::copy(&path, &left).unwrap();
+            let packets = servers::packets(&left, None);
+            let pictures = packets.iter().filter(|packet| packet.is_video).count();
+            pictures >= 100 && packets.len() - pictures >= 150
+        });
     }
 }
 
