@@ -245,6 +245,20 @@ impl Staged {
     }
 }
 
+/// Publishes what a process that was killed had recorded under a hidden name, as
+/// [`Staging::commit_part`] does; `None` where nothing is there. What cannot be published is removed.
+///
+/// # Errors
+/// As [`Staging::commit`].
+pub fn rescue_part(hidden: &Path, target: &Path, number: u32) -> Result<Option<Published>> {
+    if !fs::symlink_metadata(hidden).is_ok_and(|facts| facts.is_file() && facts.len() > 0) {
+        return Ok(None);
+    }
+    let temporary = TempPath::try_from_path(hidden).map_err(|error| refused(target, error))?;
+    let (directory, _) = place_of(target)?;
+    Staged { target: target.to_owned(), directory, temporary }.commit_part(number).map(Some)
+}
+
 fn too_many_parts(target: &Path) -> Error {
     not_writable(target, "has too many parts beside it")
 }

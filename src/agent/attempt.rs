@@ -84,6 +84,11 @@ impl Attempt {
         }
     }
 
+    /// Whether the engine has begun with it.
+    fn has_worked(&self) -> bool {
+        self.parts().iter().any(|part| part.name == SpanName::Transcode)
+    }
+
     /// What to say of it in the next report. Log lines are said until the master has answered.
     pub(super) fn status(&self) -> AttemptStatus {
         let said = self.said();
@@ -423,7 +428,7 @@ async fn report(shared: &Shared, job: &Job, attempt: &Attempt, outcome: Result<J
     let (status, metrics, error) = match outcome {
         Ok(report) => (ResultStatus::Completed, Some(report), None),
         Err(error) => {
-            let crowded = error.code() == Code::NoRoom && shared.attempts().len() > 1;
+            let crowded = is_turned_away(shared, attempt, error.code());
             if error.code() == Code::NoRoom {
                 shared.does_not_fit(&error);
             }
@@ -463,6 +468,16 @@ async fn report(shared: &Shared, job: &Job, attempt: &Attempt, outcome: Result<J
     Ended { status, report, spent, failure }
 }
 
+/// Whether an attempt failed for what is no fault of its own: others left it no room, or the machine is
+/// under pressure and takes no job before that is over, so that this one does not come back at once.
+fn is_turned_away(shared: &Shared, attempt: &Attempt, code: Code) -> bool {
+    match code {
+        Code::NoRoom => shared.attempts().len() > 1 || shared.is_pressed(),
+        Code::DiskFull => !attempt.has_worked() && shared.is_pressed(),
+        _ => false,
+    }
+}
+
 /// Gives back a job that never began here.
 pub(super) fn release_of(job: &Job, node_id: NodeId) -> FinishRequest {
     FinishRequest {
@@ -492,8 +507,9 @@ fn last_words(status: ResultStatus, error: &JobError) -> (&'static str, String) 
     (if is_stop { "info" } else { "error" }, format!("{message} ({code}){cure}"))
 }
 
-/// What to say of an attempt without an output. One that others left no room goes back unharmed; one
-/// that does not fit although it is alone is tried again later, and not for ever.
+/// What to say of an attempt without an output. One that was turned away goes back unharmed; one that
+/// does not fit although it is alone on a machine that takes others is tried again later, and not for
+/// ever.
 fn failure(attempt: &Attempt, error: &Error, crowded: bool) -> (ResultStatus, Option<JobReport>, Option<JobError>) {
     let is_stop = matches!(error.code(), Code::Canceled);
     let error = match () {

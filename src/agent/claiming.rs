@@ -195,6 +195,11 @@ impl Shared {
         Ok(Vacancy::of(free, &room, self.has_gpus.load(Ordering::Acquire)))
     }
 
+    /// Whether the machine takes no job at all now, whatever that asks for.
+    pub(super) fn is_pressed(&self) -> bool {
+        self.governor.room(self.workshop.root()).held_back.is_some()
+    }
+
     /// Takes note of why no jobs are taken, for the log and the master; `None` if some are.
     fn hold_back(&self, reason: Option<String>) {
         let mut held_back = self.held_back.lock().unwrap_or_else(PoisonError::into_inner);

@@ -11,7 +11,7 @@ use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::id::{Fence, JobId, NodeId};
 use rustix::fs::{FlockOperation, flock};
 
-use super::journal::{Journal, Note};
+use super::journal::{Journal, Left, Note, PartOf};
 
 /// A locked work directory.
 #[derive(Debug)]
@@ -95,12 +95,12 @@ impl WorkDir {
     }
 
     /// Notes a hidden output until the value is dropped: the next life removes it if this one does
-    /// not.
+    /// not, or publishes it as the part of an output that it may be.
     ///
     /// # Errors
     /// `storage`, or `disk_full`.
-    pub(super) fn note(&self, hidden: &Path) -> Result<Note> {
-        self.journal.note(hidden).map_err(|error| broken(&journal_of(&self.root), error))
+    pub(super) fn note(&self, hidden: &Path, part_of: Option<PartOf>) -> Result<Note> {
+        self.journal.note(hidden, part_of).map_err(|error| broken(&journal_of(&self.root), error))
     }
 }
 
@@ -108,7 +108,8 @@ fn journal_of(root: &Path) -> PathBuf {
     root.join("attempts.log")
 }
 
-/// Removes what attempts of an earlier life left: their directories and their hidden outputs.
+/// Removes what attempts of an earlier life left: their directories and their hidden outputs. What was
+/// recorded live is nowhere else and becomes a part.
 fn remove_leftovers(root: &Path) -> Result<()> {
     let attempts = root.join("attempts");
     for entry in fs::read_dir(&attempts).map_err(|error| broken(&attempts, error))? {
@@ -116,7 +117,10 @@ fn remove_leftovers(root: &Path) -> Result<()> {
     }
     let journal = journal_of(root);
     let left = Journal::left(&journal).map_err(|error| broken(&journal, error))?;
-    for hidden in left.into_iter().filter(|path| is_hidden(path)) {
+    for Left { hidden, part_of } in left.into_iter().filter(|left| is_hidden(&left.hidden)) {
+        if let Some(part_of) = part_of {
+            rescue(&hidden, &part_of);
+        }
         match remove_hidden(&hidden) {
             Ok(()) => tracing::info!(path = %hidden.display(), "removed the unfinished output of a lost attempt"),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -126,6 +130,18 @@ fn remove_leftovers(root: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn rescue(hidden: &Path, part_of: &PartOf) {
+    match ffrtmp_engines::publish::rescue_part(hidden, &part_of.output, part_of.number) {
+        Ok(Some(published)) => {
+            tracing::info!(path = %published.path.display(), "published what a lost attempt had recorded");
+        }
+        Ok(None) => {}
+        Err(error) => {
+            tracing::warn!(path = %hidden.display(), %error, "cannot publish what a lost attempt had recorded");
+        }
+    }
 }
 
 /// Whether it is a name of our own making.
@@ -229,12 +245,34 @@ mod tests {
             fs::write(path, "x").unwrap();
             let attempt = dir.attempt(JobId::from_u128(n as u128), Fence(1)).unwrap();
             fs::write(attempt.path().join("input"), "half").unwrap();
-            std::mem::forget((attempt, dir.note(path).unwrap()));
+            std::mem::forget((attempt, dir.note(path, None).unwrap()));
         }
         drop(dir);
         let dir = WorkDir::open(&root).unwrap();
         assert!(!staged.exists());
         assert!(foreign.exists(), "only temporary names of our own making are removed");
         assert_eq!(fs::read_dir(dir.root().join("attempts")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn recordings_of_a_crash_become_parts() {
+        let base = tempfile::tempdir().unwrap();
+        let base = base.path().canonicalize().unwrap();
+        let (root, output) = (base.join("agent"), base.join("match.mp4"));
+        let dir = WorkDir::open(&root).unwrap();
+        for (name, content) in
+            [(".match.mp4.a.part", "media"), (".match.mp4.b.part", ""), (".match.mp4.c.part", "more")]
+        {
+            let hidden = base.join(name);
+            fs::write(&hidden, content).unwrap();
+            let part_of = Some(PartOf { number: 2, output: output.clone() });
+            std::mem::forget(dir.note(&hidden, part_of).unwrap());
+        }
+        drop(dir);
+        drop(WorkDir::open(&root).unwrap());
+        let mut names: Vec<_> = fs::read_dir(&base).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["agent", "match.2-2.mp4", "match.2.mp4"]);
+        assert_eq!(fs::read_to_string(base.join("match.2.mp4")).unwrap(), "media");
     }
 }

@@ -24,7 +24,7 @@ use ffrtmp_core::scenario::Scenario;
 use ffrtmp_engines::publish::Staging;
 use tracing::Span;
 
-use super::journal::Note;
+use super::journal::{Note, PartOf};
 use super::live::Live;
 use super::places::Places;
 use super::workdir::{AttemptDir, WorkDir};
@@ -166,8 +166,9 @@ impl LocalWorkshop {
         }
     }
 
-    /// A place for a file. One that is being made live is watched while it grows.
-    fn file(&self, target: PathBuf, request: &OutputRequest, source: &Source, is_live: bool) -> Result<Place> {
+    /// A place for a file. One that is made live, by the attempt of this number, is watched while it
+    /// grows, and outlives the agent.
+    fn file(&self, target: PathBuf, request: &OutputRequest, source: &Source, live: Option<u32>) -> Result<Place> {
         let origin = match source {
             Source::File(path) => Some(path.as_path()),
             Source::Generated(_) | Source::Live(_) => None,
@@ -178,8 +179,10 @@ impl LocalWorkshop {
                 .hint("name another file"));
         }
         let mut staged = Staging::new(&target, request, origin)?;
-        let note = self.work.note(&staged.hidden())?;
-        if is_live {
+        let is_file = matches!(staged, Staging::File(_));
+        let part_of = live.filter(|_| is_file).map(|number| PartOf { number, output: target.clone() });
+        let note = self.work.note(&staged.hidden(), part_of)?;
+        if live.is_some() {
             staged.show()?;
         }
         Ok(Place::Staged { target, staged, note })
@@ -262,7 +265,7 @@ impl Workshop for LocalWorkshop {
         let reservation = self.reserve(job, &limits, target.as_deref())?;
         let Staged { source, bytes, dir } = self.stage(job, &live, control).await?;
         let place = match target {
-            Some(target) => self.file(target, &request, &source, live.task.is_some())?,
+            Some(target) => self.file(target, &request, &source, live.task.as_ref().map(|_| job.attempt))?,
             None => Place::nowhere(&live, self.work.attempt(job.id, job.fence)?),
         };
         let bounds = MediaBounds {

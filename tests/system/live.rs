@@ -8,8 +8,8 @@ use ffrtmp::core::error::Code;
 use ffrtmp::core::job::{EngineName, Job, JobState};
 use serde_json::json;
 
-use crate::cluster::{AgentSetup, Cluster, PATIENCE, Setup, files_under, until};
-use crate::servers::{self, Packet, RtmpServer};
+use crate::cluster::{AgentSetup, Cluster, PATIENCE, SHORT_LEASE, Setup, files_under, until};
+use crate::servers::{self, Packet, RtmpServer, Running};
 
 const KEY: &str = "s3cret-key-of-the-stream";
 
@@ -35,6 +35,10 @@ fn key_frames(packets: &[Packet]) -> Vec<f64> {
 fn has_log(cluster: &Cluster, id: &str, word: &str) -> Option<()> {
     let logs = cluster.call(cluster.client.logs(id)).ok()?;
     logs.iter().any(|line| line.text.contains(word)).then_some(())
+}
+
+fn has_logged(cluster: &Cluster, id: &str, word: &str) -> bool {
+    has_log(cluster, id, word).is_some()
 }
 
 #[test]
@@ -173,6 +177,86 @@ fn a_drained_live_job_leaves_what_it_recorded() {
     cluster.call(cluster.client.cancel(&id)).expect("canceled");
     until("the recording is there", PATIENCE, || Path::new(&record).exists().then_some(()));
     assert!(servers::decoded(&record) > 25, "what the other node recorded");
+}
+
+/// What a killed node recorded is published when it starts again, as a part; the attempt that takes
+/// over writes the output.
+#[test]
+fn a_killed_agent_leaves_what_it_recorded() {
+    let server = RtmpServer::start();
+    let agent = live_node("first");
+    let mut cluster = Cluster::start(Setup { master: SHORT_LEASE.into(), agents: vec![agent.clone()] });
+    let (part, record) = (cluster.file("out/record.1.mp4"), cluster.file("out/record.mp4"));
+    let id = cluster.submit(json!({
+        "scenario": "live-240p", "output": server.url("out"),
+        "parameters": {"duration": 600, "preset": "ultrafast", "record": record, "keyframe_interval": 1},
+    }));
+    until("the output is there", PATIENCE, || has_log(&cluster, &id, "output_started"));
+    // A fragment is written every two seconds.
+    assert!(pictures(&server, "out", 5).len() > 100);
+    cluster.worker(0).program.kill();
+    cluster.add_agent(&agent);
+    until("the part is there", PATIENCE, || Path::new(&part).exists().then_some(()));
+    assert!(servers::decoded(&part) >= 25, "what was recorded before the end");
+    cluster.job_when(&id, "under way again", |job| job.state == JobState::Running && job.attempt == 2);
+    until("the output is back", PATIENCE, || (server.published("out").len() > 1).then_some(()));
+    assert!(pictures(&server, "out", 2).len() > 25);
+    cluster.call(cluster.client.cancel(&id)).expect("canceled");
+    until("the recording is there", PATIENCE, || Path::new(&record).exists().then_some(()));
+    assert!(servers::decoded(&record) > 25, "what the second attempt recorded");
+}
+
+/// A source of sound alone is a job of sound alone.
+#[test]
+fn a_source_of_sound_alone_is_passed_on() {
+    let server = RtmpServer::start();
+    let cluster = start();
+    let clip = servers::clip(&cluster.files(), "320x240", 6);
+    let mut radio = servers::ffmpeg();
+    radio.args(["-re", "-stream_loop", "-1", "-i"]).arg(&clip).args(["-vn", "-c", "copy", "-f", "flv"]);
+    let _publisher = Running::start(radio.arg(server.url("radio")));
+    let record = cluster.file("out/radio.mp4");
+    let id = cluster.submit(json!({
+        "scenario": "live-rtmp", "input": server.url("radio"), "output": server.url("music"),
+        "parameters": {"record": record, "stall_timeout": 30},
+    }));
+    until("the outputs are there", PATIENCE, || has_log(&cluster, &id, "output_started"));
+    let packets = servers::packets(server.url("music"), Some(3));
+    assert!(packets.len() > 100 && packets.iter().all(|packet| !packet.is_video), "{} packets", packets.len());
+    cluster.call(cluster.client.cancel(&id)).expect("canceled");
+    until("the recording is there", PATIENCE, || Path::new(&record).exists().then_some(()));
+    let recorded = servers::packets(&record, None);
+    assert!(recorded.len() > 100 && recorded.iter().all(|packet| !packet.is_video), "{} packets", recorded.len());
+}
+
+/// A publisher that changes the size of its pictures while it is connected: the output goes on in its
+/// own size.
+#[test]
+fn a_source_may_change_its_size() {
+    let server = RtmpServer::start();
+    let cluster = start();
+    let list = cluster.files().join("list");
+    let clips = ["320x240", "640x360"].map(|size| servers::clip(&cluster.files(), size, 6).display().to_string());
+    std::fs::write(&list, format!("file '{}'\nfile '{}'\n", clips[0], clips[1])).expect("a list");
+    let mut publisher = servers::ffmpeg();
+    publisher.args(["-re", "-stream_loop", "-1", "-f", "concat", "-safe", "0", "-i"]).arg(&list);
+    let _publisher = Running::start(publisher.args(["-c", "copy", "-f", "flv", &server.url("source")]));
+    let id = cluster.submit(json!({
+        "scenario": "live-rtmp", "input": server.url("source"), "output": server.url("out"),
+        "parameters": {"preset": "ultrafast", "resolution": "320x240", "keyframe_interval": 1},
+    }));
+    until("the output is there", PATIENCE, || has_log(&cluster, &id, "output_started"));
+    for size in ["640x360", "320x240"] {
+        until("a change of size is told", PATIENCE, || has_log(&cluster, &id, &format!("the source is {size}")));
+    }
+    assert!(pictures(&server, "out", 2).len() > 25, "the output goes on");
+    cluster.call(cluster.client.cancel(&id)).expect("canceled");
+    until("the output ends", PATIENCE, || (!server.statistics().contains("<name>out</name>")).then_some(()));
+    assert!(!has_logged(&cluster, &id, "output_lost"), "the output was never lost");
+    let recordings = server.published("out");
+    assert_eq!(recordings.len(), 1, "one stream");
+    assert!(servers::decoded(&recordings[0]) > 150);
+    assert_eq!(servers::sizes(&recordings[0]), ["320x240"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! - `output`: from encoded media to a server, a playlist or a recording, through losses of it.
 //! - `engine`: an attempt: composes these, keeps the rules of live work, measures.
 
+mod complaints;
 pub mod elements;
 mod engine;
 mod intake;
@@ -59,6 +60,7 @@ const SOURCES: [&str; 14] = [
 pub fn preload() -> ffrtmp_core::Result<()> {
     use gstreamer::prelude::*;
     init()?;
+    complaints::listen();
     for element in elements::in_software().chain(SOURCES) {
         // One that is missing is missed by the attempt that needs it.
         if let Some(factory) = gstreamer::ElementFactory::find(element)

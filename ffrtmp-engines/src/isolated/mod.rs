@@ -192,7 +192,7 @@ impl IsolatedEngine {
         let begun = Instant::now();
         let place = Place::make(task);
         let limits = ProcessLimits { gpu: task.bounds.gpu, ..ProcessLimits::from(&self.limits) };
-        let (child, governed) = self.child(&limits, &task.output)?;
+        let (child, governed) = self.child(&limits, remains_of(task))?;
         let conditions = Conditions { disk: Some(DiskWatch::over(task)), governed, ..Conditions::default() };
         let memory = self.limits.max_memory_mb.and_then(|mb| mb.checked_mul(1 << 20));
         let findings = self.shared.known.get().and_then(|known| known.findings.clone());
@@ -212,7 +212,7 @@ impl IsolatedEngine {
     }
 
     /// A child under the limits, and one in reserve for the next attempt.
-    fn child(&self, limits: &ProcessLimits, remains: &Path) -> Result<reserve::Ready> {
+    fn child(&self, limits: &ProcessLimits, remains: Option<&Path>) -> Result<reserve::Ready> {
         let (servers, governor) = (&self.shared.servers, self.governor.as_ref());
         let none = Reserve::default();
         let reserve = self.shared.reserve.as_deref().unwrap_or(&none);
@@ -243,6 +243,12 @@ impl IsolatedEngine {
         let is_enforced = |governor: &Arc<dyn ResourceGovernor>| governor.enforced().contains(&Limit::Cpu);
         self.limits.max_cpu_percent.is_some() && self.governor.as_ref().is_some_and(is_enforced)
     }
+}
+
+/// What the server removes where nobody else does: a recording of live work is there once, and is the
+/// next agent's to publish.
+fn remains_of(task: &Task) -> Option<&Path> {
+    task.live.is_none().then_some(&*task.output)
 }
 
 fn is_hardware(encoder: Option<&str>) -> bool {

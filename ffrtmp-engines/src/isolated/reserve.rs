@@ -46,13 +46,13 @@ impl Reserve {
         servers: &Servers,
         governor: Option<&Arc<dyn ResourceGovernor>>,
         limits: &ProcessLimits,
-        remains: &Path,
+        remains: Option<&Path>,
     ) -> Result<Ready> {
-        let Some(governor) = governor else { return Ok((servers.child(Some(remains))?, None)) };
+        let Some(governor) = governor else { return Ok((servers.child(remains)?, None)) };
         if let Some(ready) = self.waiting(governor, limits, remains)? {
             return Ok(ready);
         }
-        let child = servers.child(Some(remains))?;
+        let child = servers.child(remains)?;
         let governed = governor.govern(child.pid(), limits)?;
         Ok((child, Some(governed)))
     }
@@ -61,12 +61,12 @@ impl Reserve {
         &self,
         governor: &Arc<dyn ResourceGovernor>,
         limits: &ProcessLimits,
-        remains: &Path,
+        remains: Option<&Path>,
     ) -> Result<Option<Ready>> {
         let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).spare.take();
         let Some(Spare { mut child, governed, governor: whose }) = spare else { return Ok(None) };
         let fits = Arc::ptr_eq(&whose, governor) && child.await_end(Duration::ZERO).is_none();
-        if !fits || !child.mind(remains) || !governed.limit(limits)? {
+        if !fits || remains.is_some_and(|remains| !child.mind(remains)) || !governed.limit(limits)? {
             return Ok(None);
         }
         Ok(Some((child, Some(governed))))

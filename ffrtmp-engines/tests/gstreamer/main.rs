@@ -5,6 +5,7 @@
 mod engine;
 mod http;
 mod rtsp;
+mod scripted;
 mod servers;
 mod session;
 mod session_async;

@@ -292,6 +292,32 @@ pub fn decoded(place: impl AsRef<OsStr>) -> u64 {
     frames.trim().parse().expect("a number")
 }
 
+/// Every size that the pictures of a file have, each once.
+pub fn sizes(place: impl AsRef<OsStr>) -> Vec<String> {
+    let mut command = Command::new("ffprobe");
+    command.args([
+        "-v",
+        "error",
+        "-select_streams",
+        "v:0",
+        "-show_entries",
+        "frame=width,height",
+        "-of",
+        "csv=p=0:s=x",
+    ]);
+    let output = succeed(command.arg(place), PATIENCE);
+    let text = String::from_utf8(output.stdout).expect("text");
+    let mut sizes: Vec<_> = text
+        .lines()
+        .map(|line| line.trim().trim_end_matches('x'))
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect();
+    sizes.sort();
+    sizes.dedup();
+    sizes
+}
+
 /// Runs a program that must succeed within a time.
 pub fn succeed(command: &mut Command, limit: Duration) -> Output {
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();

@@ -38,10 +38,21 @@ pub(super) struct Item {
     pub(super) duration: u64,
 }
 
+/// Pictures that were announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub(super) width: u32,
+    pub(super) height: u32,
+    /// Pictures in a thousand seconds; 0 if it is not known.
+    pub(super) millihertz: u32,
+}
+
 /// What came.
 #[derive(Debug)]
 pub(super) enum Taken {
     Item(Item),
+    /// A kind began that this connection cannot give any more; a new one can.
+    Late(TrackKind),
     /// Nothing until the time was over.
     Nothing,
     /// Nothing more will come.
@@ -63,6 +74,8 @@ struct State {
     lanes: [Lane; 2],
     ended: bool,
     introduced: bool,
+    shape: Option<Shape>,
+    late: Option<TrackKind>,
     /// Every stream of the source is known.
     settled: bool,
     failed: Option<Error>,
@@ -119,9 +132,21 @@ impl Basin {
         self.lock().lanes[kind as usize].codec.clone()
     }
 
-    /// The source has told which kinds it has.
-    pub(super) fn introduce(&self) {
-        self.lock().introduced = true;
+    /// The source has told which kinds it has, and perhaps what its pictures are.
+    pub(super) fn introduce(&self, shape: Option<Shape>) {
+        let mut state = self.lock();
+        state.introduced = true;
+        state.shape = shape.or(state.shape);
+    }
+
+    pub(super) fn shape(&self) -> Option<Shape> {
+        self.lock().shape
+    }
+
+    /// A kind begins that the demuxer takes no notice of.
+    pub(super) fn renew(&self, kind: TrackKind) {
+        self.lock().late = Some(kind);
+        self.filled.notify_all();
     }
 
     pub(super) fn is_introduced(&self) -> bool {
@@ -200,6 +225,9 @@ impl Basin {
     pub(super) fn take(&self, full: [bool; 2], until: Instant) -> Taken {
         let mut state = self.lock();
         loop {
+            if let Some(kind) = state.late.take() {
+                return Taken::Late(kind);
+            }
             if let Some(item) = self.choose(full, &mut state) {
                 self.drained.notify_all();
                 return Taken::Item(item);

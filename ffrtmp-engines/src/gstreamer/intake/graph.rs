@@ -16,6 +16,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::basin::{Basin, Item};
+use super::played::Played;
 use super::{Wants, facts, fault, tags};
 use crate::gstreamer::media::TrackKind;
 
@@ -43,7 +44,7 @@ pub(in crate::gstreamer) struct Generated {
 pub(super) enum Feed<'a> {
     File(&'a Path),
     Generated(&'a Generated),
-    Live(&'a Endpoint),
+    Live(&'a Endpoint, &'a Played),
 }
 
 /// A pipeline that plays into a basin. Dropped, it ends.
@@ -64,13 +65,13 @@ impl Connection {
             found: Default::default(),
         });
         connection.listen(match feed {
-            Feed::Live(endpoint) => Some(endpoint.clone()),
+            Feed::Live(endpoint, _) => Some(endpoint.clone()),
             Feed::File(_) | Feed::Generated(_) => None,
         });
         match feed {
             Feed::File(path) => wiring.file(path)?,
             Feed::Generated(generated) => wiring.generated(generated)?,
-            Feed::Live(endpoint) => wiring.live(endpoint, patience)?,
+            Feed::Live(endpoint, played) => wiring.live(endpoint, played, patience)?,
         }
         // Why it does not start, the bus says.
         if connection.pipeline.set_state(gst::State::Playing).is_err() {
@@ -166,17 +167,17 @@ impl Wiring {
         self.link(&[source, filter, self.sink(kind)])
     }
 
-    fn live(self: &Arc<Self>, endpoint: &Endpoint, patience: Duration) -> Result<()> {
+    fn live(self: &Arc<Self>, endpoint: &Endpoint, played: &Played, patience: Duration) -> Result<()> {
         let seconds = u32::try_from(patience.as_secs().max(1)).unwrap_or(u32::MAX);
         let uri = || endpoint.reveal();
         match endpoint.scheme() {
             Scheme::Rtmp => {
                 let source = element("rtmp2src", [("location", uri().into()), ("timeout", seconds.into())])?;
+                let demuxer = element("flvdemux", [])?;
                 if let Some(pad) = source.static_pad("src") {
                     // What waits longer would be taken for a source that is silent.
-                    tags::watch(&pad, &self.basin, patience.mul_f32(0.8));
+                    tags::watch(&pad, &demuxer, &self.basin, patience.mul_f32(0.8));
                 }
-                let demuxer = element("flvdemux", [])?;
                 self.follow(&demuxer, Arc::clone(self));
                 self.link(&[source, demuxer])
             }
@@ -197,6 +198,8 @@ impl Wiring {
             }
             Scheme::Http => {
                 let source = element("uridecodebin", [("uri", uri().into())])?;
+                played.begin();
+                played.watch(&source);
                 self.follow(&source, Arc::clone(self));
                 self.link(&[source])
             }

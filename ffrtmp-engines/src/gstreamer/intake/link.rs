@@ -4,10 +4,14 @@ use std::time::{Duration, Instant};
 
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::live::LiveEventKind;
+use ffrtmp_core::location::Scheme;
 
 use super::basin::{Basin, Overflow};
 use super::graph::{Connection, Feed};
-use super::{Intake, Link, Origin, fault};
+use super::news::words_for;
+use super::{Intake, Link, Origin, fault, is_wanted};
+use crate::gstreamer::complaints;
+use crate::gstreamer::media::TrackKind;
 
 /// A live source that is silent for this long is lost.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -28,7 +32,9 @@ impl Intake {
             Link::Up { since, .. } => since.elapsed(),
             Link::Away { .. } | Link::Over => Duration::ZERO,
         };
-        if self.lost.is_some() && self.last.elapsed().min(connected) > self.rules.connect {
+        // What is fetched may have to wait for a segment that it does not have yet.
+        let wait = if self.is_streaming() { Duration::ZERO } else { SILENCE_BETWEEN_SEGMENTS };
+        if self.lost.is_some() && self.last.elapsed().min(connected) > self.rules.connect + wait {
             self.retry(None);
         }
     }
@@ -79,6 +85,23 @@ impl Intake {
         Ok(())
     }
 
+    /// A connection began without a kind that is there now; a new one begins with it.
+    pub(super) fn renew(&mut self, kind: TrackKind) -> Result<()> {
+        if std::mem::replace(&mut self.renewed[kind as usize], true) {
+            return Ok(());
+        }
+        let what = words_for(kind);
+        if !is_wanted(&self.wants, kind) {
+            let text = format!("the source sends {what} now; the attempt began without and goes on without");
+            self.tell(LiveEventKind::SourceChanged, text);
+            return Ok(());
+        }
+        let text = format!("the source begins to send {what}: it is connected anew for that");
+        self.tell(LiveEventKind::SourceChanged, text);
+        self.timeline.begin_stretch();
+        self.reconnect()
+    }
+
     pub(super) fn check_stall(&self) -> Result<()> {
         if !self.is_live() || self.last.elapsed() < self.rules.stall {
             return Ok(());
@@ -93,12 +116,23 @@ impl Intake {
         Err(Error::new(Code::Timeout, what).field("input").hint(hint.to_owned()))
     }
 
+    /// Whether what came so far may be a source at all.
+    pub(super) fn check_sense(&self) -> Result<()> {
+        let Origin::Live(endpoint) = &self.origin else { return Ok(()) };
+        if self.clock.is_some() || endpoint.scheme() != Scheme::Rtmp || complaints::of_rtmp() == self.complaints {
+            return Ok(());
+        }
+        let what = format!("{endpoint} talks nonsense after the handshake of RTMP");
+        let hint = "check that host and port are those of an RTMP server, and that it publishes this stream";
+        Err(Error::new(Code::InputInvalid, what).field("input").hint(hint))
+    }
+
     pub(super) fn up(&self) -> Result<Link> {
         let overflow = if self.is_streaming() { Overflow::DropOldest } else { Overflow::Hold };
         let feed = match &self.origin {
             Origin::File(path) => Feed::File(path),
             Origin::Generated(generated) => Feed::Generated(generated),
-            Origin::Live(endpoint) => Feed::Live(endpoint),
+            Origin::Live(endpoint) => Feed::Live(endpoint, &self.played),
         };
         let connection = Connection::start(feed, &self.wants, self.rules.connect, Basin::new(overflow))?;
         Ok(Link::Up { connection, since: Instant::now() })

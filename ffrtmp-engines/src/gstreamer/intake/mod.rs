@@ -4,11 +4,14 @@
 //! |---|---|
 //! | `graph.rs` | the pipeline of one connection, for every kind of source |
 //! | `tags.rs` | what RTMP tells of its streams, and sound that waits for pictures |
+//! | `stamps.rs` | times of RTMP without the jumps of the source |
 //! | `search.rs` | what a source has, before it is planned |
 //! | `link.rs` | losses and new connections |
+//! | `news.rs` | what is told of a source that changes, or is not kept up with |
+//! | `played.rs` | segments of a playlist that came before a loss |
 //! | `basin.rs` | where its threads leave what they decoded |
 //! | `timeline.rs` | times of the source become running times |
-//! | `slate.rs` | what there is while the source is away |
+//! | `slate.rs` | what there is while the source is away, or a kind of it does not come |
 //! | `facts.rs` | what a live source is, for the plan |
 //! | `fault.rs` | errors without secrets |
 //!
@@ -19,8 +22,11 @@ mod facts;
 mod fault;
 mod graph;
 mod link;
+mod news;
+mod played;
 mod search;
 mod slate;
+mod stamps;
 mod tags;
 mod timeline;
 
@@ -36,20 +42,24 @@ use ffrtmp_core::live::{Endpoint, LiveEvent, LiveEventKind, LiveRules};
 use ffrtmp_core::location::Scheme;
 use gstreamer as gst;
 
+use super::complaints;
 use super::media::{Clock, Events, Raw, TrackKind};
 use super::secrets::Guarded;
 use basin::{Item, Taken};
 use facts::Seen;
 use graph::Connection;
 pub(super) use graph::Generated;
+use played::Played;
 use slate::Slate;
 use timeline::{Mapped, Timeline};
 
 /// The slate begins after this much silence.
 const HUSH: Duration = Duration::from_millis(500);
-/// Time between two words about dropped media.
-const WORDS_APART: Duration = Duration::from_secs(10);
-
+/// Holes in the sound behind a slate up to here are filled, in nanoseconds: encoders take no notice of
+/// them, and sound would be early by as much.
+const HOLES: u64 = 100_000_000;
+/// What stands in for a kind begins anew after a hole of this length, in nanoseconds.
+const LONG_AWAY: u64 = 1_000_000_000;
 /// Where raw media comes from.
 #[derive(Clone, Debug)]
 pub(super) enum Origin {
@@ -108,11 +118,20 @@ pub(super) struct Intake {
     bounds: MediaBounds,
     events: Events,
     link: Link,
+    played: Played,
     opened: Instant,
     clock: Option<Clock>,
     timeline: Timeline,
     seen: [Option<Seen>; 2],
     slate: Slate,
+    /// Kinds that were announced and did not come yet, by kind.
+    stands_in: [bool; 2],
+    /// Whether something was put in their place, or the slate in that of the source, since they came last.
+    was_filled: [bool; 2],
+    /// Kinds for which a new connection was made already.
+    renewed: [bool; 2],
+    /// Complaints of the libraries before.
+    complaints: u64,
     /// Raw media that waits for its time.
     held: Option<(u64, Raw)>,
     /// Raw media that was looked at before anybody wanted it.
@@ -162,10 +181,15 @@ impl Intake {
             bounds: *bounds,
             events,
             link: Link::Over,
+            played: Played::default(),
             opened: now,
             clock: None,
             seen: [None, None],
             slate: Slate::default(),
+            stands_in: [false; 2],
+            was_filled: [false; 2],
+            renewed: [false; 2],
+            complaints: complaints::of_rtmp(),
             held: None,
             ahead: VecDeque::new(),
             last: now,
@@ -186,6 +210,7 @@ impl Intake {
         self.wants.audio = self.wants.audio.filter(|_| audio);
         let wants = self.wants;
         self.ahead.retain(|raw| is_wanted(&wants, raw.kind));
+        self.stands_in = [self.stands_in[0] && video, self.stands_in[1] && audio];
     }
 
     /// The clock of the attempt: it begins with the first media.
@@ -235,12 +260,14 @@ impl Intake {
                             return Ok(Next::Raw(raw));
                         }
                     }
+                    Taken::Late(kind) => self.renew(kind)?,
                     Taken::Nothing => self.watch(),
                     Taken::Ended => self.end()?,
                     Taken::Failed(error) => self.fail(error)?,
                 },
             }
             self.check_stall()?;
+            self.check_sense()?;
             if Instant::now() >= until {
                 return Ok(Next::Idle);
             }
@@ -253,15 +280,18 @@ impl Intake {
         if self.held.as_ref().is_some_and(|(at, raw)| *at <= now && !full[raw.kind as usize]) {
             return self.held.take().map(|(_, raw)| raw);
         }
-        let is_hushed = self.rules.slate && self.is_live() && self.last.elapsed() > HUSH;
-        if !is_hushed || self.held.is_some() {
+        if self.held.is_some() {
             return None;
         }
+        let is_hushed = self.rules.slate && self.is_live() && self.last.elapsed() > HUSH;
         [TrackKind::Video, TrackKind::Audio].into_iter().find_map(|kind| {
-            let at = self.timeline.end_of(kind);
-            let due = at <= now && is_wanted(&self.wants, kind) && !full[kind as usize];
+            let stands_in = self.stands_in[kind as usize] && self.clock.is_some() && self.lost.is_none();
+            let end = self.timeline.end_of(kind);
+            let at = if stands_in && end + LONG_AWAY < now { self.timeline.end().max(end) } else { end };
+            let due = (is_hushed || stands_in) && at <= now && is_wanted(&self.wants, kind) && !full[kind as usize];
             let (raw, length) = due.then(|| self.slate.piece(kind, at)).flatten()?;
             self.timeline.fill(kind, at + length);
+            self.was_filled[kind as usize] = true;
             Some(raw)
         })
     }
@@ -276,7 +306,7 @@ impl Intake {
             Link::Away { until, .. } => Some(*until),
             Link::Up { .. } | Link::Over => None,
         };
-        let slate = (self.rules.slate && self.is_live()).then_some(soon);
+        let slate = (self.rules.slate && self.is_live() || self.stands_in != [false; 2]).then_some(soon);
         [held, away, slate].into_iter().flatten().fold(until, Instant::min)
     }
 
@@ -291,6 +321,7 @@ impl Intake {
         self.recover();
         self.note_dropped();
         self.see(&item)?;
+        self.note_arrival(item.kind);
         let Some((caps, mut buffer)) = item.sample.caps_owned().zip(item.sample.buffer_owned()) else {
             return Ok(None);
         };
@@ -299,17 +330,29 @@ impl Intake {
             (length, _) => length,
         };
         self.clock();
+        let end = self.timeline.end_of(item.kind);
         let Mapped::At(at) = self.timeline.map(item.kind, item.time, length, self.now()) else { return Ok(None) };
         slate::stamp(&mut buffer, at, length);
         let raw = Raw { kind: item.kind, sample: slate::sample(&caps, &buffer) };
         if self.rules.slate {
             self.slate.remember(&raw);
         }
+        if let Some(silence) = self.bridge(&raw, end, at) {
+            self.ahead.push_back(raw);
+            return Ok(Some(silence));
+        }
         if self.wants.paced && at > self.now() {
             self.held = Some((at, raw));
             return Ok(None);
         }
         Ok(Some(raw))
+    }
+
+    /// Silence between what filled the place of sound and the sound itself.
+    fn bridge(&mut self, raw: &Raw, end: u64, at: u64) -> Option<Raw> {
+        let was_filled = std::mem::take(&mut self.was_filled[raw.kind as usize]);
+        let is_hole = was_filled && raw.kind == TrackKind::Audio && (1..HOLES).contains(&at.saturating_sub(end));
+        if is_hole { self.slate.silence_like(raw, end, at - end) } else { None }
     }
 
     /// Media is there; it may have been away.
@@ -320,59 +363,6 @@ impl Intake {
         self.losses.away += lost.elapsed();
         self.timeline.begin_stretch();
         self.tell(LiveEventKind::SourceBack, format!("the source is back after {:.1} s", lost.elapsed().as_secs_f64()));
-    }
-
-    /// Notices what the source is, and when it changes.
-    fn see(&mut self, item: &Item) -> Result<()> {
-        let Some(caps) = item.sample.caps() else { return Ok(()) };
-        let known = &self.seen[item.kind as usize];
-        if known.as_ref().is_some_and(|known| known.caps.as_ref() == caps) {
-            return Ok(());
-        }
-        facts::check(caps, &self.bounds)?;
-        let codec = match &self.link {
-            Link::Up { connection, .. } => connection.basin.codec(item.kind),
-            Link::Away { .. } | Link::Over => None,
-        };
-        let is_change = known.is_some();
-        self.seen[item.kind as usize] = Some(Seen { caps: caps.to_owned(), codec });
-        if is_change {
-            self.tell(LiveEventKind::SourceChanged, format!("the source is {} now", facts::words(caps)));
-        }
-        Ok(())
-    }
-
-    /// What was not there when the attempt was planned has no place in its outputs.
-    fn note_uninvited(&mut self, item: &Item) {
-        let (known, caps) = (&mut self.seen[item.kind as usize], item.sample.caps_owned());
-        let Some(caps) = caps.filter(|_| known.is_none()) else { return };
-        let text =
-            format!("the source sends {} now; the attempt began without and goes on without", facts::words(&caps));
-        *known = Some(Seen { caps, codec: None });
-        self.tell(LiveEventKind::SourceChanged, text);
-    }
-
-    fn note_dropped(&mut self) {
-        let Link::Up { connection, .. } = &self.link else { return };
-        let (dropped, late) = (connection.basin.take_dropped(), self.timeline.take_lost());
-        self.losses.dropped += dropped[0];
-        self.losses.late += late[0];
-        for (sums, more) in self.unsaid.iter_mut().zip([dropped, late]) {
-            sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
-        }
-        if self.unsaid == [[0; 2]; 2] || self.told.is_some_and(|told| told.elapsed() < WORDS_APART) {
-            return;
-        }
-        self.told = Some(Instant::now());
-        let [dropped, late] = std::mem::take(&mut self.unsaid);
-        for ([pictures, sounds], why) in
-            [(dropped, "came faster than they are encoded"), (late, "came when their time was over")]
-        {
-            if pictures + sounds > 0 {
-                let text = format!("{pictures} pictures and {sounds} pieces of sound of the source {why}");
-                self.tell(LiveEventKind::Dropped, text);
-            }
-        }
     }
 
     /// Whether it is taken up again when it is lost: everything on the network that has no end of its own.

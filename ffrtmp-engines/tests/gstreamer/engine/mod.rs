@@ -3,6 +3,7 @@
 mod attempt;
 mod conformance;
 mod ends;
+mod late;
 mod losses;
 mod sources;
 mod sync;
