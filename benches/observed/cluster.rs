@@ -1,7 +1,5 @@
 //! Master and agent as programs of their own, for one round.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -10,10 +8,10 @@ use std::time::{Duration, Instant};
 use ffrtmp::core::job::JobState;
 use ffrtmp::prelude::JobRequest;
 use ffrtmp::transport::http::{ClientConfig, MasterClient};
-use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
+use crate::cpu;
 use crate::listeners::{Collector, Scraper};
 use crate::{Result, Watch};
 
@@ -106,7 +104,8 @@ async fn work_on(client: &MasterClient, jobs: usize, roots: [u32; 2]) -> Result<
     let request = json!({"scenario": "360p30-h264", "parameters": {"duration": 1, "preset": "veryfast"}});
     let requests: Vec<JobRequest> =
         (0..jobs).map(|_| serde_json::from_value(request.clone())).collect::<serde_json::Result<_>>()?;
-    let (before, begun) = (used(roots)?, Instant::now());
+    let used = || roots.map(cpu::of_family).into_iter().sum::<Duration>();
+    let (before, begun) = (used(), Instant::now());
     for job in client.submit_batch(&requests).await? {
         let id = job.job.id.to_string();
         loop {
@@ -117,7 +116,7 @@ async fn work_on(client: &MasterClient, jobs: usize, roots: [u32; 2]) -> Result<
             }
         }
     }
-    Ok(Took { wall: begun.elapsed(), cpu: used(roots)?.saturating_sub(before) })
+    Ok(Took { wall: begun.elapsed(), cpu: used().saturating_sub(before) })
 }
 
 async fn patient(end: Instant, otherwise: &str) -> Result<()> {
@@ -126,33 +125,6 @@ async fn patient(end: Instant, otherwise: &str) -> Result<()> {
     }
     tokio::time::sleep(LOOK).await;
     Ok(())
-}
-
-/// Processor time of these processes, of all below them, and of those that ended there.
-fn used(roots: [u32; 2]) -> Result<Duration> {
-    let mut processes = BTreeMap::<u32, (u32, u64)>::new();
-    for entry in fs::read_dir("/proc")? {
-        let entry = entry?;
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        // It may have ended since.
-        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
-        let Some((_, rest)) = stat.rsplit_once(") ") else { continue };
-        let fields: Vec<u64> = rest.split(' ').map(|field| field.parse().unwrap_or_default()).collect();
-        let [parent, ticks] = [fields.get(1).copied(), fields.get(11..15).map(|times| times.iter().sum())];
-        let (Some(parent), Some(ticks)) = (parent.and_then(|parent| u32::try_from(parent).ok()), ticks) else {
-            continue;
-        };
-        processes.insert(pid, (parent, ticks));
-    }
-    let is_ours = |mut pid: u32| loop {
-        match processes.get(&pid) {
-            _ if roots.contains(&pid) => return true,
-            Some((parent, _)) if *parent > 1 => pid = *parent,
-            _ => return false,
-        }
-    };
-    let ticks: u64 = processes.iter().filter(|(pid, _)| is_ours(**pid)).map(|(_, (_, ticks))| ticks).sum();
-    Ok(Duration::from_secs_f64(ticks as f64 / clock_ticks_per_second() as f64))
 }
 
 fn free_port() -> Result<u16> {

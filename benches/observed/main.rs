@@ -11,6 +11,9 @@
 #![expect(clippy::print_stdout, reason = "a bench talks to the person who runs it")]
 
 mod cluster;
+#[path = "../queues/cpu.rs"]
+#[expect(dead_code, reason = "what is asked here is the time of families alone")]
+mod cpu;
 mod listeners;
 
 use std::path::PathBuf;
