@@ -1,6 +1,11 @@
-//! When the tracks of a fragmented MP4 begin. `mp4mux` counts the times of each track from its own first
-//! sample, so that sound which begins later than the pictures would be early; the times that its
-//! fragments begin with are corrected on their way out. Pure functions over bytes, but for the probe.
+//! What `mp4mux` gets wrong in a fragmented MP4, corrected on its way out. Pure functions over bytes, but
+//! for the probe.
+//!
+//! - It counts the times of each track from its own first sample, so that sound which begins later than
+//!   the pictures would be early: the times that fragments begin with are shifted.
+//! - At the end it writes the index anew where that stands, for the sake of the duration, whatever its
+//!   length is by then: a longer one would cover the beginning of the first fragment. The first one stays,
+//!   with the duration.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,6 +25,8 @@ struct State {
     later: Vec<Option<gst::ClockTime>>,
     /// Of each track, units of a second.
     scales: Vec<u32>,
+    /// The index as it was written first.
+    index: Option<Vec<u8>>,
 }
 
 impl Starts {
@@ -32,10 +39,15 @@ impl Starts {
         let starts = Arc::new(Self(Mutex::new(State { later: vec![None; tracks], ..State::default() })));
         let own = Arc::clone(&starts);
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-            if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data
-                && let Some(buffer) = buffer.make_mut().map_writable().ok().as_deref_mut()
-            {
-                own.0.lock().unwrap_or_else(PoisonError::into_inner).correct(buffer);
+            if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data {
+                let index = buffer.make_mut().map_writable().ok().and_then(|mut bytes| {
+                    let mut state = own.0.lock().unwrap_or_else(PoisonError::into_inner);
+                    state.correct(&mut bytes);
+                    state.index_instead(&bytes)
+                });
+                if let Some(index) = index {
+                    *buffer = gst::Buffer::from_mut_slice(index);
+                }
             }
             gst::PadProbeReturn::Ok
         });
@@ -54,7 +66,7 @@ impl Starts {
 
 impl State {
     fn correct(&mut self, bytes: &mut [u8]) {
-        if let Some((_, moov)) = boxes(bytes, 0, bytes.len()).into_iter().find(|(kind, _)| kind == b"moov") {
+        if let Some(moov) = place(bytes, b"moov") {
             let traks = inside(bytes, &moov, b"trak");
             let headers = traks.iter().flat_map(|trak| inside(bytes, trak, b"mdia"));
             let headers: Vec<_> = headers.flat_map(|mdia| inside(bytes, &mdia, b"mdhd")).collect();
@@ -66,6 +78,24 @@ impl State {
                 self.shift(bytes, &traf);
             }
         }
+    }
+
+    /// What stands in the place of an index that is written again: the first one, with the new duration.
+    fn index_instead(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let moov = place(bytes, b"moov")?;
+        let Some(mut first) = self.index.clone() else {
+            self.index = bytes.get(moov.start - 8..moov.end).map(<[u8]>::to_vec);
+            return None;
+        };
+        let duration =
+            |bytes: &[u8]| inside(bytes, inside(bytes, &place(bytes, b"moov")?, b"mvex").first()?, b"mehd").pop();
+        if let (Some(new), Some(old)) = (duration(bytes), duration(&first))
+            && let Some((new, old)) = bytes.get(new).zip(first.get_mut(old))
+            && new.len() == old.len()
+        {
+            old.copy_from_slice(new);
+        }
+        Some([&bytes[..moov.start - 8], &first, &bytes[moov.end..]].concat())
     }
 
     fn shift(&self, bytes: &mut [u8], traf: &std::ops::Range<usize>) {
@@ -100,6 +130,11 @@ fn boxes(bytes: &[u8], from: usize, to: usize) -> Vec<([u8; 4], std::ops::Range<
     found
 }
 
+/// Where the content of the first box of a kind lies, of those that are inside no other.
+fn place(bytes: &[u8], kind: &[u8; 4]) -> Option<std::ops::Range<usize>> {
+    inside(bytes, &(0..bytes.len()), kind).into_iter().next()
+}
+
 fn inside(bytes: &[u8], outer: &std::ops::Range<usize>, kind: &[u8; 4]) -> Vec<std::ops::Range<usize>> {
     let all = boxes(bytes, outer.start, outer.end).into_iter();
     all.filter(|(own, _)| own == kind).map(|(_, content)| content).collect()
@@ -115,6 +150,23 @@ mod tests {
 
     fn of(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
         [&(content.len() as u32 + 8).to_be_bytes()[..], kind, content].concat()
+    }
+
+    /// A longer index than the first would cover what stands behind it.
+    #[test]
+    fn an_index_that_is_written_again_keeps_its_length() {
+        let index = |about: &[u8], duration: u32| {
+            let duration = of(b"mvex", &of(b"mehd", &[&[0; 4][..], &duration.to_be_bytes()].concat()));
+            of(b"moov", &[of(b"trak", about), duration].concat())
+        };
+        let mut state = State::default();
+        let first = [of(b"ftyp", b"iso5"), index(b"short", 0)].concat();
+        assert_eq!(state.index_instead(&first), None);
+        assert_eq!(state.index_instead(&of(b"moof", b"")), None);
+        for again in [&b"short"[..], b"longer", b""] {
+            assert_eq!(state.index_instead(&index(again, 7000)), Some(index(b"short", 7000)));
+        }
+        assert_eq!(state.index_instead(&of(b"moov", b"")), Some(index(b"short", 0)), "without a duration");
     }
 
     #[test]

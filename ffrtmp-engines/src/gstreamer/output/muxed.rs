@@ -5,7 +5,7 @@
 //! nothing is said to have a gap, so that it holds up the others for [`PATIENCE`] at most.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::live::{Endpoint, LiveRules};
@@ -162,6 +162,7 @@ fn build(
         match parser(track)? {
             Some(parser) => {
                 pipeline.add(&parser).map_err(unlinked)?;
+                keep_caps(&parser);
                 gst::Element::link_many([source.upcast_ref(), &parser, goal]).map_err(unlinked)?;
             }
             None => source.link(goal).map_err(unlinked)?,
@@ -193,6 +194,27 @@ fn parser(track: &Track) -> Result<Option<gst::Element>> {
         parser.set_property("config-interval", -1_i32);
     }
     Ok(Some(parser))
+}
+
+/// An encoder that takes the place of another tells anew how to decode, in the caps and with each key
+/// frame. A muxer has written its headers by then: some refuse other caps, so those of the beginning stay.
+fn keep_caps(parser: &gst::Element) {
+    let Some(pad) = parser.static_pad("src") else { return };
+    let kept = Mutex::new((None, false));
+    let types = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+    pad.add_probe(types, move |_, info| {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let (caps, has_begun) = &mut *kept;
+        match &mut info.data {
+            Some(gst::PadProbeData::Buffer(_)) => *has_begun = true,
+            Some(gst::PadProbeData::Event(event)) if event.type_() == gst::EventType::Caps => match caps {
+                Some(first) if *has_begun => *event = gst::Event::clone(first),
+                _ => *caps = Some(event.clone()),
+            },
+            _ => {}
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 fn muxer_name(container: Container) -> &'static str {

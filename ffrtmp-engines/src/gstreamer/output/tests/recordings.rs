@@ -12,7 +12,7 @@ use super::servers;
 use super::{Heard, Output, Target, rules};
 use crate::gstreamer::media::Clock;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 fn record(reel: &Reel, path: &Path, container: Container, grows: bool, limit: Option<u64>) -> Output {
     let target = Target::Record { path: path.to_owned(), container, grows, limit };
@@ -47,6 +47,42 @@ fn a_finished_recording_holds_everything() {
             assert_eq!(kinds.contains(&"moof".to_owned()), grows, "{kinds:?}");
         }
     }
+}
+
+/// An encoder that takes the place of another has headers of its own, of another length; the recording is
+/// whole, and everything in it decodes.
+#[test]
+fn another_preset_in_the_middle_leaves_a_recording_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let reel = Reel::of_presets(6);
+    for (name, container, grows) in [
+        ("grows.mp4", Container::Mp4, true),
+        ("a.mp4", Container::Mp4, false),
+        ("a.mkv", Container::Mkv, true),
+        ("a.ts", Container::MpegTs, true),
+    ] {
+        let path = directory.path().join(name);
+        let output = record(&reel, &path, container, grows, None);
+        reel.pour(&output);
+        output.finish(SOON).unwrap();
+        let last = last_box(&std::fs::read(&path).unwrap());
+        assert!(name != "grows.mp4" || last == 0, "{name}: a box goes on {last} bytes behind the end");
+        assert_eq!(servers::decoded(&path), 150, "{name}");
+        let end = servers::packets(&path, None).iter().map(|packet| packet.pts).fold(0.0, f64::max);
+        assert!(end > 5.5, "{name} ends at {end} s");
+    }
+}
+
+/// By how many bytes the boxes of an MP4 miss its end.
+fn last_box(mut bytes: &[u8]) -> usize {
+    while let Some((head, _)) = bytes.split_first_chunk::<4>() {
+        let length = u32::from_be_bytes(*head) as usize;
+        match bytes.get(length.max(8)..) {
+            Some(rest) => bytes = rest,
+            None => return length.max(8) - bytes.len(),
+        }
+    }
+    bytes.len()
 }
 
 /// Kinds of the outermost boxes of an MP4.

@@ -1,14 +1,20 @@
 //! Encoded media to send: made by the encoders once, in memory.
 
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ffrtmp_core::encoding::{EncoderOptions, Hardware};
+use ffrtmp_core::media::VideoCodec;
+use ffrtmp_core::plan::{Gop, RateControl, Vbv, VideoEncode};
+use ffrtmp_core::units::{Bitrate, Ratio, Resolution};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::AppSink;
 
-use crate::gstreamer::media::{Encoded, Track, TrackKind};
+use crate::gstreamer::media::{Clock, Encoded, Raw, Track, TrackKind};
 use crate::gstreamer::output::Output;
+use crate::gstreamer::session::{LiveSession, Pushed, SessionOptions, VideoInput};
 
 /// Pictures per second, and pictures per group.
 pub(super) const RATE: u64 = 25;
@@ -68,6 +74,40 @@ impl Reel {
         Self::of(seconds, &x264("bframes=0"), AAC)
     }
 
+    /// Pictures of a session that goes to the fastest preset in the middle, and AAC.
+    pub(super) fn of_presets(seconds: u64) -> Self {
+        let mut reel = Self::plain(seconds);
+        reel.samples.retain(|sample| sample.track != 0);
+        let line = format!(
+            "videotestsrc pattern=ball num-buffers={} ! video/x-raw,format=I420,width=320,height=180,framerate={RATE}/1",
+            seconds * RATE
+        );
+        let (caps, buffers) = run(&line);
+        let made = Arc::new(Mutex::new(Vec::new()));
+        let list = Arc::clone(&made);
+        let options = SessionOptions {
+            video: Some(VideoInput { caps: caps.clone() }),
+            renditions: vec![rendition()],
+            patience: Duration::from_secs(60),
+            ..SessionOptions::new(Clock::start())
+        };
+        let session = LiveSession::start(options, Box::new(move |encoded| list.lock().unwrap().push(encoded))).unwrap();
+        let half = buffers.len() / 2;
+        for (index, buffer) in buffers.iter().enumerate() {
+            if index == half {
+                reel.tracks[0] = session.wait_for_tracks(Duration::from_secs(60)).unwrap().remove(0);
+                session.set_preset(session.preset_steps()).unwrap();
+            }
+            let sample = gst::Sample::builder().caps(&caps).buffer(buffer).build();
+            assert_eq!(session.push(&Raw { kind: TrackKind::Video, sample }).unwrap(), Pushed::Taken);
+        }
+        session.end(Duration::from_secs(60)).unwrap();
+        assert_ne!(session.tracks()[0].caps, reel.tracks[0].caps, "the presets tell the same");
+        reel.samples.append(&mut made.lock().unwrap());
+        reel.samples.sort_by_key(|sample| sample.buffer.dts_or_pts());
+        reel
+    }
+
     pub(super) fn numbered(&self) -> Vec<(usize, Track)> {
         self.tracks.iter().cloned().enumerate().collect()
     }
@@ -103,6 +143,24 @@ impl Reel {
             }
         }
         unreachable!("rounds do not end")
+    }
+}
+
+fn rendition() -> VideoEncode {
+    let bitrate = Bitrate::from_kbps(400);
+    VideoEncode {
+        name: "picture".to_owned(),
+        codec: VideoCodec::H264,
+        encoder: None,
+        hardware: Hardware::Off,
+        size: Resolution { width: 320, height: 180 },
+        sample_aspect_ratio: Ratio { num: 1, den: 1 },
+        fps: None,
+        bit_depth: None,
+        rate: RateControl::Average { bitrate, cap: Vbv { max_rate: bitrate, buffer: bitrate }, two_pass: false },
+        preset: Some("medium".to_owned()),
+        gop: Gop::Fixed(1.0.try_into().unwrap()),
+        options: EncoderOptions::default(),
     }
 }
 
