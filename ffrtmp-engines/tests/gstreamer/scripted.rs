@@ -41,25 +41,22 @@ impl Scripted {
 
     /// Says each part when it is due, counted from where it begins.
     pub fn start(begins: Begins, script: Script) -> Self {
-        Self::in_turn(begins, vec![script])
+        Self::filtered(begins, script, |_| true)
     }
 
-    /// Has a script for each client in turn; the last one is for all that follow.
-    pub fn in_turn(begins: Begins, scripts: Vec<Script>) -> Self {
+    /// Leaves out of its script what it may not say when that is due.
+    pub fn filtered(begins: Begins, script: Script, may: impl Fn(&[u8]) -> bool + Send + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let is_over = Arc::new(AtomicBool::new(false));
         let own = Arc::clone(&is_over);
         let thread = std::thread::spawn(move || {
-            let mut scripts = scripts.iter();
-            let mut script = scripts.next();
             for client in listener.incoming().map_while(Result::ok) {
                 if own.load(Ordering::Relaxed) {
                     break;
                 }
                 // A client may go at any time.
-                let _ = talk(client, begins, script.map_or(&[], Vec::as_slice), &own);
-                script = scripts.next().or(script);
+                let _ = talk(client, begins, &script, &may, &own);
             }
         });
         Self { port, is_over, thread: Some(thread) }
@@ -81,9 +78,15 @@ impl Drop for Scripted {
     }
 }
 
-fn talk(mut client: TcpStream, begins: Begins, script: &[(Duration, Vec<u8>)], is_over: &AtomicBool) -> Result<()> {
+fn talk(
+    mut client: TcpStream,
+    begins: Begins,
+    script: &[(Duration, Vec<u8>)],
+    may: &dyn Fn(&[u8]) -> bool,
+    is_over: &AtomicBool,
+) -> Result<()> {
     client.set_read_timeout(Some(Duration::from_millis(100)))?;
-    client.set_write_timeout(Some(Duration::from_secs(5)))?;
+    client.set_write_timeout(Some(Duration::from_secs(60)))?;
     let mut heard = Vec::new();
     hear(&mut client, &mut heard, is_over, |heard| heard.len() > PACKET)?;
     let greeting = [&[3][..], &[0; 8], &[7; PACKET - 8], &heard[1..=PACKET]].concat();
@@ -110,7 +113,9 @@ fn talk(mut client: TcpStream, begins: Begins, script: &[(Duration, Vec<u8>)], i
             // The pace is what is asked for here; nothing is waited for.
             std::thread::sleep(due.saturating_sub(begun.elapsed()).min(Duration::from_millis(50)));
         }
-        client.write_all(bytes)?;
+        if may(bytes) {
+            client.write_all(bytes)?;
+        }
     }
     hear(&mut client, &mut heard, is_over, |_| false)
 }

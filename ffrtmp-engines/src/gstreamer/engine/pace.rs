@@ -5,6 +5,9 @@ use std::time::Duration;
 
 /// Below this an encoder is slow; measuring is not exact to the frame.
 const KEEPS_UP: f64 = 0.98;
+/// Media by which an encoder may be further behind than before without being slow: it gives its pictures
+/// one by one, and threads wait for each other.
+const UNEVEN: Duration = Duration::from_millis(250);
 /// Distance between looks.
 const LOOK: Duration = Duration::from_millis(500);
 /// A slower preset is tried after this many spans without trouble, twice as many after each that
@@ -45,12 +48,21 @@ pub(super) struct Pace {
     slowest: Option<f64>,
     /// When the last verdict was that something changes.
     changed: Duration,
+    /// Time since then in which the source gave nothing: that it was encoded in time proves nothing.
+    idle: Duration,
     calm: u32,
 }
 
 impl Pace {
     pub(super) fn over(span: Duration) -> Self {
-        Self { span: span.max(LOOK), looks: VecDeque::new(), slowest: None, changed: Duration::ZERO, calm: CALM }
+        Self {
+            span: span.max(LOOK),
+            looks: VecDeque::new(),
+            slowest: None,
+            changed: Duration::ZERO,
+            idle: Duration::ZERO,
+            calm: CALM,
+        }
     }
 
     /// Whether it is time for a look.
@@ -66,6 +78,9 @@ impl Pace {
     pub(super) fn look(&mut self, now: Look) -> Verdict {
         while self.looks.get(1).is_some_and(|second| now.wall.saturating_sub(second.wall) >= self.span) {
             self.looks.pop_front();
+        }
+        if let Some(last) = self.looks.back().filter(|last| last.offered == now.offered) {
+            self.idle += now.wall.saturating_sub(last.wall);
         }
         self.looks.push_back(now);
         let Some(first) = self.looks.front().copied() else { return Verdict::Fine };
@@ -91,7 +106,7 @@ impl Pace {
             self.begin_anew(wall);
             return Verdict::Slow(speed);
         }
-        if since >= self.span * self.calm {
+        if since.saturating_sub(self.idle) >= self.span * self.calm {
             self.begin_anew(wall);
             return Verdict::Calm;
         }
@@ -99,7 +114,7 @@ impl Pace {
     }
 
     fn begin_anew(&mut self, wall: Duration) {
-        self.changed = wall;
+        (self.changed, self.idle) = (wall, Duration::ZERO);
         let last = self.looks.pop_back();
         self.looks.clear();
         self.looks.extend(last);
@@ -115,7 +130,7 @@ fn speed(first: &Look, now: &Look, wall: Duration) -> f64 {
         let pictures = now.pictures.saturating_sub(first.pictures);
         return pictures as f64 / (pictures + dropped) as f64;
     }
-    if backlog(now) <= backlog(first) + wall.mul_f64(1.0 - KEEPS_UP) {
+    if backlog(now) <= backlog(first) + wall.mul_f64(1.0 - KEEPS_UP).max(UNEVEN) {
         return 1.0;
     }
     let encoded = now.encoded.saturating_sub(first.encoded).as_secs_f64();
@@ -167,13 +182,26 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_is_away_does_not_make_the_encoder_slow() {
-        let mut pace = Pace::over(Duration::from_secs(2));
-        for second in 0..20_u64 {
-            let wall = Duration::from_secs(second);
-            let media = Duration::from_secs(second.min(5));
-            let look = Look { wall, encoded: media, offered: media, ..Look::default() };
-            assert!(!matches!(pace.look(look), Verdict::Slow(_)), "{second}");
+    fn an_encoder_that_is_uneven_is_not_slow() {
+        let mut pace = Pace::over(Duration::from_secs(1));
+        for half in 0..40_u64 {
+            let offered = Duration::from_millis(500 * half);
+            let encoded = offered.saturating_sub(Duration::from_millis(half * 37 % 200));
+            let look = Look { wall: offered, encoded, offered, ..Look::default() };
+            assert!(!matches!(pace.look(look), Verdict::Slow(_)), "{half}");
         }
+    }
+
+    #[test]
+    fn a_source_that_is_away_makes_the_encoder_neither_slow_nor_fast() {
+        let mut pace = Pace::over(Duration::from_secs(2));
+        let mut verdicts = Vec::new();
+        for second in 0..40_u64 {
+            let wall = Duration::from_secs(second);
+            let media = Duration::from_secs(second.min(5).max(second.saturating_sub(30)));
+            let look = Look { wall, encoded: media, offered: media, ..Look::default() };
+            verdicts.extend(Some((second, pace.look(look))).filter(|(_, verdict)| *verdict != Verdict::Fine));
+        }
+        assert_eq!(verdicts, [(36, Verdict::Calm)], "six seconds of media, five of them before it went");
     }
 }

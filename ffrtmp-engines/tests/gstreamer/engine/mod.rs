@@ -5,5 +5,6 @@ mod conformance;
 mod ends;
 mod late;
 mod losses;
+mod presets;
 mod sources;
 mod sync;
