@@ -53,6 +53,8 @@ impl Intake {
     }
 
     pub(super) fn fail(&mut self, error: Error) -> Result<()> {
+        // What does not talk RTMP breaks as well, and that tells less.
+        self.check_sense()?;
         let never_there = self.clock.is_none();
         let is_final = !fault::may_pass(&error) || self.opened.elapsed() > self.rules.connect;
         if !self.is_live() || never_there && is_final {

@@ -128,7 +128,7 @@ pub(super) struct Intake {
     stands_in: [bool; 2],
     /// Whether something was put in their place, or the slate in that of the source, since they came last.
     was_filled: [bool; 2],
-    /// Kinds for which a new connection was made already.
+    /// Kinds for which a new connection was made, until they come.
     renewed: [bool; 2],
     /// Complaints of the libraries before.
     complaints: u64,
@@ -266,8 +266,8 @@ impl Intake {
                     Taken::Failed(error) => self.fail(error)?,
                 },
             }
-            self.check_stall()?;
             self.check_sense()?;
+            self.check_stall()?;
             if Instant::now() >= until {
                 return Ok(Next::Idle);
             }

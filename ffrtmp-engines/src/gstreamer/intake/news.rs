@@ -69,6 +69,7 @@ impl Intake {
 
     /// A kind that was announced may be there at last.
     pub(super) fn note_arrival(&mut self, kind: TrackKind) {
+        self.renewed[kind as usize] = false;
         if std::mem::take(&mut self.stands_in[kind as usize]) {
             self.tell(LiveEventKind::SourceChanged, format!("the source sends {} now", words_for(kind)));
         }

@@ -12,6 +12,15 @@ use gstreamer::prelude::*;
 /// may go round, and then what has an old one is new.
 const REMEMBERED: usize = 6;
 
+/// What an element fetches now.
+#[derive(Debug, Default)]
+struct Fetched {
+    address: String,
+    is_left_out: bool,
+    /// That came so far.
+    bytes: u64,
+}
+
 /// What came of a playlist, over all of its connections.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Played(Arc<Mutex<State>>);
@@ -42,7 +51,9 @@ impl Played {
         let Some(bin) = element.downcast_ref::<gst::Bin>() else { return };
         let played = self.clone();
         bin.connect_deep_element_added(move |_, _, element| {
-            let fetches = element.find_property("location").is_some() && element.sink_pads().is_empty();
+            let has_address =
+                element.find_property("location").is_some_and(|it| it.value_type() == String::static_type());
+            let fetches = has_address && element.sink_pads().is_empty();
             if let Some(pad) = element.static_pad("src").filter(|_| fetches) {
                 played.watch_source(&pad, element);
             }
@@ -51,22 +62,27 @@ impl Played {
 
     fn watch_source(&self, pad: &gst::Pad, source: &gst::Element) {
         let (played, source) = (self.clone(), source.downgrade());
-        let current = Mutex::new((String::new(), true));
+        let current = Mutex::new(Fetched::default());
         let types = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
         pad.add_probe(types, move |_, info| {
             let mut current = current.lock().unwrap_or_else(PoisonError::into_inner);
             match &info.data {
                 Some(gst::PadProbeData::Buffer(buffer)) => {
                     let address = source.upgrade().and_then(|it| it.property::<Option<String>>("location"));
-                    if let Some(address) = address.filter(|address| *address != current.0) {
-                        let is_wanted = is_header(buffer) || played.is_new(&address);
-                        *current = (address, is_wanted);
+                    if let Some(address) = address.filter(|address| *address != current.address) {
+                        let is_left_out = !is_header(buffer) && !played.is_new(&address);
+                        *current = Fetched { address, is_left_out, bytes: 0 };
                     }
-                    if current.1 { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Drop }
+                    current.bytes += buffer.size() as u64;
+                    if current.is_left_out { gst::PadProbeReturn::Drop } else { gst::PadProbeReturn::Ok }
                 }
                 Some(gst::PadProbeData::Event(event)) if event.type_() == gst::EventType::Eos => {
-                    let (address, _) = std::mem::replace(&mut *current, (String::new(), true));
-                    played.note(address);
+                    let fetched = std::mem::take(&mut *current);
+                    // What breaks ends its stream as well.
+                    let length = source.upgrade().and_then(|it| it.query_duration::<gst::format::Bytes>());
+                    if length.is_none_or(|length| fetched.bytes >= *length) {
+                        played.note(fetched.address);
+                    }
                     gst::PadProbeReturn::Ok
                 }
                 _ => gst::PadProbeReturn::Ok,

@@ -101,7 +101,10 @@ impl Intake {
     }
 
     fn keep(&mut self, raw: Raw) {
-        self.ahead.push_back(raw);
+        // What fills a hole comes after what ends it.
+        let is_later = |kept: &Raw| kept.kind == raw.kind && time(kept) > time(&raw);
+        let place = self.ahead.iter().position(is_later).unwrap_or(self.ahead.len());
+        self.ahead.insert(place, raw);
         let pictures = || self.ahead.iter().filter(|raw| raw.kind == TrackKind::Video);
         if matches!(self.origin, Origin::Live(_)) && pictures().count() > PICTURES_AHEAD {
             let oldest = self.ahead.iter().position(|raw| raw.kind == TrackKind::Video);

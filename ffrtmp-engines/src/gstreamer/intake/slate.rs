@@ -14,6 +14,8 @@ const SECOND: u64 = 1_000_000_000;
 const SILENCE: u64 = SECOND / 50;
 /// Rate of pictures of a source that does not tell its own.
 const USUAL_RATE: u64 = 25;
+/// Rates of pictures that may be announced.
+const RATES: std::ops::RangeInclusive<f64> = 1.0..=240.0;
 /// Longest side of a picture that stands in for others.
 const LONGEST_SIDE: u32 = 8_192;
 
@@ -63,7 +65,7 @@ impl Slate {
         if !(2..=LONGEST_SIDE).contains(&width) || !(2..=LONGEST_SIDE).contains(&height) {
             return None;
         }
-        let rate = FrameRate::new(millihertz, 1_000).ok().filter(|rate| rate.as_f64() >= 1.0);
+        let rate = FrameRate::new(millihertz, 1_000).ok().filter(|rate| RATES.contains(&rate.as_f64()));
         let rate = rate.unwrap_or(FrameRate::whole(USUAL_RATE as u32));
         let fps = gst::Fraction::new(rate.num.cast_signed(), rate.den.cast_signed());
         let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, width, height).fps(fps).build().ok()?;

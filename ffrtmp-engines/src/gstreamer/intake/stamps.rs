@@ -53,7 +53,14 @@ impl Stamps {
         let offset = *self.offset.get_or_insert(BEGIN.wrapping_sub(time));
         let lane = &self.lanes[kind as usize];
         let even = match lane.last {
-            None => time.wrapping_add(offset),
+            None => match time.wrapping_add(offset) {
+                // So long before the other kind is no time at all for the demuxer.
+                even if even.cast_signed() < 0 => {
+                    let other = self.lanes[1 - kind as usize].last.map_or(BEGIN, |other| other.time);
+                    self.jump(other, time)
+                }
+                even => even,
+            },
             Some(last) => {
                 let strangeness = |offset: &u32| strangeness(step(last.time, time.wrapping_add(*offset)), now, last);
                 let best = [Some(offset), self.before].into_iter().flatten().min_by_key(strangeness);
@@ -162,6 +169,17 @@ mod tests {
                 assert!(fed.replace(even).is_none_or(|last| step(last, even) < 2_000), "{second}");
                 assert_eq!(even + stamps.taken_off(Video, even), BEGIN + second * 1_000, "{second}");
             }
+        }
+    }
+
+    #[test]
+    fn kinds_with_clocks_of_their_own_begin_together() {
+        let mut stamps = Stamps::default();
+        for frame in 0..50_u32 {
+            let now = u64::from(frame) * 40;
+            let video = through(&mut stamps, Video, 50_000 + frame * 40, now);
+            let audio = through(&mut stamps, Audio, 7 + frame * 40, now);
+            assert_eq!((video, audio), (BEGIN + frame * 40, BEGIN + frame * 40), "{frame}");
         }
     }
 
