@@ -389,7 +389,7 @@ pub struct VideoInfo {
     pub frame_rate: Option<FrameRate>,
     /// Pixel format as libav names it, such as `yuv420p`.
     pub pixel_format: Option<String>,
-    /// Clockwise turn in degrees (0, 90, 180, 270) that a player applies for display.
+    /// Clockwise turn in degrees, below 360, that a player applies for display; nearly always a quarter.
     pub rotation: u16,
     /// `progressive`, or `interlaced` with any field order.
     pub field_order: String,

@@ -93,7 +93,7 @@ pub(super) fn describe(input: &Input, size_bytes: u64) -> MediaInfo {
 /// How a player turns the pictures of a stream for display.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Orientation {
-    /// Clockwise degrees: 0, 90, 180 or 270.
+    /// Clockwise degrees, below 360.
     pub(super) degrees: u16,
     /// Mirrored upside down before the turn.
     pub(super) mirrored: bool,
@@ -104,14 +104,17 @@ impl Orientation {
         stream.display_matrix().map_or_else(Self::default, Self::from_matrix)
     }
 
-    /// Reads a display matrix; turns that are no multiple of 90 degrees count as the nearest.
+    /// Reads a display matrix; what is within a degree of a quarter turn counts as one.
     fn from_matrix(matrix: [i32; 9]) -> Self {
         let [a, b, _, c, d, ..] = matrix.map(f64::from);
-        if a.hypot(c) == 0.0 || b.hypot(d) == 0.0 {
+        let (across, down) = (a.hypot(c), b.hypot(d));
+        if across == 0.0 || down == 0.0 {
             return Self::default();
         }
-        let quarters = (b.atan2(a).to_degrees() / 90.0).round() as i32;
-        Self { degrees: (quarters.rem_euclid(4) * 90) as u16, mirrored: a * d - b * c < 0.0 }
+        let degrees = (b / down).atan2(a / across).to_degrees();
+        let quarter = (degrees / 90.0).round() * 90.0;
+        let degrees = if (degrees - quarter).abs() <= 1.0 { quarter } else { degrees.round() };
+        Self { degrees: (degrees as i32).rem_euclid(360) as u16, mirrored: a * d - b * c < 0.0 }
     }
 
     /// Whether width and height change places.
@@ -119,18 +122,26 @@ impl Orientation {
         self.degrees % 180 == 90
     }
 
-    /// Filters that turn the pictures upright.
-    pub(super) fn filters(self) -> &'static [&'static str] {
-        match (self.degrees, self.mirrored) {
-            (90, false) => &["transpose=clock"],
-            (90, true) => &["transpose=cclock_flip"],
-            (180, false) => &["hflip", "vflip"],
-            (180, true) => &["hflip"],
-            (270, false) => &["transpose=cclock"],
-            (270, true) => &["transpose=clock_flip"],
-            (_, true) => &["vflip"],
-            _ => &[],
-        }
+    /// Whether the picture stands askew in its frame once it is upright, and loses its corners.
+    pub(super) fn is_askew(self) -> bool {
+        !self.degrees.is_multiple_of(90)
+    }
+
+    /// Filters that turn the pictures upright; an odd turn keeps the frame as it is.
+    pub(super) fn filters(self) -> String {
+        let filters = match (self.degrees, self.mirrored) {
+            (0, false) => "",
+            (0, true) => ",vflip",
+            (90, false) => ",transpose=clock",
+            (90, true) => ",transpose=cclock_flip",
+            (180, false) => ",hflip,vflip",
+            (180, true) => ",hflip",
+            (270, false) => ",transpose=cclock",
+            (270, true) => ",transpose=clock_flip",
+            (degrees, false) => return format!(",rotate={degrees}*PI/180"),
+            (degrees, true) => return format!(",vflip,rotate={degrees}*PI/180"),
+        };
+        filters.to_owned()
     }
 }
 

@@ -64,16 +64,53 @@ fn turned_sources_come_out_upright() {
     }
 }
 
+/// The frame stays and the corners go, as in `ffmpeg`.
+#[test]
+fn an_odd_turn_is_made_and_said() {
+    let bench = Bench::new();
+    let Some(flat) = bench.ffmpeg("flat.mp4", "-f lavfi -i testsrc=s=160x96:r=25:d=0.2 -c:v libx264 -qp 10") else {
+        return;
+    };
+    let half = (f64::from(1 << 16) * std::f64::consts::FRAC_1_SQRT_2) as i32;
+    for (matrix, degrees, filters) in [
+        ([half, half, -half, half], 45, "rotate=45*PI/180"),
+        ([-half, -half, half, -half], 225, "rotate=225*PI/180"),
+        ([half, half, half, -half], 45, "vflip,rotate=45*PI/180"),
+    ] {
+        let turned = bench.path("turned.mp4");
+        place_track(&flat, &turned, matrix);
+        assert_eq!(probe(&turned).best_video().unwrap().1.rotation, degrees, "{matrix:?}");
+        let mut plan = h264(160, 96);
+        if let Some(VideoPlan::Encode(video)) = &mut plan.video {
+            video.rate = ffrtmp_core::plan::RateControl::Quality { crf: 10.0.try_into().unwrap(), cap: None };
+        }
+        let (report, output) = bench.run(&plan, &turned, "out.mp4").unwrap();
+        let video = probe(&output).best_video().unwrap().1.clone();
+        assert_eq!((video.width, video.height, video.rotation), (160, 96, 0), "{matrix:?}");
+        let size = 160 * 96;
+        let (Some(is), Some(wanted)) = (pixels(&output, "null", size), pixels(&flat, filters, size)) else { return };
+        let difference: u64 = is.iter().zip(&wanted).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+        assert!(difference / (size as u64) < 4, "{matrix:?}: mean difference {}", difference / size as u64);
+        let said = report.warnings.iter().any(|warning| warning.contains(&format!("turned by {degrees} degrees")));
+        assert!(said, "{matrix:?}: {:?}", report.warnings);
+    }
+}
+
 /// Writes the four numbers that turn a picture into the header of the only track of an MP4 file:
 /// the options of `ffmpeg` for this differ between its versions.
 pub(crate) fn turn_track(flat: &Path, turned: &Path, matrix: [i32; 4]) {
+    place_track(flat, turned, matrix.map(|number| number << 16));
+}
+
+/// The same with numbers of 16 bits before and behind the point.
+fn place_track(flat: &Path, turned: &Path, matrix: [i32; 4]) {
     /// Of the matrix, behind the name of the box.
     const OFFSET: usize = 44;
     let mut bytes = std::fs::read(flat).unwrap();
     let name = bytes.windows(4).position(|window| window == b"tkhd").unwrap();
     for (index, number) in [0, 1, 3, 4].into_iter().zip(matrix) {
         let at = name + OFFSET + index * 4;
-        bytes[at..at + 4].copy_from_slice(&(number << 16).to_be_bytes());
+        bytes[at..at + 4].copy_from_slice(&number.to_be_bytes());
     }
     std::fs::write(turned, bytes).unwrap();
 }

@@ -227,9 +227,7 @@ impl Filters {
             notation.push_str(&fps);
         }
         self.scale(&mut notation, pixels);
-        for filter in self.picture.orientation.filters() {
-            let _ = write!(notation, ",{filter}");
-        }
+        notation.push_str(&self.picture.orientation.filters());
         if let Some(tone) = &self.tone {
             let _ = write!(notation, ",{}", tone.filters());
         }
@@ -333,6 +331,10 @@ impl Filters {
                 }
                 _ => "the source is interlaced, and the FFmpeg libraries here cannot blend its fields".to_owned(),
             });
+        }
+        if picture.orientation.is_askew() {
+            let degrees = picture.orientation.degrees;
+            remarks.push(format!("the source is turned by {degrees} degrees, so that its corners were cut off"));
         }
         if has_alpha(&picture.shape.pixel_format) {
             remarks.push("the transparency of the source is not carried over".to_owned());

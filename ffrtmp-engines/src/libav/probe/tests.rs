@@ -42,6 +42,20 @@ fn display_matrices_become_turns() {
     assert_eq!(matrix(0, -ONE, ONE, 0), Orientation { degrees: 270, mirrored: false });
     assert_eq!(matrix(ONE, 0, 0, -ONE), Orientation { degrees: 0, mirrored: true });
     assert_eq!(matrix(0, 0, 0, 0), Orientation::default());
+    // Clockwise by any angle, also where a pixel is twice as wide as high, and almost by a quarter.
+    let turned = |degrees: f64, width: f64| {
+        let (sin, cos) = degrees.to_radians().sin_cos();
+        let [a, b, c, d] = [cos * width, sin, -sin * width, cos].map(|number| (number * f64::from(ONE)) as i32);
+        matrix(a, b, c, d)
+    };
+    for (degrees, is, askew) in [(45.0, 45, true), (300.0, 300, true), (-2.0, 358, true), (90.7, 90, false)] {
+        for width in [1.0, 2.0] {
+            let orientation = turned(degrees, width);
+            assert_eq!(orientation, Orientation { degrees: is, mirrored: false }, "{degrees} {width}");
+            assert_eq!((orientation.is_askew(), orientation.is_sideways()), (askew, is == 90), "{degrees}");
+        }
+    }
+    assert_eq!(turned(359.5, 1.0), Orientation::default());
 }
 
 /// What is made for the comparison: a name, and arguments after a moving picture and a tone.
