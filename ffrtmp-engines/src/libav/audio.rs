@@ -3,13 +3,12 @@
 //! Gaps in the source become silence and overlaps are dropped, so that sound stays with the picture
 //! to within one frame of the encoder.
 
-use std::fmt::Write as _;
-
-use ffrtmp_core::encoding::Channels;
+use ffrtmp_core::encoding::Channels as Wish;
 use ffrtmp_core::engine::MediaBounds;
 use ffrtmp_core::error::{Code, Error, Result};
 use ffrtmp_core::plan::AudioEncode;
 
+use super::channels::{Channels, Placing, speakers};
 use super::encoders::{Sound, audio_encoder, audio_formats, same_speakers};
 use super::fault::failed;
 use super::limit::Limit;
@@ -17,8 +16,6 @@ use super::notes::Notes;
 use super::outputs::{Outputs, Route};
 use super::sys::{AudioFormat, AvError, Decoder, Encoder, Frame, Graph, Packet, Pulled, StreamView, TimeBase};
 
-/// Layouts of sources that do not name theirs, by number of channels.
-const USUAL_LAYOUTS: &[&str] = &["mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1"];
 /// No sound is sampled more often.
 const MAX_RATE: u32 = 6_144_000;
 
@@ -41,7 +38,7 @@ pub(super) struct AudioTrack {
 struct Shape {
     sample_rate: u32,
     sample_format: String,
-    layout: String,
+    channels: Channels,
 }
 
 impl AudioTrack {
@@ -53,20 +50,28 @@ impl AudioTrack {
         notes: &mut Notes<'_>,
     ) -> Result<Self> {
         let decoder = open_decoder(stream, bounds)?;
-        let (channels, layout) = stream.channels();
+        let (count, named) = stream.channels();
         let shape = Shape {
             sample_rate: stream.sample_rate(),
             sample_format: stream.sample_format().unwrap_or_default(),
-            layout: layout.clone().unwrap_or_else(|| default_layout(channels)),
+            channels: Channels { count, named },
         };
-        if !(1..=MAX_RATE).contains(&shape.sample_rate) || shape.sample_format.is_empty() || channels == 0 {
+        if !(1..=MAX_RATE).contains(&shape.sample_rate) || shape.sample_format.is_empty() || count == 0 {
             let what = format!("the {} audio could not be decoded", stream.codec());
             return Err(Error::new(Code::InputInvalid, what).field("input"));
         }
-        let own = layout.as_deref();
-        let stage = open_encoder(plan, &shape, (channels, own), outputs, notes)?;
+        if shape.channels.are_too_many() {
+            let what = format!("nothing says where the {count} channels of audio stream {} belong", stream.index());
+            return Err(Error::new(Code::InputUnsupported, what)
+                .field("input")
+                .hint("more than 64 cannot be mixed: name other streams with audio_streams, or copy it"));
+        }
+        let stage = open_encoder(plan, &shape, outputs, notes)?;
         let base = stream.time_base();
-        let converter = shape.converter(base, &stage.format)?;
+        let (converter, placing) = shape.converter(base, &stage.format)?;
+        if let Some(remark) = shape.channels.remark(&placing, &stage.format.layout) {
+            notes.warn(format!("audio stream {}: {remark}", stream.index()));
+        }
         Ok(Self {
             decoder,
             converter,
@@ -145,17 +150,17 @@ impl AudioTrack {
 
     /// Builds another converter when the samples change their shape in mid-stream.
     fn adapt(&mut self, outputs: &Outputs, limit: &Limit) -> Result<()> {
-        let (channels, layout) = self.decoder.layout();
+        let (count, named) = self.decoder.layout();
         let shape = Shape {
             sample_rate: u32::try_from(self.frame.sample_rate()).unwrap_or(0),
             sample_format: self.frame.sample_format().unwrap_or_default(),
-            layout: layout.unwrap_or_else(|| default_layout(channels)),
+            channels: Channels { count, named },
         };
-        if shape == self.shape || shape.sample_rate == 0 || channels == 0 {
+        if shape == self.shape || shape.sample_rate == 0 || count == 0 {
             return Ok(());
         }
         self.end_converter(outputs, limit)?;
-        self.converter = shape.converter(self.base, &self.stage.format)?;
+        (self.converter, _) = shape.converter(self.base, &self.stage.format)?;
         self.shape = shape;
         Ok(())
     }
@@ -186,8 +191,9 @@ pub(super) struct ToneTrack {
 
 impl ToneTrack {
     pub(super) fn open(plan: &AudioEncode, seconds: f64, outputs: &Outputs, notes: &mut Notes<'_>) -> Result<Self> {
-        let shape = Shape { sample_rate: 48000, sample_format: "s16".to_owned(), layout: "stereo".to_owned() };
-        let stage = open_encoder(plan, &shape, (2, None), outputs, notes)?;
+        let channels = Channels { count: 2, named: None };
+        let shape = Shape { sample_rate: 48000, sample_format: "s16".to_owned(), channels };
+        let stage = open_encoder(plan, &shape, outputs, notes)?;
         let notation = format!(
             "sine=frequency=440:sample_rate=48000:duration={seconds},{},abuffersink@out",
             stage.format.conversion()
@@ -228,31 +234,30 @@ fn open_decoder(stream: StreamView<'_>, bounds: &MediaBounds) -> Result<Decoder>
         .map_err(|error| failed(Code::InputInvalid, format!("the {} audio cannot be decoded", stream.codec()), error))
 }
 
-/// Opens the encoder with the source's layout, or with the nearest one that it takes. `own` is what
-/// the source says itself.
-fn open_encoder(
-    plan: &AudioEncode,
-    shape: &Shape,
-    (channels, own): (u16, Option<&str>),
-    outputs: &Outputs,
-    notes: &mut Notes<'_>,
-) -> Result<Stage> {
+/// Opens the encoder with the source's layout, or with the nearest one that it takes.
+fn open_encoder(plan: &AudioEncode, shape: &Shape, outputs: &Outputs, notes: &mut Notes<'_>) -> Result<Stage> {
     let codec = plan.codec;
     let name = audio_encoder(codec);
+    let Channels { count, named } = &shape.channels;
     let sound = Sound {
         sample_rate: shape.sample_rate,
         sample_format: shape.sample_format.clone(),
-        channels,
-        layout: own.map(str::to_owned),
+        channels: shape.channels.apart(),
+        layout: named.clone(),
     };
     let mut refused = None;
     for format in audio_formats(plan, &sound) {
         match Encoder::audio(name, &format, outputs.wants_global_header()) {
             Ok(encoder) => {
                 let layout = &format.layout;
-                let is_wanted = plan.channels != Channels::Source || own.is_none_or(|own| same_speakers(own, layout));
-                if !is_wanted || channels > 8 {
-                    notes.warn(format!("{channels} channels ({}) became {layout} for {codec}", shape.layout));
+                let is_other = |own: &&str| match named {
+                    Some(_) => !same_speakers(own, layout),
+                    None => *count > 2 && layout == "stereo",
+                };
+                let changed = shape.channels.layout().filter(is_other);
+                if let Some(own) = changed.filter(|_| plan.channels == Wish::Source || *count > 8) {
+                    let own = speakers(own);
+                    notes.warn(format!("{count} channels ({own}) became {layout} for {codec}"));
                 }
                 let route = outputs.add_sound(&encoder, codec.as_str())?;
                 return Stage::new(encoder, route, format);
@@ -264,28 +269,31 @@ fn open_encoder(
     Err(failed(Code::CodecUnavailable, format!("no encoder for {codec} works here"), error).field("audio_codec"))
 }
 
-fn default_layout(channels: u16) -> String {
-    match channels {
-        1..=8 => USUAL_LAYOUTS[usize::from(channels) - 1].to_owned(),
-        more => format!("{more}c"),
-    }
-}
-
 impl Shape {
-    fn converter(&self, base: TimeBase, format: &AudioFormat) -> Result<Graph> {
-        let mut notation = String::new();
-        let _ = write!(
-            notation,
-            "abuffer@in=sample_rate={}:sample_fmt={}:channel_layout={}:time_base={}/{},{},abuffersink@out",
+    /// The first way to read the channels that libav can go.
+    fn converter(&self, base: TimeBase, format: &AudioFormat) -> Result<(Graph, Placing)> {
+        let mut refused = AvError::INVALID;
+        for placing in self.channels.placings() {
+            match self.graph(&placing, base, format) {
+                Ok(graph) => return Ok((graph, placing)),
+                Err(error) => refused = error,
+            }
+        }
+        Err(failed(Code::EncodeFailed, "the sound cannot be converted", refused))
+    }
+
+    fn graph(&self, placing: &Placing, base: TimeBase, format: &AudioFormat) -> Result<Graph, AvError> {
+        let notation = format!(
+            "abuffer@in=sample_rate={}:sample_fmt={}:{}:time_base={}/{},{}{},abuffersink@out",
             self.sample_rate,
             self.sample_format,
-            self.layout,
+            placing.declared,
             base.num,
             base.den,
+            placing.filters,
             format.conversion()
         );
         Graph::new(&notation, 1, None)
-            .map_err(|error| failed(Code::EncodeFailed, "the sound cannot be converted", error))
     }
 }
 

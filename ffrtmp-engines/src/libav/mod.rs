@@ -10,7 +10,7 @@
 //! | `video.rs`, `picture.rs` | decode pictures; the filters that make every rendition of them |
 //! | `rungs.rs`, `stage.rs` | from rendition to rendition; encode each with its times |
 //! | `hdr.rs` | the screen of high dynamic range, in the notations of the encoders |
-//! | `audio.rs`, `copy.rs` | sound; streams that pass through |
+//! | `audio.rs`, `channels.rs`, `copy.rs` | sound, and its channels; streams that pass through |
 //! | `chunks/` | the pictures divided, side by side here or on several machines |
 //! | `encoders.rs`, `capabilities.rs` | what a plan means to each encoder; which of them work here |
 //! | `mux.rs`, `verify.rs`, `report.rs` | write, read back, describe |
@@ -26,6 +26,7 @@
 mod attached;
 mod audio;
 mod capabilities;
+mod channels;
 mod chunks;
 mod copy;
 mod encoders;

@@ -13,6 +13,7 @@ mod encoders;
 mod findings;
 mod hostile;
 mod ladders;
+mod losses;
 mod matrix;
 mod mutations;
 mod packages;
