@@ -35,6 +35,8 @@ pub(super) struct Picture {
     orientation: Orientation,
     color: Color,
     interlaced: bool,
+    /// Whether it has a layer that says how transparent it is, which is not decoded.
+    veiled: bool,
     hdr: HdrMetadata,
 }
 
@@ -69,6 +71,7 @@ impl Picture {
             orientation: Orientation::of(stream),
             color: stream.color().sane(),
             interlaced: stream.is_interlaced(),
+            veiled: probe::is_veiled(stream),
             hdr: stream.hdr(),
         })
     }

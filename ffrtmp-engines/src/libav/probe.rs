@@ -159,6 +159,12 @@ pub(super) fn frame_rate(stream: StreamView<'_>) -> Option<FrameRate> {
     }
 }
 
+/// Whether pictures come with how transparent they are, in a layer of its own that decoders leave
+/// alone: so do VP8 and VP9.
+pub(super) fn is_veiled(stream: StreamView<'_>) -> bool {
+    stream.tags().iter().any(|(key, value)| key.eq_ignore_ascii_case("alpha_mode") && value.trim() == "1")
+}
+
 /// Whether a file is an HLS playlist. Newer libraries know one by the name of the file only, which
 /// they are not told. A file that cannot be read fails later, in the demuxer.
 fn is_playlist(file: &File) -> bool {

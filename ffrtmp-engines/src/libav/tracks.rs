@@ -11,7 +11,7 @@ use super::limit::Limit;
 use super::mux::Lane;
 use super::notes::Notes;
 use super::outputs::{Audience, Outputs, Route};
-use super::probe::Orientation;
+use super::probe::{self, Orientation};
 use super::rungs::Place;
 use super::session::Tools;
 use super::subtitles::{SubtitleTrack, Window};
@@ -77,6 +77,9 @@ impl Tracks {
                     without_turn(plan).filter(|_| Orientation::of(stream) != Orientation::default())
                 {
                     notes.warn(format!("the turn of the picture is not carried by {container}"));
+                }
+                if probe::is_veiled(stream) && !matches!(plan.container, Container::Mkv | Container::Webm) {
+                    notes.warn(format!("the transparency of the picture is not carried by {}", plan.container));
                 }
                 (*index, Work::Copy(CopyTrack::open(stream, outputs)?))
             }

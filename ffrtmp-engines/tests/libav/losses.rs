@@ -6,7 +6,7 @@ use std::process::Command;
 use ffrtmp_core::error::Code;
 use ffrtmp_core::media::{AudioCodec, Container, VideoCodec};
 
-use crate::workbench::{Bench, Plan, plan, probe};
+use crate::workbench::{Bench, Plan, VideoPlan, plan, probe};
 
 /// Half a second of channels of which only the last one is heard; `mask` says where they belong.
 fn wave(bench: &Bench, channels: u16, mask: Option<u32>) -> PathBuf {
@@ -74,4 +74,43 @@ fn channels_that_nothing_places_are_all_heard() {
     assert_eq!(error.code(), Code::InputUnsupported);
     assert!(error.to_string().contains("the 65 channels of audio stream 0"), "{error}");
     assert!(error.hint_text().contains("audio_streams"), "{}", error.hint_text());
+}
+
+#[test]
+fn transparency_that_is_lost_is_said() {
+    let bench = Bench::new();
+    let vpx = "-auto-alt-ref 0 -deadline realtime -cpu-used 8 -c:v";
+    for (name, codec, is_lost) in [
+        ("vp8.webm", format!("{vpx} libvpx -pix_fmt yuva420p"), true),
+        ("vp9.webm", format!("{vpx} libvpx-vp9 -pix_fmt yuva420p"), true),
+        ("opaque.webm", format!("{vpx} libvpx-vp9 -pix_fmt yuv420p"), false),
+        ("planes.mkv", "-c:v ffv1 -pix_fmt yuva420p".to_owned(), true),
+        ("opaque.mkv", "-c:v ffv1 -pix_fmt yuv420p".to_owned(), false),
+        ("pixels.mov", "-c:v qtrle -pix_fmt argb".to_owned(), true),
+        ("opaque.mov", "-c:v qtrle -pix_fmt rgb24".to_owned(), false),
+        ("grey.mkv", "-c:v png -pix_fmt ya8".to_owned(), true),
+        ("deep.mov", "-c:v prores_ks -profile:v 4444 -pix_fmt yuva444p10le".to_owned(), true),
+    ] {
+        let source = "-f lavfi -i testsrc2=s=192x108:r=25:d=0.2:alpha=128,format=rgba";
+        let Some(input) = bench.ffmpeg(name, &format!("{source} {codec}")) else { return };
+        let work = plan(Container::Mp4, VideoCodec::H264, AudioCodec::Aac);
+        let (report, _) = bench.run(&work, &input, "out.mp4").unwrap();
+        let said = report.warnings.iter().any(|warning| warning.contains("transparency"));
+        assert_eq!(said, is_lost, "{name}: {:?}", report.warnings);
+    }
+    // A copy keeps it where the container can.
+    let is_transparent = |path: &Path| {
+        let mut command = Command::new("ffmpeg");
+        command.args(["-nostdin", "-v", "error", "-c:v", "libvpx-vp9", "-i"]).arg(path);
+        command.args(["-frames:v", "1", "-vf", "format=yuva420p,extractplanes=a", "-f", "rawvideo", "-"]);
+        let layer = command.output().unwrap().stdout;
+        assert_eq!(layer.len(), 192 * 108);
+        layer.iter().any(|alpha| (100..150).contains(alpha))
+    };
+    for (container, is_kept) in [(Container::Webm, true), (Container::Mkv, true), (Container::Mp4, false)] {
+        let work = Plan { video: Some(VideoPlan::Copy), ..plan(container, VideoCodec::Vp9, AudioCodec::Opus) };
+        let (report, output) = bench.run(&work, &bench.path("vp9.webm"), "copy").unwrap();
+        assert_eq!(is_transparent(&output), is_kept, "{container}");
+        assert_eq!(report.warnings.is_empty(), is_kept, "{container}: {:?}", report.warnings);
+    }
 }

@@ -107,6 +107,7 @@ impl Filters {
                 matrix: Color::UNSPECIFIED,
             },
             interlaced: false,
+            veiled: false,
             hdr: HdrMetadata::default(),
         };
         let filters = Self::new(picture, plan, threads)?;
@@ -336,7 +337,7 @@ impl Filters {
             let degrees = picture.orientation.degrees;
             remarks.push(format!("the source is turned by {degrees} degrees, so that its corners were cut off"));
         }
-        if has_alpha(&picture.shape.pixel_format) {
+        if picture.veiled || has_alpha(&picture.shape.pixel_format) {
             remarks.push("the transparency of the source is not carried over".to_owned());
         }
         if self.tone_map != ToneMap::Off && self.tone.is_none() {
