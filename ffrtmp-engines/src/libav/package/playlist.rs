@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::Segments;
 use super::names::quotable;
-use super::rendition::{Content, Rendition, Span, bandwidth, target_duration};
+use super::rendition::{Content, Rendition, Span, bandwidth, key_bandwidth, target_duration};
 use super::track::HEADER;
 
 pub(super) const PLAYLIST: &str = "index.m3u8";
@@ -222,8 +222,7 @@ fn variant(rendition: &Rendition, group: Option<&Group<'_>>, has_text: bool, dir
 }
 
 fn key_variant(rendition: &Rendition, directory: &str) -> String {
-    let spans = rendition.key_spans();
-    let rate = bandwidth(&spans, target_duration(&spans) as f64);
+    let rate = key_bandwidth(&rendition.key_spans());
     let mut text =
         format!("#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={}", rate.peak.max(1), rate.average.max(1));
     if let Some(codec) = &rendition.codec {

@@ -133,9 +133,7 @@ impl Rendition {
 /// Peak and average of a playlist, measured (RFC 8216bis, section 4.4.6.2): the peak is that of any
 /// run of segments which lasts from half to one and a half times the target duration.
 pub(super) fn bandwidth(spans: &[Span], target: f64) -> Bandwidth {
-    let bits: f64 = spans.iter().map(|span| span.bytes as f64 * 8.0).sum();
-    let seconds: f64 = spans.iter().map(Span::seconds).sum();
-    let average = if seconds > 0.0 { bits / seconds } else { 0.0 };
+    let average = rate(spans);
     let mut peak = average;
     for first in 0..spans.len() {
         let (mut bits, mut seconds) = (0.0, 0.0);
@@ -151,6 +149,21 @@ pub(super) fn bandwidth(spans: &[Span], target: f64) -> Bandwidth {
         }
     }
     Bandwidth { peak: peak.ceil() as u64, average: average.ceil() as u64 }
+}
+
+/// The same of a playlist of key pictures: players fetch them one by one, so that the peak is that of
+/// the one that asks for most in its time.
+pub(super) fn key_bandwidth(spans: &[Span]) -> Bandwidth {
+    let average = rate(spans);
+    let peak = spans.iter().map(|span| rate(std::slice::from_ref(span))).fold(average, f64::max);
+    Bandwidth { peak: peak.ceil() as u64, average: average.ceil() as u64 }
+}
+
+/// Bits per second of segments one after the other.
+fn rate(spans: &[Span]) -> f64 {
+    let bits: f64 = spans.iter().map(|span| span.bytes as f64 * 8.0).sum();
+    let seconds: f64 = spans.iter().map(Span::seconds).sum();
+    if seconds > 0.0 { bits / seconds } else { 0.0 }
 }
 
 /// The longest segment, in whole seconds as EXT-X-TARGETDURATION counts them.
@@ -183,6 +196,20 @@ mod tests {
         let short = spans(&[(4.0, 1000), (0.5, 1000)]);
         assert_eq!(bandwidth(&short, 4.0), Bandwidth { peak: 3556, average: 3556 });
         assert_eq!(bandwidth(&[], 4.0), Bandwidth::default());
+    }
+
+    #[test]
+    fn the_peak_of_key_pictures_is_that_of_one() {
+        for (keys, peak, average) in [
+            (&[(2.0, 1000), (2.0, 3000), (2.0, 1000)][..], 12_000, 6667),
+            // The largest is not the one that asks for most.
+            (&[(4.0, 5000), (0.4, 1000), (3.6, 2000)], 20_000, 8000),
+            // A picture without a length says nothing.
+            (&[(2.0, 1000), (0.0, 9000)], 40_000, 40_000),
+            (&[], 0, 0),
+        ] {
+            assert_eq!(key_bandwidth(&spans(keys)), Bandwidth { peak, average }, "{keys:?}");
+        }
     }
 
     #[test]
