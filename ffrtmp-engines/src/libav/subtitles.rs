@@ -2,7 +2,9 @@
 //!
 //! Packets come on the output's clock and leave with the times at which they are shown; what they
 //! go into is the caller's. Which stream becomes what is decided in `ffrtmp_core::plan::subtitles`.
-//! Overlaps stay where the container has them; MPEG-4 shows the later text alone.
+//! Overlaps stay where the container has them; for MPEG-4, `together.rs` makes one text of them.
+
+mod together;
 
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use ffrtmp_core::plan::subtitles::is_pictures;
 
 use super::fault::failed;
 use super::sys::{AvError, Event, Output, Packet, StreamView, SubtitleDecoder, SubtitleEncoder, TimeBase};
+use together::Together;
 
 /// Most bytes of a packet of text; no page of text is that long.
 const MAX_TEXT: usize = 1 << 20;
@@ -120,7 +123,7 @@ impl SubtitleTrack {
         self.done = true;
         match &mut self.work {
             Work::Copy => Ok(()),
-            Work::Convert(converter) => converter.feed(None, 0, &mut self.outlet, deliver),
+            Work::Convert(converter) => converter.end(&mut self.outlet, deliver),
         }
     }
 
@@ -161,6 +164,8 @@ struct Converter {
     encoder: SubtitleEncoder,
     /// Whether characters of the text are markup in the target: libav does not mask them.
     has_markup: bool,
+    /// Where the target shows one text at a time.
+    together: Option<Together>,
 }
 
 impl Converter {
@@ -177,7 +182,8 @@ impl Converter {
         };
         let encoder = SubtitleEncoder::open(name, &decoder)
             .map_err(|error| failed(Code::CodecUnavailable, format!("no encoder for {target}"), error))?;
-        Ok(Self { decoder, encoder, has_markup: target == SubtitleCodec::WebVtt })
+        let together = (target == SubtitleCodec::MovText).then(Together::default);
+        Ok(Self { decoder, encoder, has_markup: target == SubtitleCodec::WebVtt, together })
     }
 
     /// Decodes a packet of which the container says the length, or the end of the stream.
@@ -202,20 +208,51 @@ impl Converter {
             Some(told) if told.abs_diff(length) < 1000 => length,
             told => told.unwrap_or(UNENDED),
         };
-        self.convert(&event, Span { start, length }, outlet, deliver)
+        let span = Span { start, length };
+        match &mut self.together {
+            None => self.convert(&event, span, outlet, deliver),
+            Some(together) => {
+                let shown = together.add(event.lines(), span);
+                self.show(&shown, outlet, deliver)
+            }
+        }
+    }
+
+    /// Takes what the decoder still holds, and lets go of everything.
+    fn end(&mut self, outlet: &mut Outlet, deliver: Deliver<'_>) -> Result<()> {
+        self.feed(None, 0, outlet, deliver)?;
+        let shown = self.together.as_mut().map(Together::rest).unwrap_or_default();
+        self.show(&shown, outlet, deliver)
+    }
+
+    fn show(&mut self, shown: &[(Span, String)], outlet: &mut Outlet, deliver: Deliver<'_>) -> Result<()> {
+        for (span, line) in shown {
+            pass(self.encoder.encode_line(line), *span, outlet, deliver)?;
+        }
+        Ok(())
     }
 
     fn convert(&mut self, event: &Event, span: Span, outlet: &mut Outlet, deliver: Deliver<'_>) -> Result<()> {
         for index in 0..self.encoder.packets(event) {
-            match self.encoder.encode(event, index) {
-                // Nothing of it is left in this format.
-                Ok(packet) if packet.size() == 0 => {}
-                Ok(mut packet) => outlet.deliver(&mut packet, span, deliver)?,
-                Err(_) => outlet.damaged += 1,
-            }
+            pass(self.encoder.encode(event, index), span, outlet, deliver)?;
         }
         Ok(())
     }
+}
+
+fn pass(
+    encoded: std::result::Result<Packet, AvError>,
+    span: Span,
+    outlet: &mut Outlet,
+    deliver: Deliver<'_>,
+) -> Result<()> {
+    match encoded {
+        // Nothing of it is left in this format.
+        Ok(packet) if packet.size() == 0 => {}
+        Ok(mut packet) => outlet.deliver(&mut packet, span, deliver)?,
+        Err(_) => outlet.damaged += 1,
+    }
+    Ok(())
 }
 
 /// A line of dialogue in which `&`, `<` and `>` are WebVTT's words for them, but for the codes in

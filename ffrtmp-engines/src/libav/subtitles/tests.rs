@@ -162,9 +162,14 @@ fn srt(events: &[(f64, f64, &str)]) -> String {
 const STYLED: &str = "<b>Bold</b> <i>and</i> <font color=\"#ff0000\">red</font> & a < b\nsecond line äöü 字幕 🎬";
 
 fn everyday() -> String {
+    texts(4.0)
+}
+
+/// Texts of which one, that lies before another at 3 s, ends at a time.
+fn texts(end: f64) -> String {
     srt(&[
         (0.5, 1.5, STYLED),
-        (2.0, 4.0, "overlap A"),
+        (2.0, end, "overlap A"),
         (3.0, 5.0, "overlap B"),
         (5.0, 6.0, "back to back"),
         (6.5, 6.5, "no time at all"),
@@ -174,8 +179,22 @@ fn everyday() -> String {
 
 #[test]
 fn text_becomes_what_ffmpeg_makes_of_it() {
+    become_what_ffmpeg_makes(
+        &everyday(),
+        &[
+            (SubtitleCodec::Srt, "subrip", "mkv"),
+            (SubtitleCodec::Ass, "ass", "mkv"),
+            (SubtitleCodec::WebVtt, "webvtt", "mkv"),
+            (SubtitleCodec::WebVtt, "webvtt", "webm"),
+        ],
+    );
+    // Where texts overlap there, ffmpeg cuts the first.
+    become_what_ffmpeg_makes(&texts(3.0), &[(SubtitleCodec::MovText, "mov_text", "mp4")]);
+}
+
+fn become_what_ffmpeg_makes(text: &str, targets: &[(SubtitleCodec, &str, &str)]) {
     let Some(bench) = Bench::new() else { return };
-    bench.write("a.srt", &everyday());
+    bench.write("a.srt", text);
     let sources = [
         bench.clip("a.srt", "subrip", 8, "subrip.mkv"),
         bench.clip("a.srt", "ass", 8, "ass.mkv"),
@@ -183,15 +202,8 @@ fn text_becomes_what_ffmpeg_makes_of_it() {
         bench.clip("a.srt", "webvtt", 8, "webvtt.mkv"),
         bench.clip("a.srt", "text", 8, "text.mkv"),
     ];
-    let targets = [
-        (SubtitleCodec::MovText, "mov_text", "mp4"),
-        (SubtitleCodec::Srt, "subrip", "mkv"),
-        (SubtitleCodec::Ass, "ass", "mkv"),
-        (SubtitleCodec::WebVtt, "webvtt", "mkv"),
-        (SubtitleCodec::WebVtt, "webvtt", "webm"),
-    ];
     for source in &sources {
-        for (codec, name, extension) in targets {
+        for &(codec, name, extension) in targets {
             let maps = if extension == "webm" { "-map 0:s" } else { "-map 0:v -c:v copy -map 0:s" };
             let wanted =
                 bench.ffmpeg(&format!("-i {} {maps} -c:s {name}", source.display()), &format!("w.{extension}"));
@@ -206,6 +218,27 @@ fn text_becomes_what_ffmpeg_makes_of_it() {
             }
             assert_eq!(counts, [6, 0], "{what}");
         }
+    }
+}
+
+#[test]
+fn texts_that_overlap_are_shown_together_in_mp4() {
+    let Some(bench) = Bench::new() else { return };
+    let texts = [(2.0, 4.0, "<i>A"), (3.0, 5.0, "B, b"), (3.0, 3.5, "C"), (5.0, 5.5, "D"), (7.0, 9.0, "E")];
+    bench.write("a.srt", &srt(&texts));
+    let wanted = srt(&[
+        (2.0, 3.0, "<i>A</i>"),
+        (3.0, 3.5, "<i>A</i>\nB, b\nC"),
+        (3.5, 4.0, "<i>A</i>\nB, b"),
+        (4.0, 5.0, "B, b"),
+        (5.0, 5.5, "D"),
+        (7.0, 8.2, "E"),
+    ]);
+    for codec in ["subrip", "ass", "webvtt"] {
+        let source = bench.clip("a.srt", codec, 9, "in.mkv");
+        let (made, counts) = bench.convert(&source, Target::Encode(SubtitleCodec::MovText), Some(8.2), "m.mp4");
+        assert_eq!(shown(&made).replace('\r', ""), wanted, "{codec}");
+        assert_eq!(counts, [6, 0], "{codec}");
     }
 }
 
@@ -234,7 +267,13 @@ fn events_out_of_order_and_damaged_ones_fare_as_with_ffmpeg() {
         let wanted = bench.ffmpeg(&maps.replace(" -xerror", ""), &format!("w.{extension}"));
         let (made, counts) =
             bench.convert(&bench.path("odd.mkv"), Target::Encode(codec), None, &format!("m.{extension}"));
-        assert_eq!(packets(&made), packets(&wanted), "{name}");
+        // One that comes late is shown with the text before which it should have come.
+        if codec == SubtitleCodec::MovText {
+            let shown = shown(&made).replace('\r', "");
+            assert!(shown.contains("00:00:02,000 --> 00:00:03,200\noverlap A\noverlap B\n"), "{shown}");
+        } else {
+            assert_eq!(packets(&made), packets(&wanted), "{name}");
+        }
         assert!(shown(&made).contains("overlap B") && shown(&made).contains("odd"), "{name}: {}", shown(&made));
         assert_eq!(counts, [5, 1], "{name}");
     }
@@ -282,7 +321,10 @@ fn hostile_text_costs_little() {
         [(SubtitleCodec::MovText, "m.mp4", 2), (SubtitleCodec::Ass, "m.mkv", 1), (SubtitleCodec::WebVtt, "m.webm", 1)]
     {
         let (_, counts) = bench.convert(&source, Target::Encode(codec), None, name);
-        assert_eq!(counts, [100_002 - damaged, damaged], "{codec}");
+        assert_eq!(counts[1], damaged, "{codec}");
+        // MPEG-4 has one for each moment.
+        let wanted = if codec == SubtitleCodec::MovText { 1000..=1200 } else { 100_002 - damaged..=100_002 - damaged };
+        assert!(wanted.contains(&counts[0]), "{codec}: {counts:?}");
     }
     assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
 }

@@ -126,6 +126,13 @@ impl Event {
         Ok(())
     }
 
+    /// The lines of dialogue.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        // SAFETY: the array has that many entries, each one owned by the event; a line is NULL or
+        // NUL-terminated.
+        (0..self.texts()).filter_map(|index| unsafe { text((**self.0.rects.add(index)).ass) }).collect()
+    }
+
     /// Texts that are shown together.
     pub(crate) fn texts(&self) -> usize {
         self.0.num_rects as usize
@@ -200,9 +207,32 @@ impl SubtitleEncoder {
             shown.rects = unsafe { event.0.rects.add(index) };
             shown.num_rects = 1;
         }
-        // SAFETY: the buffer is writable for its length; the event outlives the call.
+        // SAFETY: the event outlives the call.
+        unsafe { self.encode_shown(&shown) }
+    }
+
+    /// Makes a packet of one line of dialogue, in the same way.
+    pub(crate) fn encode_line(&mut self, line: &str) -> Result<Packet, AvError> {
+        let line = cstring(line);
+        // SAFETY: plain data, for which all zeros is nothing to show. The encoder reads the line,
+        // which outlives the call.
+        unsafe {
+            let mut rect: ffi::AVSubtitleRect = std::mem::zeroed();
+            rect.type_ = ffi::AVSubtitleType::SUBTITLE_ASS;
+            rect.ass = line.as_ptr().cast_mut();
+            let mut rects = [&raw mut rect];
+            let mut shown: ffi::AVSubtitle = std::mem::zeroed();
+            (shown.rects, shown.num_rects) = (rects.as_mut_ptr(), 1);
+            self.encode_shown(&shown)
+        }
+    }
+
+    /// # Safety
+    /// The texts are valid.
+    unsafe fn encode_shown(&mut self, shown: &ffi::AVSubtitle) -> Result<Packet, AvError> {
+        // SAFETY: the buffer is writable for its length; the rest is promised by the caller.
         let size = check(unsafe {
-            ffi::avcodec_encode_subtitle(self.context.0, self.buffer.as_mut_ptr(), MAX_EVENT as c_int, &raw const shown)
+            ffi::avcodec_encode_subtitle(self.context.0, self.buffer.as_mut_ptr(), MAX_EVENT as c_int, shown)
         })?;
         let bytes = self.buffer.get(..usize::try_from(size).unwrap_or(0)).unwrap_or_default();
         if bytes.len() > self.limit {
