@@ -514,15 +514,22 @@ fn in_one_piece(report: Fit<JobReport>, reason: Option<String>) -> Result<JobRep
 
 /// Length that the selected streams promise, else the container, on the output's clock.
 fn declared_seconds(input: &Input, selected: &[usize], shift: i64) -> Option<f64> {
-    let container = || Some(input.start().unwrap_or(0).saturating_add(input.duration()?));
-    let end = selected.iter().filter_map(|index| stream_end(input, *index)).max().or_else(container)?;
+    let from = |start: Option<i64>| if tells_ends(input) { 0 } else { start.unwrap_or(0) };
+    let stream_end = |index: &usize| {
+        let stream = input.stream(*index)?;
+        let end = from(stream.start()).saturating_add(stream.duration()?);
+        Some(stream.time_base().rescale(end, TimeBase::MICROS))
+    };
+    let container = || Some(from(input.start()).saturating_add(input.duration()?));
+    let end = selected.iter().filter_map(stream_end).max().or_else(container)?;
     Some(TimeBase::MICROS.seconds(end.saturating_add(shift))).filter(|seconds| *seconds > 0.0)
 }
 
-fn stream_end(input: &Input, index: usize) -> Option<i64> {
-    let stream = input.stream(index)?;
-    let end = stream.start().unwrap_or(0).saturating_add(stream.duration()?);
-    Some(stream.time_base().rescale(end, TimeBase::MICROS))
+/// Whether what a container calls its length is counted from zero, whenever its streams begin. Some
+/// writers count from there; of their files less is asked for than they have.
+fn tells_ends(input: &Input) -> bool {
+    let format = input.format();
+    ["matroska", "flv"].iter().any(|name| format.split(',').any(|known| known == *name))
 }
 
 fn nothing_to_copy() -> Error {

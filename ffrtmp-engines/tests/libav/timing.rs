@@ -84,6 +84,28 @@ fn clocks_that_begin_anywhere_begin_at_zero() {
     }
 }
 
+/// What such headers say is where the file ends, not how long it is.
+#[test]
+fn a_late_beginning_is_no_missing_end() {
+    let bench = Bench::new();
+    let both = "-f lavfi -i testsrc2=s=192x108:r=25:d=2 -f lavfi -i sine=r=44100:d=2 -c:v libx264 -preset ultrafast";
+    for (name, codec) in [("late.mkv", "aac"), ("late.webm", "libopus"), ("late.flv", "aac"), ("late.ts", "aac")] {
+        let video = if name.ends_with("webm") { "-c:v libvpx -deadline realtime -cpu-used 8" } else { "" };
+        let arguments = format!("{both} {video} -c:a {codec} -output_ts_offset 10");
+        let Some(input) = bench.ffmpeg(name, &arguments) else { return };
+        assert!(probe(&input).start_seconds > 9.0, "{name}");
+        let (report, _) = bench.run(&mkv(VideoCodec::H264), &input, "out.mkv").unwrap();
+        assert!((report.duration_seconds - 2.0).abs() < 0.1, "{name}: {}", report.duration_seconds);
+        assert_eq!(report.warnings, Vec::<String>::new(), "{name}");
+    }
+    // One that is cut off still is.
+    let whole = std::fs::read(bench.path("late.mkv")).unwrap();
+    let input = bench.path("cut.mkv");
+    std::fs::write(&input, &whole[..whole.len() / 2]).unwrap();
+    let (report, _) = bench.run(&mkv(VideoCodec::H264), &input, "out.mkv").unwrap();
+    assert!(report.warnings.iter().any(|warning| warning.contains("but ends after")), "{:?}", report.warnings);
+}
+
 /// The distance between the first picture and the first sound is that of the source, to within one
 /// frame of the encoder.
 fn assert_offset(input: &Path, output: &Path, what: &str) {
