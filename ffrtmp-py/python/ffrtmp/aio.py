@@ -141,7 +141,13 @@ class AsyncClient:
         ids, single = one_or_many(jobs)
         callback, bar = bars.listener(progress, WaitProgress)
         try:
-            ended = await _ffrtmp.wait_async(self._inner, ids, timeout, callback)
+            listener = bars.Careful(callback, lambda: future.cancel())
+            future = _ffrtmp.wait_async(self._inner, ids, timeout, listener.call)
+            ended = await future
+            listener.check()
+        except BaseException:
+            listener.check()
+            raise
         finally:
             if bar is not None:
                 bar.close()

@@ -36,6 +36,30 @@ def _call(callback: Callable[[_Told], object], told: _Told) -> None:
     callback(told)
 
 
+class Careful:
+    """A listener in an event loop, whose exception stops the work and is raised to who awaits it."""
+
+    def __init__(self, listener: Callable[[dict[str, Any]], None] | None, stop: Callable[[], object]) -> None:
+        self.call: Callable[[dict[str, Any]], None] | None = None if listener is None else self._call
+        self._listener = listener
+        self._stop = stop
+        self._error: Exception | None = None
+
+    def _call(self, told: dict[str, Any]) -> None:
+        if self._listener is None or self._error is not None:
+            return
+        try:
+            self._listener(told)
+        except Exception as error:
+            self._error = error
+            self._stop()
+
+    def check(self) -> None:
+        """Raise what the listener raised."""
+        if self._error is not None:
+            raise self._error
+
+
 class Bar:
     """A bar in a notebook, on a terminal, or nowhere where neither is."""
 

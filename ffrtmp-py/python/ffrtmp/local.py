@@ -7,6 +7,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Union
 
 from ffrtmp import _ffrtmp, bars
+from ffrtmp.errors import FfrtmpError
 from ffrtmp.records import MediaInfo, Plan, Progress, Report
 from ffrtmp.wishes import Scenario
 
@@ -81,20 +82,27 @@ async def transcode_async(
 ) -> Report:
     """Transcode one file to another without blocking the event loop; see :func:`transcode`.
 
-    Canceling the task stops the work, waits until it has ended, and leaves nothing behind.
+    Canceling the task stops the work, waits until it has ended, and leaves nothing behind; so does an
+    exception in ``progress``, which is called in the event loop.
     """
     # A fifth of the time that importing this package would take, for those who never await.
     import asyncio
 
     callback, bar = bars.listener(progress, Progress)
-    future, cancel = _ffrtmp.transcode_async(src, dst, _text(scenario), options, callback)
+    listener = bars.Careful(callback, lambda: cancel())
+    future, cancel = _ffrtmp.transcode_async(src, dst, _text(scenario), options, listener.call)
     try:
-        return Report(await asyncio.shield(future))
+        report = Report(await asyncio.shield(future))
+        listener.check()
+        return report
     except asyncio.CancelledError:
         cancel()
         await asyncio.wait([future])
         if not future.cancelled():
             future.exception()
+        raise
+    except FfrtmpError:
+        listener.check()
         raise
     finally:
         if bar is not None:
