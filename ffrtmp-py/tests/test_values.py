@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import datetime
 import html.parser
+import os
 import pathlib
 import pickle
 from typing import Any
@@ -91,6 +92,36 @@ def test_notebooks_show_values(value: Any) -> None:
     checked.feed(value._repr_html_())
     checked.close()
     assert not checked.open and checked.seen and not {"b", "i", "gone"} & checked.seen
+
+
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ffrtmp.Job({**JOB, "sequence_number": EVIL, "id": EVIL, "state": EVIL, "node_name": EVIL, "waiting_reason": EVIL, "scenario": EVIL}),
+        ffrtmp.JobList([ffrtmp.Job({"sequence_number": EVIL, "state": EVIL, "result": {"size_bytes": EVIL, "speed": EVIL, "energy_joules": EVIL}})]),
+        ffrtmp.Job({**JOB, "state": "running", "progress": EVIL}),
+        ffrtmp.MediaInfo({"format": EVIL, "duration_seconds": EVIL, "streams": [{"index": EVIL, "kind": EVIL, "codec": EVIL, "video": {"width": EVIL}}]}),
+        ffrtmp.Report({"output_uri": EVIL, "frames": EVIL, "speed": EVIL, "cpu_seconds": 10**400, "warnings": [EVIL], "cost": {"total": EVIL, "currency": EVIL}}),
+        ffrtmp.Report({"output_uri": "/tmp/x", "files": [{}, {"path": 5}, {"path": "a\0.png"}, {"path": f"{EVIL}.png"}]}),
+        ffrtmp.Ladder([{"name": "top", "resolution": "720p"}]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_hostile_values_are_shown_as_text(value: Any) -> None:
+    shown = value._repr_html_()
+    assert "<script" not in shown and shown.count("<") >= 2 and repr(value)
+
+
+def test_a_report_shows_no_files_but_its_own(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    os.mkfifo(tmp_path / "out" / "endless.png")
+    paths = ["../secret.png", str(tmp_path / "secret.png"), "endless.png"]
+    report = ffrtmp.Report({"output_uri": str(tmp_path / "out" / "a.mp4"), "files": [{"path": path} for path in paths]})
+    assert "<img" not in report._repr_html_()
 
 
 def test_pictures_are_shown_in_a_strip(clip: pathlib.Path) -> None:

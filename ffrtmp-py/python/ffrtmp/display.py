@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import math
+import os
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
@@ -32,7 +34,7 @@ def job_html(job: Mapping[str, Any]) -> str:
     """A job: where it stands, and what it measured or why it failed."""
     error = job.get("error") or {}
     rows = [
-        ("job", f"#{job.get('sequence_number', '?')} <code>{escape(str(job.get('id', '')))}</code>"),
+        ("job", f"#{escape(str(job.get('sequence_number', '?')))} <code>{escape(str(job.get('id', '')))}</code>"),
         ("scenario", escape(str(job.get("scenario", "")))),
         ("state", _state(job)),
         ("node", escape(str(job.get("node_name") or ""))),
@@ -50,7 +52,7 @@ def jobs_html(jobs: Iterable[Mapping[str, Any]]) -> str:
     for job in jobs[:_MOST_ROWS]:
         result = job.get("result") or {}
         cells = [
-            str(job.get("sequence_number", "")),
+            escape(str(job.get("sequence_number", ""))),
             escape(str(job.get("scenario", ""))),
             _state(job),
             escape(str(job.get("node_name") or "")),
@@ -75,9 +77,9 @@ def media_html(info: Mapping[str, Any]) -> str:
     for stream in info.get("streams", []):
         video, audio = stream.get("video") or {}, stream.get("audio") or {}
         told = [stream.get("codec"), stream.get("profile"), stream.get("language")]
-        told += [f"{video['width']}×{video['height']}"] if video else []
+        told += [f"{video.get('width')}×{video.get('height')}"] if video else []
         told += [f"{audio['sample_rate']} Hz"] if audio.get("sample_rate") else []
-        rows.append((f"{stream.get('index')} {stream.get('kind')}", escape(" ".join(map(str, filter(None, told))))))
+        rows.append((escape(f"{stream.get('index')} {stream.get('kind')}"), escape(" ".join(map(str, filter(None, told))))))
     return _facts(rows)
 
 
@@ -87,34 +89,37 @@ def thumbnails_html(report: Mapping[str, Any]) -> str:
     if not place or "://" in str(place).replace("file://", "", 1):
         return ""
     folder = Path(str(place).removeprefix("file://")).parent
-    files = [file["path"] for file in report.get("files") or []]
-    pictures = [folder / path for path in files if path.endswith((".jpg", ".jpeg", ".png")) and "sprite" not in path]
+    files = [str(file.get("path", "")) for file in report.get("files") or []]
+    # The report is foreign: it may name files that are not its own.
+    own = [path for path in files if not os.path.isabs(path) and ".." not in Path(path).parts]
+    pictures = [folder / path for path in own if path.endswith((".jpg", ".jpeg", ".png")) and "sprite" not in path]
     shown = "".join(_picture(path) for path in pictures[:_MOST_PICTURES])
     return f'<div style="display:flex;gap:4px;flex-wrap:wrap">{shown}</div>' if shown else ""
 
 
-def size(count: float | None) -> str:
+def size(count: object) -> str:
     """Bytes for people.
 
     >>> size(1_500_000), size(None)
     ('1.5 MB', '')
     """
-    if count is None:
+    left = _float(count)
+    if left is None:
         return ""
     for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
+        if left < 1000:
+            return f"{left:.0f} {unit}" if unit == "B" else f"{left:.1f} {unit}"
+        left /= 1000
+    return f"{left:.1f} TB"
 
 
 def _picture(path: Path) -> str:
     try:
-        if path.stat().st_size > _LARGEST_PICTURE:
+        if not path.is_file() or path.stat().st_size > _LARGEST_PICTURE:
             return ""
         data = base64.b64encode(path.read_bytes()).decode()
-    except OSError:
-        # Moved since: there is nothing to show.
+    except (OSError, ValueError):
+        # Moved since, or no path at all: there is nothing to show.
         return ""
     kind = "png" if path.suffix == ".png" else "jpeg"
     name = escape(path.name, quote=True)
@@ -141,18 +146,27 @@ def _measured(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _cost(cost: Mapping[str, Any] | None) -> str:
     if not cost:
         return ""
-    return escape(f"{cost.get('total', 0.0):.6g} {cost.get('currency', '')}")
+    return escape(f"{_float(cost.get('total')) or 0.0:.6g} {cost.get('currency', '')}")
 
 
 def _state(job: Mapping[str, Any]) -> str:
     state = str(job.get("state", ""))
     if state in ("assigned", "running"):
-        return progress_html(float(job.get("progress") or 0.0), state)
+        return progress_html(_float(job.get("progress")) or 0.0, state)
     return f'<span style="color:{_COLOURS.get(state, "inherit")}">{escape(state)}</span>'
 
 
-def _number(value: float | None, unit: str) -> str:
-    return "" if value is None else f"{value:.2f}{unit}"
+def _number(value: object, unit: str) -> str:
+    number = _float(value)
+    return "" if number is None else f"{number:.2f}{unit}"
+
+
+def _float(value: object) -> float | None:
+    """A number, if it is one: a value may be made of anybody's JSON."""
+    try:
+        return float(value) if isinstance(value, (int, float)) else None
+    except OverflowError:
+        return math.inf
 
 
 def _facts(rows: Iterable[tuple[str, str]]) -> str:
