@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ffrtmp::core::engine::Engine;
+use ffrtmp::core::coordinator::Coordinator;
+use ffrtmp::core::engine::{Control, Engine};
 use ffrtmp::core::governor::ResourceGovernor;
 use ffrtmp::core::id::NodeId;
 use ffrtmp::core::node::Node;
@@ -27,7 +28,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{crashed, invalid};
-use crate::runtime::{Give, later, now};
+use crate::runtime::{Attendance, Give, later, now_attended};
 
 /// Most agents of one process.
 const MAX_AGENTS: u32 = 64;
@@ -107,20 +108,17 @@ pub(crate) struct Wanted {
 #[pyfunction]
 pub(crate) fn start_cluster(py: Python<'_>, wanted: Wanted) -> PyResult<Py<PyAny>> {
     check(py, &wanted)?;
-    now(py, start(wanted))?.give(py)
-}
-
-/// Starts a cluster.
-#[pyfunction]
-pub(crate) fn start_cluster_async(py: Python<'_>, wanted: Wanted) -> PyResult<Bound<'_, PyAny>> {
-    check(py, &wanted)?;
-    later(py, start(wanted))
+    let control = Control::default();
+    let attendance = Attendance { control: Some(control.clone()), ..Attendance::default() };
+    now_attended(py, start(wanted, control), &attendance)?.give(py)
 }
 
 /// Stops the agents, then the master. A second stop does nothing.
 #[pyfunction]
 pub(crate) fn stop_cluster(py: Python<'_>, cluster: &Cluster) -> PyResult<()> {
-    now(py, stop(cluster.parts.clone())).map(drop)
+    // Ctrl-C comes after what was begun: half a stop would leave children and files behind.
+    let attendance = Attendance { control: Some(Control::default()), ..Attendance::default() };
+    now_attended(py, stop(cluster.parts.clone()), &attendance).map(drop)
 }
 
 /// Stops the agents, then the master. A second stop does nothing.
@@ -148,7 +146,8 @@ fn check(py: Python<'_>, wanted: &Wanted) -> PyResult<()> {
     }
 }
 
-async fn start(wanted: Wanted) -> Result<Cluster> {
+/// Starts a cluster, or stops what there is of it where it is told to.
+async fn start(wanted: Wanted, control: Control) -> Result<Cluster> {
     let isolated = wanted.isolate.unwrap_or(wanted.runner.is_some());
     let scratch = tempfile::Builder::new().prefix("ffrtmp-cluster-").tempdir();
     let scratch = scratch.map_err(|error| Error::new(Code::Storage, "no temporary directory").source(error))?;
@@ -168,26 +167,36 @@ async fn start(wanted: Wanted) -> Result<Cluster> {
     let master = Part::start(|stop| master.run(stop));
     let ids: Vec<_> = agents.iter().map(Agent::node_id).collect();
     let agents: Vec<_> = agents.into_iter().map(|agent| Part::start(|stop| agent.run(stop))).collect();
-    let running = Running { agents, master, _scratch: scratch };
-    while !all_registered(&coordinator.nodes().await?, &ids) {
+    let mut running = Running { agents, master, _scratch: scratch };
+    let ready = registration(&mut running, &coordinator, &ids, &control).await;
+    let parts = Parts(Arc::new(Mutex::new(Some(running))));
+    if let Err(error) = ready {
+        // Why it did not start says more than how it stopped.
+        drop(stop(parts).await);
+        return Err(error);
+    }
+    Ok(Cluster { url, api_key: wanted.api_key, isolated, agents: wanted.agents, parts })
+}
+
+async fn registration(
+    running: &mut Running,
+    coordinator: &Coordinator,
+    ids: &[NodeId],
+    control: &Control,
+) -> Result<()> {
+    while !all_registered(&coordinator.nodes().await?, ids) {
+        control.checkpoint()?;
         if let Some(ended) = running.agents.iter().position(|agent| agent.running.is_finished()) {
-            return Err(ended_early(running, ended).await);
+            let said = running.agents.swap_remove(ended).stop().await.err();
+            return Err(said.unwrap_or_else(|| Error::new(Code::Internal, "an agent ended before it had begun")));
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    let parts = Parts(Arc::new(Mutex::new(Some(running))));
-    Ok(Cluster { url, api_key: wanted.api_key, isolated, agents: wanted.agents, parts })
+    control.checkpoint()
 }
 
 fn all_registered(nodes: &[Node], ids: &[NodeId]) -> bool {
     ids.iter().all(|id| nodes.iter().any(|node| node.id == *id))
-}
-
-/// Why an agent ended before it had registered.
-async fn ended_early(mut running: Running, number: usize) -> Error {
-    let agent = running.agents.swap_remove(number);
-    let said = agent.stop().await.err();
-    said.unwrap_or_else(|| Error::new(Code::Internal, "an agent ended before it had begun"))
 }
 
 async fn stop(parts: Parts) -> Result<Value> {

@@ -27,7 +27,7 @@ fn _ffrtmp(module: &Bound<'_, PyModule>) -> PyResult<()> {
         };
     }
     add! {
-        cluster: start_cluster start_cluster_async stop_cluster stop_cluster_async;
+        cluster: start_cluster stop_cluster stop_cluster_async;
         probe: probe probe_async;
         request: read_path;
         runtime: error_of leave;

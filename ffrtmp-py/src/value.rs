@@ -155,6 +155,10 @@ fn read_foreign(value: &Bound<'_, PyAny>, field: &str, depth: usize) -> PyResult
     if let Ok(number) = value.extract::<i64>() {
         return Ok(Value::Number(number.into()));
     }
+    // A fraction or a decimal number.
+    if value.hasattr("__float__")? {
+        return read(&value.call_method0("__float__")?, field, depth + 1);
+    }
     let kind = value.get_type().name()?;
     Err(PyTypeError::new_err(format!("{field} is a {kind}, which a request cannot carry")))
 }

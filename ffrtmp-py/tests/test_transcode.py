@@ -1,6 +1,8 @@
 """What a Python user notices."""
 
 import concurrent.futures
+import decimal
+import fractions
 import json
 import os
 import pathlib
@@ -10,6 +12,7 @@ import threading
 
 import ffrtmp
 import pytest
+from conftest import make_clip
 from ffrtmp import options
 
 
@@ -111,20 +114,31 @@ def test_threads_work_side_by_side(clip: pathlib.Path) -> None:
         assert [report.frames for report in made] == [25] * 8
 
 
-def test_the_interpreter_runs_on_during_work(original: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    done = threading.Event()
+def test_the_interpreter_runs_on_during_work(tmp_path: pathlib.Path) -> None:
+    long_clip = make_clip(tmp_path / "long.mkv", 60)
+    turns, ended = 0, threading.Event()
 
-    def work() -> None:
-        ffrtmp.transcode(original, tmp_path / "out.mp4", scenario="144p-h264")
-        done.set()
+    class Enough(Exception):
+        pass
 
-    worker = threading.Thread(target=work)
-    worker.start()
-    turns = 0
-    while not done.wait(0.001):
-        turns += 1
-    worker.join()
-    assert turns > 5
+    def enough(told: ffrtmp.Progress) -> None:
+        if turns > 200:
+            raise Enough
+
+    def work() -> str:
+        try:
+            ffrtmp.transcode(long_clip, tmp_path / "out.mp4", codec="h264", preset="slow", resolution="720p", progress=enough)
+            return "made while nobody else could run"
+        except Enough:
+            return "stopped"
+        finally:
+            ended.set()
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        made = pool.submit(work)
+        while not ended.wait(0.001):
+            turns += 1
+        assert made.result() == "stopped"
 
 
 def test_codec_libraries_write_nothing_to_the_terminal(clip: pathlib.Path) -> None:
@@ -133,6 +147,14 @@ def test_codec_libraries_write_nothing_to_the_terminal(clip: pathlib.Path) -> No
     program += "for codec in ('av1', 'h265', 'vp9', 'h264'): ffrtmp.transcode(sys.argv[1], f'{codec}.mkv', codec=codec, preset='ultrafast')"
     said = subprocess.run([sys.executable, "-c", program, str(clip)], cwd=clip.parent, capture_output=True, text=True)
     assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
+
+
+def test_numbers_of_other_kinds_are_numbers(clip: pathlib.Path, no_trace: pathlib.Path) -> None:
+    plan = ffrtmp.plan(clip, no_trace / "out.mp4", fps=fractions.Fraction(25, 2), duration=decimal.Decimal("0.4"), crf=True + 22)  # type: ignore[arg-type]
+    assert plan.duration == 0.4 and plan == ffrtmp.plan(clip, no_trace / "out.mp4", fps=12.5, duration=0.4, crf=23)
+    for wrong in (decimal.Decimal("NaN"), fractions.Fraction(10**400), decimal.Decimal("1e999")):
+        with pytest.raises((ValueError, OverflowError)):
+            ffrtmp.plan(clip, no_trace / "out.mp4", duration=wrong)  # type: ignore[arg-type]
 
 
 def test_plan_and_probe(original: pathlib.Path, no_trace: pathlib.Path) -> None:
