@@ -102,6 +102,67 @@ def test_what_is_missing_is_nan_and_said() -> None:
     assert any("do not compare" in note for note in mixed.notes)
 
 
+SAMPLED: list[dict[str, Any]] = [
+    {"name": "baseline idle", "bitrate": "0k", "resolution": "0x0", "avg_fps": 0, "duration": 60, "encoder_type": "none", "power_watts": [20.0, 30.0],
+     "start_time": 1000, "end_time": 1060, "pixels_processed": 0, "vmaf_score": 0, "psnr_score": 0, "ssim_score": 0, "total_frames": 0},
+    {"name": "2 streams @ 2500k", "bitrate": "2500k", "resolution": "1280x720", "avg_fps": 30.0, "duration": 120.0, "encoder_type": "libx264",
+     "power_watts": [40.0, 50.0, 60.0], "cpu_usage_cores": [2.0, 3.0], "start_time": 2000, "end_time": 2120, "ssim_score": 0.98, "vmaf_score": 92.5},
+    {"name": "ladder", "bitrate": "5000k", "resolution": "1280x720", "fps": 30, "duration": 10, "encoder": "h264", "preset": "veryfast",
+     "start_time": 3000, "end_time": 3010, "power": {"mean_watts": 45.0, "total_energy_joules": 450.0}, "vmaf_score": 95,
+     "outputs": [{"resolution": "1280x720", "fps": 30}, {"resolution": "640x360", "fps": 30}]},
+    {"name": "2 Streams (Mixed)", "bitrate": "1000k,3000k", "resolution": "1280x720", "fps": 30, "duration": 10, "outputs": None},
+    {"name": "left", "bitrate": "0k", "duration": 23.4, "encoder_type": "auto", "start_time": 4000, "end_time": 4025},
+]  # fmt: skip
+
+
+def test_results_of_the_predecessor_are_ranked(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "test_results.json"
+    path.write_text(json.dumps({"test_date": "2024-01-15T10:30:00", "scenarios": SAMPLED}))
+    results = analysis.read(path)
+    idle, two, ladder, mixed, left = results.rows()
+    assert (idle["type"], idle["efficiency_rank"], idle["vmaf"], results.basis) == ("baseline", None, None, "net")
+    assert (two["count"], two["codec"], two["encoder"], two["fps"], two["ssim"], two["cpu_seconds"]) == (2, "h264", "libx264", 30.0, 0.98, 300.0)
+    assert (two["mean_power_w"], two["net_power_w"], two["total_energy_wh"]) == (50.0, 25.0, pytest.approx(50 * 120 / 3600))
+    assert two["net_energy_wh"] == pytest.approx(25 * 120 / 3600) and two["pixels"] == 1280 * 720 * 30 * 120 * 2
+    assert ladder["pixels"] == (1280 * 720 + 640 * 360) * 300 and ladder["net_energy_wh"] == pytest.approx(200 / 3600)
+    assert (mixed["bitrate"], mixed["total_energy_wh"], left["total_energy_wh"]) == (2e6, None, None)
+    assert {row["name"]: row["efficiency_rank"] for row in (two, ladder)} == {"2 streams @ 2500k": 1, "ladder": 2}
+    assert analysis.recommend(results, target="VMAF>=90")[0].best is not None
+    # Numbers instead of texts are read by Arrow itself.
+    numbers = [{**row, "bitrate": 0 if row["bitrate"] == "0k" else 2_000_000} for row in SAMPLED]
+    path.write_text(json.dumps({"scenarios": numbers}))
+    assert analysis.read(path) == analysis.Results.of(numbers)
+
+
+def test_a_pipe_is_a_source(tmp_path: pathlib.Path) -> None:
+    program = "import sys; from ffrtmp.__main__ import main; sys.exit(main(['analyze', '/dev/stdin', '--output', 'json']))"
+    for text in (json.dumps({"scenarios": SAMPLED}), json.dumps([job(1), job(2)])):
+        run = subprocess.run([sys.executable, "-c", program], input=text, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stderr
+        assert len(json.loads(run.stdout)["scenarios"]) == len(json.loads(text).get("scenarios", []) if text[0] == "{" else json.loads(text))
+
+
+def test_wrong_questions_are_refused() -> None:
+    results = analysis.Results.of([row()])
+    for ask, field in [
+        (lambda: results.where(count="many"), "count"),
+        (lambda: results.where(frames=2**70), "frames"),
+        (lambda: results.where(colour="red"), "colour"),
+        (lambda: analysis.plot_rate_quality(results, quality="vamf"), "quality"),  # type: ignore[arg-type]
+        (lambda: analysis.plot_front(results, quality="vamf"), "quality"),  # type: ignore[arg-type]
+        (lambda: analysis.compare(results, results, quality="x" * 10_000), "quality"),  # type: ignore[arg-type]
+        (lambda: analysis.read("https://" + "x" * 100_000_000), "source"),
+        (lambda: analysis.Results.of([row(bitrate="2,5M")]), "scenarios[0].bitrate"),
+        (lambda: analysis.Results.of([row(power_watts=[1.0, "2"])]), "scenarios[0].power_watts"),
+        (lambda: analysis.Results.of([row(power_watts=[math.nan])]), "scenarios[0].power_watts"),
+        (lambda: analysis.Results.of([row(power_watts=[10**400])]), "scenarios[0].power_watts"),
+        (lambda: analysis.Results.of([row(outputs=[{"resolution": "720p"}])]), "scenarios[0].outputs"),
+    ]:
+        with pytest.raises(analysis.AnalysisError) as raised:
+            ask()
+        assert raised.value.field == field and raised.value.hint and len(str(raised.value)) < 600
+
+
 HOSTILE = [
     ('{"jobs": [{"sequence_number": 1, "result": {"cpu_seconds": NaN}}]}', 0, "jobs[0].result.cpu_seconds", "not a finite"),
     ('{"jobs": [{"sequence_number": 1}, {"result": {"cpu_seconds": 1e999}}]}', 1, "jobs[1].result.cpu_seconds", "not a finite"),
@@ -181,8 +242,12 @@ analysis.read(sys.argv[1]).to_pandas()
 gc.collect()
 before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
 frame = analysis.read(sys.argv[2]).to_pandas()
-cpu = time.process_time() - started
-print(json.dumps([len(frame), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, cpu, float(frame["cpu_seconds"].sum())]))
+cpu, peak = time.process_time() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+started = time.process_time()
+with open(sys.argv[2]) as file:
+    json.load(file)
+parsing = time.process_time() - started
+print(json.dumps([len(frame), (peak - before) / 1024, cpu / parsing, float(frame["cpu_seconds"].sum())]))
 """
 
 
@@ -194,11 +259,11 @@ def test_a_hundred_thousand_results_take_little_memory_and_time(tmp_path: pathli
         with (tmp_path / name).open("w") as file:
             file.write('{"jobs": [' + ", ".join([line] * rows) + "]}")
     run = [sys.executable, "-c", MEASURE, str(tmp_path / "few.json"), str(tmp_path / "many.json")]
-    rows, megabytes, cpu, total = json.loads(subprocess.run(run, check=True, capture_output=True, text=True).stdout)
+    rows, megabytes, ratio, total = json.loads(subprocess.run(run, check=True, capture_output=True, text=True).stdout)
     assert (rows, total) == (100_000, 400_000.0)
     assert megabytes <= 200
-    # A bound for busy machines: an idle one needs less than a second.
-    assert cpu <= 4
+    # Processor time beside what reading the same text takes: seconds say more of the machine.
+    assert ratio <= 1
 
 
 def test_arrow_pandas_and_polars_hold_the_same() -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ffrtmp.analysis.bjontegaard import bd_rate
-from ffrtmp.analysis.errors import AnalysisError, fault, nearest
+from ffrtmp.analysis.errors import AnalysisError
 from ffrtmp.analysis.extras import package
-from ffrtmp.analysis.quantities import Measure
+from ffrtmp.analysis.quantities import Measure, require_measure
 from ffrtmp.analysis.table import Results, cell
 
 _RATIOS = ("wh_per_hour", "cpu_seconds", "wall_seconds", "size", "speed", "peak_memory_bytes", "efficiency_score")
@@ -65,8 +65,7 @@ def compare(a: Results, b: Results, *, quality: Measure = "vmaf") -> Comparison:
     Raises:
         AnalysisError: ``quality`` is no measure.
     """
-    if quality not in ("vmaf", "psnr", "ssim"):
-        raise fault("is no measure of quality", field=str(quality), hint=nearest(str(quality), ("vmaf", "psnr", "ssim")))
+    require_measure(quality)
     pairs = _pairs(a, b)
     notes: list[str] = [] if pairs else ["no row of b encodes what a row of a encodes: ratios and differences are unknown"]
     modelled = {bool(row["modelled"]) for side in (a, b) for row in side.rows() if row["modelled"] is not None}

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, BinaryIO, cast
 
 from ffrtmp.analysis.errors import AnalysisError, fault, shown
@@ -40,8 +41,8 @@ def read_document(source: BinaryIO) -> tuple[Shape, list[Raw]]:
     """
     pa = package("pyarrow")
     try:
-        shape, batches = _quickly(source)
-        return shape, [checked(batch, shape, first_index=first) for first, batch in batches]
+        shape, pieces = _quickly(source)
+        return shape, [checked(_joined(_parsed_meanwhile(pieces, shape)), shape)]
     except AnalysisError:
         raise
     except (_NotQuickly, pa.ArrowException, UnicodeDecodeError):
@@ -53,7 +54,7 @@ class _NotQuickly(Exception):
     """The document is not laid out as expected; it may be right all the same."""
 
 
-def _quickly(source: BinaryIO) -> tuple[Shape, Iterator[tuple[int, Raw]]]:
+def _quickly(source: BinaryIO) -> tuple[Shape, Iterator[bytes | memoryview]]:
     head = source.read(BLOCK)
     start = _START.match(head[:65536])
     if not start:
@@ -66,25 +67,23 @@ def _quickly(source: BinaryIO) -> tuple[Shape, Iterator[tuple[int, Raw]]]:
     if not first:
         raise _NotQuickly
     shape = _SHAPES[start[1].decode()] if start[1] else shape_of([_first_object(data)])
-    return shape, _batches(source, data, first[0], shape, bool(start[1]))
+    return shape, _pieces(source, data, first[0], bool(start[1]))
 
 
-def _line_by_line(source: BinaryIO, data: bytes) -> tuple[Shape, Iterator[tuple[int, Raw]]]:
+def _line_by_line(source: BinaryIO, data: bytes) -> tuple[Shape, Iterator[bytes | memoryview]]:
     if not data.startswith(b"{") or b"\n{" not in data:
         raise _NotQuickly
     shape = shape_of([_first_object(data[: data.index(b"\n")])])
-    return shape, _line_batches(source, data, shape)
+    return shape, _line_pieces(source, data)
 
 
-def _line_batches(source: BinaryIO, data: bytes, shape: Shape) -> Iterator[tuple[int, Raw]]:
-    count = 0
+def _line_pieces(source: BinaryIO, data: bytes) -> Iterator[bytes | memoryview]:
+    """Objects, one on a line."""
     while data:
         more = source.read(BLOCK)
         cut = data.rfind(b"\n") + 1 if more else len(data)
         if cut:
-            rows, raw = _parsed(data[:cut], shape)
-            yield count, raw
-            count += rows
+            yield data[:cut]
         data = data[cut:] + more
         if len(data) > 16 * BLOCK:
             raise _NotQuickly
@@ -104,48 +103,65 @@ def _must_parse(data: bytes) -> None:
         raise _NotQuickly from error
 
 
-def _batches(source: BinaryIO, data: bytes, key: bytes, shape: Shape, member: bool) -> Iterator[tuple[int, Raw]]:
+def _pieces(source: BinaryIO, data: bytes, key: bytes, member: bool) -> Iterator[bytes | memoryview]:
+    """Objects of an array, one on a line."""
     between = re.compile(rb"\}\s*,\s*(?=" + re.escape(key) + rb")")
     found = between.search(data)
     separator = found[0] + key if found else b"},\n" + key
-    count = 0
-    while True:
-        more = source.read(BLOCK)
-        cut = data.rfind(separator) if more else -1
+    # As long as what it replaces: that is done in one pass.
+    border = b"}\n" + b" " * (len(separator) - len(key) - 2) + key
+    data = data.replace(separator, border)
+    while more := source.read(BLOCK):
+        cut = data.rfind(border)
         if cut >= 0:
-            rows, raw = _parsed(data[: cut + 1].replace(separator, b"}\n" + key), shape)
-            yield count, raw
-            count += rows
-            data = data[cut + len(separator) - len(key) :]
-        if not more:
-            break
-        data += more
-        if len(data) > 16 * BLOCK:
+            yield memoryview(data)[: cut + 1]
+        elif len(data) > 16 * BLOCK:
             raise _NotQuickly
-    yield count, _last(data, separator, key, shape, member)
+        # What is left may end within a separator.
+        data = (data[cut + 1 :] + more).replace(separator, border)
+    yield _last(data, border, member)
 
 
-def _last(data: bytes, separator: bytes, key: bytes, shape: Shape, member: bool) -> Raw:
-    begin = data.rfind(separator)
-    begin = begin + len(separator) - len(key) if begin >= 0 else 0
-    tail = data[begin:].decode()
+def _last(data: bytes, border: bytes, member: bool) -> bytes:
+    """The last objects, if what comes after them ends the document."""
+    begin = data.rfind(border) + 1
+    tail = data[begin:].decode().lstrip()
     try:
         end = json.JSONDecoder().raw_decode(tail)[1]
     except (ValueError, RecursionError) as error:
         raise _NotQuickly from error
-    rest = tail[end:].encode()
-    _must_parse((b'{"_":[' if member else b"[") + rest)
-    return _parsed(data[:begin].replace(separator, b"}\n" + key).rstrip().rstrip(b",") + b"\n" + tail[:end].encode(), shape)[1]
+    _must_parse((b'{"_":[' if member else b"[") + tail[end:].encode())
+    return data[:begin] + b"\n" + tail[:end].encode()
 
 
-def _parsed(lines: bytes, shape: Shape) -> tuple[int, Raw]:
+def _parsed_meanwhile(pieces: Iterator[bytes | memoryview], shape: Shape) -> list[Raw]:
+    """The columns of every piece, read while the next one is cut."""
+    found: list[Raw] = []
+    with ThreadPoolExecutor(1, thread_name_prefix="ffrtmp-analysis") as pool:
+        reading: Future[Raw] | None = None
+        for piece in pieces:
+            last, reading = reading, pool.submit(_parsed, piece, shape)
+            if last is not None:
+                found.append(last.result())
+        if reading is not None:
+            found.append(reading.result())
+    return found
+
+
+def _joined(pieces: list[Raw]) -> Raw:
+    """All pieces as one. Each gives its columns away, so that nothing is held twice."""
+    pa = package("pyarrow")
+    return {name: pa.concat_arrays([piece.pop(name) for piece in pieces]) for name in list(pieces[0])}
+
+
+def _parsed(lines: bytes | memoryview, shape: Shape) -> Raw:
     pa, reader = package("pyarrow"), package("pyarrow.json")
     options = reader.ParseOptions(explicit_schema=nested_schema(shape), unexpected_field_behavior="ignore")
-    # Threads would each keep memory of their own, and one is quick enough.
+    # Threads would each keep memory of their own.
     reading = reader.ReadOptions(use_threads=False, block_size=max(len(lines) + 1, 1 << 16))
     table = reader.read_json(pa.BufferReader(lines), read_options=reading, parse_options=options)
     table.validate(full=True)
-    return table.num_rows, _flattened(table.combine_chunks(), shape)
+    return _flattened(table.combine_chunks(), shape)
 
 
 def _flattened(table: Any, shape: Shape) -> Raw:
@@ -156,7 +172,7 @@ def _flattened(table: Any, shape: Shape) -> Raw:
         column = table.column(field.path[0]).combine_chunks()
         if len(field.path) > 1:
             column = pc.struct_field(column, list(field.path[1:]))
-        raw[field.name] = _ladder_pixels(column) if field.kind == "renditions" else column
+        raw[field.name] = _LISTS[field.kind](column) if field.kind in _LISTS else column
     return raw
 
 
@@ -165,17 +181,47 @@ def _ladder_pixels(renditions: Any) -> Any:
     several = pc.greater(pc.fill_null(pc.list_value_length(renditions), 0), 1)
     if not pc.any(several).as_py():
         return pa.nulls(len(renditions), pa.float64())
-    parents = pc.list_parent_indices(renditions)
-    flat = pc.list_flatten(renditions)
+    return pa.array(_sums(renditions, _areas_times(pc.list_flatten(renditions), "frames")), mask=~np.asarray(several))
+
+
+def _pixel_rates(outputs: Any) -> Any:
+    pa, pc, np = package("pyarrow"), package("pyarrow.compute"), package("numpy")
+    if outputs.null_count == len(outputs):
+        return pa.nulls(len(outputs), pa.float64())
+    sums = _sums(outputs, _areas_times(pc.list_flatten(outputs), "fps"))
+    return pa.array(sums, mask=np.asarray(sums) == 0)
+
+
+def _means(samples: Any) -> Any:
+    pa, pc, np = package("pyarrow"), package("pyarrow.compute"), package("numpy")
+    if samples.null_count == len(samples):
+        return pa.nulls(len(samples), pa.float64())
+    each = pc.list_flatten(samples)
+    if each.null_count:
+        raise _NotQuickly
+    lengths = np.asarray(pc.fill_null(pc.list_value_length(samples), 0))
+    return pa.array(_sums(samples, each) / np.maximum(lengths, 1), mask=lengths == 0)
+
+
+_LISTS: dict[str, Callable[[Any], Any]] = {"renditions": _ladder_pixels, "outputs": _pixel_rates, "samples": _means}
+
+
+def _areas_times(flat: Any, factor: str) -> Any:
+    """Pixels of a picture by another member of its object."""
+    pa, pc = package("pyarrow"), package("pyarrow.compute")
     sides = pc.extract_regex(pc.struct_field(flat, "resolution"), r"^(?P<w>\d{1,5})x(?P<h>\d{1,5})$")
     width = pc.cast(pc.struct_field(sides, "w"), pa.float64())
     height = pc.cast(pc.struct_field(sides, "h"), pa.float64())
-    each = pc.multiply(pc.multiply(width, height), pc.cast(pc.struct_field(flat, "frames"), pa.float64()))
+    each = pc.multiply(pc.multiply(width, height), pc.cast(pc.struct_field(flat, factor), pa.float64()))
     if each.null_count:
         raise _NotQuickly
-    sums = np.zeros(len(renditions))
-    np.add.at(sums, np.asarray(parents), np.asarray(each))
-    return pa.array(sums, mask=~np.asarray(several))
+    return each
+
+
+def _sums(lists: Any, each: Any) -> Any:
+    """The sum of each list."""
+    pc, np = package("pyarrow.compute"), package("numpy")
+    return np.bincount(np.asarray(pc.list_parent_indices(lists)), weights=np.asarray(each), minlength=len(lists))
 
 
 def _slowly(source: BinaryIO) -> tuple[Shape, list[Raw]]:

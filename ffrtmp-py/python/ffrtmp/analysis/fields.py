@@ -12,8 +12,9 @@ from ffrtmp.analysis.extras import package
 Shape = Literal["job", "row", "report"]
 """``job``: as the API tells it. ``row``: as `ffrtmp.matrix` writes it. ``report``: as `transcode` returns it."""
 
-Kind = Literal["text", "word", "rate", "number", "count", "flag", "renditions"]
-"""``word``: text, or a number that is one. ``rate``: bits per second, or a text such as ``2M``."""
+Kind = Literal["text", "word", "rate", "number", "count", "flag", "renditions", "samples", "outputs"]
+"""``word``: text, or a number that is one. ``rate``: bits per second, or a text such as ``2M``. ``samples``: numbers
+whose mean counts. ``outputs``: sizes and rates of a ladder, of which the pixels per second count."""
 
 MOST = 1e18
 """No measured value is larger; what is larger is a mistake or an attack."""
@@ -76,7 +77,13 @@ _ROW = (
     # As the predecessor wrote them.
     Field(("vmaf_score",), "number", 100.0),
     Field(("psnr_score",), "number", 1000.0),
-    *_all(("power",), "number", "mean_watts", "total_energy_joules"),
+    Field(("ssim_score",), "number", 1.0),
+    *_all((), "number", "avg_fps", "pixels_processed", "start_time", "end_time"),
+    *_all((), "count", "total_frames"),
+    *_all((), "text", "encoder_type"),
+    *_all((), "samples", "power_watts", "cpu_usage_cores"),
+    *_all((), "outputs", "outputs"),
+    *_all(("power",), "number", "mean_watts", "total_energy_joules", "total_energy_wh"),
 )
 
 FIELDS: dict[Shape, tuple[Field, ...]] = {"job": _JOB, "row": _ROW, "report": _report(())}
@@ -101,6 +108,8 @@ def nested_schema(shape: Shape) -> Any:
         "count": pa.int64(),
         "flag": pa.bool_(),
         "renditions": pa.list_(pa.struct([("resolution", pa.string()), ("frames", pa.int64())])),
+        "samples": pa.list_(pa.float64()),
+        "outputs": pa.list_(pa.struct([("resolution", pa.string()), ("fps", pa.float64())])),
     }
 
     def members(fields: list[tuple[tuple[str, ...], Kind]]) -> list[Any]:

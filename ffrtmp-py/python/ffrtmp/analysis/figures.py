@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ffrtmp.analysis.aggregation import Setting, by_setting
 from ffrtmp.analysis.extras import package
 from ffrtmp.analysis.front import pareto_front
-from ffrtmp.analysis.quantities import Measure
+from ffrtmp.analysis.quantities import Measure, require_measure
 from ffrtmp.analysis.table import Results
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ def plot_rate_quality(results: Results, *, quality: Measure = "vmaf", ax: Axes |
 
     Raises:
         MissingExtraError: matplotlib is not installed.
+        AnalysisError: ``quality`` is no measure.
     """
+    require_measure(quality)
 
     def draw(axes: Any) -> None:
         curves: dict[tuple[str, str, str, str], list[tuple[float, float]]] = {}
@@ -131,7 +133,9 @@ def plot_front(results: Results, *, quality: Measure = "vmaf", ax: Axes | None =
 
     Raises:
         MissingExtraError: matplotlib is not installed.
+        AnalysisError: ``quality`` is no measure.
     """
+    require_measure(quality)
 
     def draw(axes: Any) -> None:
         settings = [each for each in by_setting(results) if not math.isnan(each.wh_per_hour) and not math.isnan(each.quality(quality))]

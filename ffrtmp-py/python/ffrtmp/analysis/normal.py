@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ffrtmp.analysis import predecessor
 from ffrtmp.analysis.columns import RECORDED, arrow_type
 from ffrtmp.analysis.errors import AnalysisError, fault
 from ffrtmp.analysis.extras import package
@@ -31,20 +32,17 @@ def recorded(raw: Raw, shape: Shape, *, first_index: int = 0) -> Any:
 
 
 def _row(raw: Raw) -> Raw:
-    pc = package("pyarrow.compute")
-    made = {each.name: raw[each.name] for each in RECORDED}
-    made["vmaf"] = pc.coalesce(raw["vmaf"], raw["vmaf_score"])
-    made["psnr"] = pc.coalesce(raw["psnr"], raw["psnr_score"])
-    made["mean_power_w"] = pc.coalesce(raw["mean_power_w"], raw["power.mean_watts"])
-    energy = pc.divide(raw["power.total_energy_joules"], 3600.0)
-    made["total_energy_wh"] = pc.coalesce(raw["total_energy_wh"], energy)
+    pa, pc = package("pyarrow"), package("pyarrow.compute")
+    made = {each.name: raw[each.name] for each in RECORDED} | predecessor.columns(raw)
     made["modelled"] = pc.coalesce(raw["modelled"], pc.equal(raw["energy_source"], "modelled"))
     sides = _sides(raw["resolution"])
     made["width"] = pc.coalesce(raw["width"], sides[0])
     made["height"] = pc.coalesce(raw["height"], sides[1])
-    pixels = _product(pc.multiply(made["width"], made["height"]), raw["frames"])
-    streamed = _product(_product(pc.multiply(made["width"], made["height"]), raw["fps"]), raw["duration"])
-    made["pixels"] = pc.coalesce(raw["pixels"], pixels, streamed)
+    size = pc.multiply(made["width"], made["height"])
+    streams = pc.fill_null(made["count"], 1)
+    streamed = _product(_product(size, made["fps"]), _product(raw["duration"], streams))
+    pixels = pc.coalesce(made["pixels"], _product(size, raw["frames"]), streamed, _product(size, made["frames"]))
+    made["pixels"] = pc.if_else(pc.greater(pixels, 0.0), pixels, pa.scalar(None, pa.float64()))
     return made
 
 

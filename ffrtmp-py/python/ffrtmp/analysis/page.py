@@ -14,7 +14,7 @@ from ffrtmp import _ffrtmp, errors
 from ffrtmp.analysis.errors import fault
 from ffrtmp.analysis.extras import package
 from ffrtmp.analysis.figures import drawn_on, plot_energy, plot_front, plot_ranking, plot_rate_quality, style
-from ffrtmp.analysis.quantities import Measure, Target
+from ffrtmp.analysis.quantities import Measure, Target, require_measure
 from ffrtmp.analysis.recommendation import Choice, Prices, recommend
 from ffrtmp.analysis.table import Results, cell
 
@@ -63,11 +63,12 @@ def write_report(
         raise fault("is neither .html nor .png", field="path", hint="name the file report.html or report.png")
     wanted = Target.parse(target) if isinstance(target, str) else target
     measure = quality or (wanted.measure if wanted else _measured(results))
+    require_measure(measure)
     choices = recommend(results, target=wanted, energy_budget_wh=energy_budget_wh, prices=prices)
     if kind == ".png":
         _write(path, _picture(results, measure, title, "png"))
     else:
-        _write(path, _page(results, choices, _picture(results, measure, "", "svg"), title).encode())
+        _write(path, _page(results, choices, _picture(results, measure, "", "svg"), title).encode("utf-8", "replace"))
     return path
 
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from ffrtmp.analysis.errors import fault, shown
+from ffrtmp.analysis.errors import fault, nearest, shown
 
 Measure = Literal["vmaf", "psnr", "ssim"]
 """A measure of quality: VMAF from 0 to 100, PSNR in decibels, SSIM up to 1."""
@@ -29,6 +29,16 @@ _BOXES = {
 }
 _TARGET = re.compile(r"\s*(vmaf|psnr|ssim)\s*(>=|≥|>)\s*(\d{1,4}(?:\.\d{1,9})?)\s*(?:db)?\s*", re.IGNORECASE)
 _BEST: dict[Measure, float] = {"vmaf": 100.0, "psnr": 200.0, "ssim": 1.0}
+
+
+def require_measure(name: object) -> None:
+    """Refuses what is no measure of quality.
+
+    Raises:
+        AnalysisError: it is none.
+    """
+    if name not in ("vmaf", "psnr", "ssim"):
+        raise fault(f"{shown(name)} is no measure of quality", field="quality", hint=nearest(str(name)[:100], ("vmaf", "psnr", "ssim")))
 
 
 def bits_per_second(text: str | float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from ffrtmp.analysis.errors import AnalysisError, fault, shown
@@ -23,6 +23,8 @@ _TYPES: dict[Kind, frozenset[type]] = {
     "count": frozenset({int}),
     "flag": frozenset({bool}),
     "renditions": frozenset({list, tuple}),
+    "samples": frozenset({list, tuple, int, float}),
+    "outputs": frozenset({list, tuple}),
 }
 _NAMES: dict[Kind, str] = {
     "text": "text",
@@ -32,6 +34,8 @@ _NAMES: dict[Kind, str] = {
     "count": "a whole number",
     "flag": "true or false",
     "renditions": "a list of renditions",
+    "samples": "a list of numbers",
+    "outputs": "a list of outputs",
 }
 
 
@@ -67,9 +71,16 @@ _ARROW = {"rate": "float64", "number": "float64", "count": "int64", "flag": "boo
 
 
 def _rate(text: str, field: Field, shape: Shape, index: int) -> float | None:
-    """Bits per second; the predecessor wrote ``N/A`` where there is none."""
+    """Bits per second; the predecessor wrote ``N/A`` where there is none, and several where streams differed."""
     try:
-        return None if text == "N/A" else bits_per_second(text)
+        if text == "N/A":
+            return None
+        parts = text.split(",", 1000)
+        # A comma between digits is somebody's decimal point.
+        rates = [bits_per_second(each) for each in parts if len(parts) == 1 or not each[-1:].isdecimal()]
+        if len(rates) < len(parts):
+            raise fault(f"{shown(text)} is not a bit rate")
+        return sum(rates) / len(rates)
     except AnalysisError as error:
         raise _fault(field.path, shape, index, str(error.args[0])) from None
 
@@ -112,8 +123,9 @@ def _column(field: Field, values: list[Any], shape: Shape, first_index: int) -> 
             return _column(field, whole, shape, first_index)
         said = f"is {shown(value)}, not {_NAMES[field.kind]}"
         raise _fault(field.path, shape, first_index + index, said)
-    if field.kind == "renditions":
-        return pa.array([_pixels(value, field, shape, first_index + i) for i, value in enumerate(values)], pa.float64())
+    if field.kind in _LISTS:
+        read = _LISTS[field.kind]
+        return pa.array([read(value, field, shape, first_index + i) for i, value in enumerate(values)], pa.float64())
     if field.kind == "word":
         values = [None if each is None else str(each) for each in values]
     elif field.kind == "rate":
@@ -146,6 +158,33 @@ def _pixels(value: Any, field: Field, shape: Shape, index: int) -> float | None:
     return total
 
 
+def _mean(value: Any, field: Field, shape: Shape, index: int) -> float | None:
+    """The mean of samples, or the one value that stands for them."""
+    samples: Sequence[Any] = cast("Sequence[Any]", value) if isinstance(value, (list, tuple)) else [] if value is None else [value]
+    if any(isinstance(each, bool) or not isinstance(each, (int, float)) for each in samples):
+        raise _fault(field.path, shape, index, "holds what is no number")
+    try:
+        return math.fsum(samples) / len(samples) if samples else None
+    except (OverflowError, ValueError):
+        raise _fault(field.path, shape, index, "is not a finite number") from None
+
+
+def _pixel_rate(value: Any, field: Field, shape: Shape, index: int) -> float | None:
+    """Pixels per second of all outputs of a ladder."""
+    total = 0.0
+    for output in cast("Sequence[Any]", value or ()):
+        told = cast("Mapping[str, Any]", output) if isinstance(output, Mapping) else _EMPTY
+        size, fps = told.get("resolution"), told.get("fps")
+        if not isinstance(size, str) or isinstance(fps, bool) or not isinstance(fps, (int, float)) or not 0 <= fps <= 1000:
+            raise _fault(field.path, shape, index, "has an output without resolution and fps")
+        width, height = picture_size(size)
+        total += float(width) * height * fps
+    return total or None
+
+
+_LISTS: dict[Kind, Callable[[Any, Field, Shape, int], float | None]] = {"renditions": _pixels, "samples": _mean, "outputs": _pixel_rate}
+
+
 def checked(raw: Raw, shape: Shape, *, first_index: int = 0) -> Raw:
     """The columns, if every value is in its range.
 
@@ -159,7 +198,7 @@ def checked(raw: Raw, shape: Shape, *, first_index: int = 0) -> Raw:
             longest = pc.max(pc.utf8_length(array)).as_py()
             if longest is not None and longest > LONGEST_TEXT:
                 _refuse(pc.greater(pc.utf8_length(array), LONGEST_TEXT), array, field, shape, first_index, f"is longer than {LONGEST_TEXT} characters")
-        elif field.kind in {"number", "count", "rate"}:
+        elif field.kind in {"number", "count", "rate", "samples", "outputs"}:
             _check_range(array, field, shape, first_index, pc)
     return raw
 

@@ -9,8 +9,9 @@ from itertools import islice
 from typing import Any, BinaryIO, cast
 
 from ffrtmp import _ffrtmp, errors
-from ffrtmp.analysis.documents import read_document, rows_of
+from ffrtmp.analysis.documents import LARGEST, read_document, rows_of
 from ffrtmp.analysis.efficiency import Basis, Metric
+from ffrtmp.analysis.errors import fault
 from ffrtmp.analysis.records import Raw, checked, plain, raw_columns
 from ffrtmp.analysis.table import Results
 from ffrtmp.analysis.web import document, is_file
@@ -21,6 +22,7 @@ Source = str | os.PathLike[str] | Client | Cluster | Mapping[str, Any] | Iterabl
 """A path, a URL, a master, a parsed document, or jobs, rows and reports."""
 
 _BATCH = 2000
+_LONGEST_URL = 8192
 
 
 def read(
@@ -53,6 +55,8 @@ def read(
         FfrtmpError: as :class:`ffrtmp.Client`.
     """
     if isinstance(source, str) and source[:8].lower().startswith(("http://", "https://")):
+        if len(source) > _LONGEST_URL:
+            raise fault(f"is an address of {len(source)} characters", field="source", hint="give the URL of a file or a master")
         if is_file(source):
             data = document(source, ca=ca, insecure_skip_verify=insecure_skip_verify)
             return _from_stream(io.BytesIO(data), metric, basis)
@@ -91,9 +95,17 @@ def _opened(path: str | os.PathLike[str]) -> BinaryIO:
     name = place[:200]
     hint = "give a file of results, or the URL of a master"
     try:
-        return open(place, "rb")
+        opened = open(place, "rb")
+        if opened.seekable():
+            return opened
+        # A pipe can be read once.
+        with opened:
+            data = opened.read(LARGEST + 1)
     except FileNotFoundError as error:
         raise errors.of("input_not_found", f"there is no file {name!r}", hint, None) from error
     except (OSError, ValueError) as error:
         said = error.strerror if isinstance(error, OSError) else str(error)
         raise errors.of("input_unreadable", f"cannot open {name!r}: {said}", hint, None) from error
+    if len(data) > LARGEST:
+        raise errors.of("payload_too_large", f"{name!r} is over {LARGEST >> 20} MiB", "write it to a file first", None)
+    return io.BytesIO(data)

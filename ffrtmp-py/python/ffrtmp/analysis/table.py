@@ -13,6 +13,7 @@ from ffrtmp.analysis.errors import fault, nearest, shown
 from ffrtmp.analysis.extras import package
 from ffrtmp.analysis.fields import Shape
 from ffrtmp.analysis.normal import recorded
+from ffrtmp.analysis.predecessor import less_idle
 from ffrtmp.analysis.records import Raw, checked, plain, raw_columns, shape_of
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ class Results:
         for batch in batches:
             tables.append(recorded(batch, shape, first_index=rows))
             rows += int(tables[-1].num_rows)
-        return cls(pa.concat_tables(tables).combine_chunks(), metric=metric, basis=basis)
+        whole = pa.concat_tables(tables).combine_chunks()
+        return cls(less_idle(whole) if shape == "row" else whole, metric=metric, basis=basis)
 
     @property
     def metric(self) -> Metric:
@@ -134,7 +136,7 @@ class Results:
         kept = pa.array([True] * len(self))
         for name, value in values.items():
             held = self._table.column(column(name).name).combine_chunks()
-            same = pc.is_null(held) if value is None else pc.equal(held, pa.scalar(value).cast(held.type))
+            same = pc.is_null(held) if value is None else pc.equal(held, _scalar(value, held.type, name))
             kept = pc.and_(kept, pc.fill_null(same, False))
         return self._taking(pc.indices_nonzero(kept))
 
@@ -257,6 +259,14 @@ def cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _scalar(value: object, kind: Any, name: str) -> Any:
+    pa = package("pyarrow")
+    try:
+        return pa.scalar(value).cast(kind)
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
+        raise fault(f"holds no {shown(value)}", field=name, hint=f"give a value of the column, which is {kind}") from error
 
 
 def _titled(name: str) -> str:
