@@ -91,6 +91,13 @@ def scenario(**changes: Any) -> dict[str, Any]:
         (scenario(name="\0"), "scenarios[0].name", "invalid_field", ""),
         (scenario(type="baseline"), "scenarios[0].bitrate", "unknown_field", ""),
         ([1], "scenarios[0]", "invalid_field", "type"),
+        (scenario(outputs=[]), "scenarios[0].outputs", "invalid_field", "resolution"),
+        (scenario(outputs={"resolution": "720p"}), "scenarios[0].outputs", "invalid_field", "resolution"),
+        (scenario(outputs=[{"fps": 30}]), "scenarios[0].outputs[0].resolution", "invalid_field", "resolution"),
+        (scenario(outputs=[{"resolution": "big"}]), "scenarios[0].outputs[0].resolution", "invalid_field", "1280x720"),
+        (scenario(outputs=[{"resolution": "720p", "size": 1}]), "scenarios[0].outputs[0].size", "unknown_field", "resolution"),
+        (scenario(fps=30, outputs=[{"resolution": "720p", "fps": 25}]), "scenarios[0].outputs[0].fps", "invalid_field", "the scenario's rate"),
+        (scenario(outputs=[{"resolution": "320x179"}]), "scenarios[0].outputs", "invalid_field", ""),
     ],
 )
 def test_a_wrong_scenario_is_refused_by_its_field(entry: Any, field: str, code: str, hint: str) -> None:
@@ -178,16 +185,53 @@ def test_a_matrix_of_the_predecessor_runs_on_a_clip(clip: pathlib.Path, tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mkv", "results.json"]
 
 
+def test_lists_ladders_and_idle_machines_of_the_predecessor_run(clip: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    sizes = [{"resolution": "160x90", "fps": 25}, {"resolution": "320x180", "fps": 25}]
+    entries = [
+        {"type": "single", "name": "Baseline (idle system)", "bitrate": "0k", "resolution": "1280x720", "fps": 30, "duration": 0.1, "cooldown": 0.05},
+        {"type": "single", "name": "ladder", "bitrate": "400k", "resolution": "320x180", "fps": 25, "duration": 0.4, "outputs": sizes},
+    ]
+    (tmp_path / "matrix.json").write_text(json.dumps(entries))
+    grid = matrix.Matrix.load(tmp_path / "matrix.json")
+    assert grid == matrix.Matrix.parse(grid.to_dict())
+    idle, ladder = matrix.run(grid, clip, outputs=tmp_path / "made", quality=False).rows
+    assert (idle["type"], ladder["resolution"], ladder["frames"]) == ("baseline", "320x180", 10)
+    assert ladder["pixels"] == 10 * (320 * 180 + 160 * 90)
+    made = list((tmp_path / "made").iterdir())
+    assert ladder["size"] == sum(path.stat().st_size for path in made) and len(made) == 2
+    warmed = matrix.Matrix.parse([{**entries[1], "stabilization": 0.01}])
+    (again,) = matrix.run(warmed, clip, quality=False).rows
+    assert again["pixels"] == ladder["pixels"]
+
+
+def test_a_clip_whose_name_is_no_text_is_a_row(clip: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    odd = clip.rename(os.fsdecode(os.fsencode(clip.parent) + b"/odd-\xff.mkv"))
+    study = matrix.run(matrix.Matrix.parse([scenario()]), odd, results=tmp_path / "results.json", quality=False)
+    assert study.rows[0]["state"] == "completed" and json.loads((tmp_path / "results.json").read_text())["scenarios"] == study.rows
+    pytest.importorskip("pyarrow")
+    assert study.results().texts("input") == [study.rows[0]["input"]]
+
+
+def test_an_interrupted_save_leaves_nothing(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: pathlib.Path, target: pathlib.Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pathlib.Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        matrix.Study(matrix.Matrix.parse([scenario()])).save(tmp_path / "results.json")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_quality_is_measured_where_it_can_be(clip: pathlib.Path) -> None:
     pytest.importorskip("imageio_ffmpeg")
     grid = matrix.Matrix.grid(bitrates=["30k", "3M"], presets=["ultrafast"], duration=0.5, quality_target="VMAF>=80")
-    low, high = matrix.run(grid, clip).rows
+    low, high = matrix.run(grid, clip, outputs=clip.parent / "made").rows
     assert low["vmaf"] < high["vmaf"] <= 100 and low["ssim"] < high["ssim"] <= 1 and low["psnr"] < high["psnr"]
     assert (low["target_met"], high["target_met"]) == (False, True)
     reference = "[0:v]setpts=PTS-STARTPTS[a];[1:v]setpts=PTS-STARTPTS[b];[a][b]psnr=stats_file=-:shortest=1"
     command = ["ffmpeg", "-v", "error", "-i"]
-    made = clip.with_name("made.mp4")
-    ffrtmp.transcode(clip, made, codec="h264", bitrate="30k", preset="ultrafast", duration=0.5, audio_streams="none")
+    # The very file that was measured: another encode of it is another file.
+    made = min((clip.parent / "made").iterdir())
     run = subprocess.run([*command, str(made), "-i", str(clip), "-lavfi", reference, "-f", "null", "-"], capture_output=True, text=True, check=True)
     values = [float(line.split("psnr_y:")[1].split()[0]) for line in run.stdout.splitlines()]
     assert low["psnr"] == pytest.approx(sum(values) / len(values), abs=0.05)

@@ -1,8 +1,8 @@
 """The test matrix: what may stand in it and what it means.
 
 ``{name?, description?, scenarios: [{type, name, count?, bitrate, resolution?, fps?, encoder?, preset?,
-stabilization?, duration, cooldown?, quality_target?}]}``, as the predecessor had it, and beside that
-``crf`` in place of ``bitrate``, and ``input``.
+stabilization?, duration, cooldown?, quality_target?, outputs?}]}``, or the list alone, as the predecessor had it,
+and beside that ``crf`` in place of ``bitrate``, and ``input``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ffrtmp import _ffrtmp, errors
 from ffrtmp.analysis.aggregation import rate
 from ffrtmp.analysis.errors import AnalysisError, fault, nearest, shown
 from ffrtmp.analysis.quantities import Target, bits_per_second, picture_size
+from ffrtmp.matrix.predecessor import area, has_no_rate, is_idle, rungs
 
 Type = Literal["baseline", "single", "multi", "batch"]
 """``baseline``: the idle machine. ``single``: one encode. ``multi``: ``count`` encodes at once.
@@ -31,6 +32,7 @@ LARGEST = 16 << 20
 """Largest file of a matrix in bytes."""
 MOST_SCENARIOS = 10_000
 MOST_STREAMS = 1_000
+MOST_OUTPUTS = 16
 _DAY = 86_400.0
 
 
@@ -66,21 +68,26 @@ class Scenario:
     """The quality that is to be reached."""
     input: str | None = None
     """The source; those of the run if ``None``."""
+    outputs: tuple[str, ...] = ()
+    """Picture sizes of a ladder, the largest first, whose bit rate is the scenario's; empty for one picture size."""
 
     def options(self) -> dict[str, Any]:
         """The encoding parameters: what ``ffrtmp.transcode`` and a job take.
 
         >>> Scenario("single", "a", 10.0, bitrate=2e6, encoder="h265", preset="fast").options()
         {'duration': 10.0, 'audio_streams': 'none', 'bitrate': 2000000, 'codec': 'h265', 'preset': 'fast'}
+        >>> Scenario("single", "a", 10.0, bitrate=5e6, outputs=("1280x720", "640x360")).options()["ladder"]
+        [{'resolution': '1280x720', 'bitrate': 5000000}, {'resolution': '640x360', 'bitrate': 1767767}]
         """
         encoder = (self.encoder or "h264").lower()
         values: dict[str, Any] = {
             "duration": self.duration,
             # A study of pictures: sound would blur sizes and rates.
             "audio_streams": "none",
-            "bitrate": None if self.bitrate is None else round(self.bitrate),
+            "bitrate": None if self.bitrate is None or self.outputs else round(self.bitrate),
             "crf": self.crf,
-            "resolution": self.resolution,
+            "resolution": None if self.outputs else self.resolution,
+            "ladder": rungs(self.outputs, self.bitrate) if self.outputs else None,
             "fps": self.fps,
             "codec" if encoder in CODECS else "encoder": encoder,
             "preset": self.preset,
@@ -97,6 +104,7 @@ class Scenario:
         """As it stands in a file."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         values["quality_target"] = str(self.quality_target) if self.quality_target else None
+        values["outputs"] = [{"resolution": size} for size in self.outputs] or None
         left_out: dict[str, object] = {"stabilization": 0.0, "cooldown": 0.0}
         if self.type in ("baseline", "single"):
             left_out["count"] = 1
@@ -142,7 +150,7 @@ class Matrix:
         Raises:
             AnalysisError: it is no matrix; ``field`` says where.
         """
-        members = _object(document, "matrix")
+        members = _object({"scenarios": document} if isinstance(document, list) and document else document, "matrix")
         _known(members, ("name", "description", "scenarios"), "", "a matrix")
         listed = members.get("scenarios")
         if not isinstance(listed, list):
@@ -247,14 +255,15 @@ def _read(members: Mapping[str, Any], place: str) -> Scenario:
     _known(members, _FIELDS, place, "a scenario")
     members = {name: value for name, value in members.items() if value is not None}
     kind = _choice(members, "type", place)
-    if kind == "baseline":
+    if kind == "baseline" or (kind == "single" and is_idle(members)):
         return _baseline(members, place)
+    sizes = _outputs(members, place)
     read = Scenario(
         type=kind,
         name=_name(members, place),
         duration=_number(members, "duration", place, 0.05, _DAY),
         **_quality(members, place),
-        resolution=_size(members, place),
+        resolution=sizes[0] if sizes else _size(members, place),
         fps=_number(members, "fps", place, 1, 240, None),
         encoder=_encoder(members, place),
         preset=_word(members, "preset", place),
@@ -263,6 +272,7 @@ def _read(members: Mapping[str, Any], place: str) -> Scenario:
         cooldown=_number(members, "cooldown", place, 0, _DAY, 0.0),
         quality_target=_parsed(members, "quality_target", place, Target.parse),
         input=_text(members, "input", place, 4096) or None,
+        outputs=sizes,
     )
     _require_possible(read, place)
     return read
@@ -270,8 +280,7 @@ def _read(members: Mapping[str, Any], place: str) -> Scenario:
 
 def _baseline(members: Mapping[str, Any], place: str) -> Scenario:
     # The predecessor wrote baselines with a bit rate of `0k`, and a size and rate of nothing.
-    is_empty_of_work = members.get("bitrate") in ("0k", "0", "0M", 0)
-    _known(members, _FIELDS if is_empty_of_work else _OF_BASELINE, place, "a baseline")
+    _known(members, _FIELDS if has_no_rate(members) else _OF_BASELINE, place, "a baseline")
     return Scenario(
         "baseline",
         _name(members, place),
@@ -298,7 +307,7 @@ def _require_possible(scenario: Scenario, place: str) -> None:
         _ffrtmp.check(scenario.options(), f"output{scenario.suffix}")
     except errors.InvalidError as error:
         name = (error.field or "").split(".")[0].split("[")[0]
-        field = {"codec": "encoder"}.get(name, name if name in _FIELDS else "")
+        field = {"codec": "encoder", "ladder": "outputs"}.get(name, name if name in _FIELDS else "")
         said = error.message.removeprefix(f"{error.field}: ")
         raise fault(said, field=f"{place}.{field}".rstrip("."), hint=error.hint, code=error.code) from None
 
@@ -381,6 +390,27 @@ def _size(members: Mapping[str, Any], place: str) -> str | None:
     if text:
         _parsed(members, "resolution", place, picture_size)
     return text or None
+
+
+def _outputs(members: Mapping[str, Any], place: str) -> tuple[str, ...]:
+    """The sizes of a ladder, the largest first."""
+    listed = members.get("outputs")
+    field, hint = f"{place}.outputs", 'write "outputs": [{"resolution": "1280x720"}, {"resolution": "640x360"}]'
+    if listed is None:
+        return ()
+    if not isinstance(listed, list) or not 1 <= len(cast("list[object]", listed)) <= MOST_OUTPUTS:
+        raise fault(f"is {shown(listed)}, not a list of 1 to {MOST_OUTPUTS}", field=field, hint=hint)
+    sizes: list[str] = []
+    for index, entry in enumerate(cast("list[object]", listed)):
+        output = _object(entry, f"{field}[{index}]")
+        _known(output, ("resolution", "fps"), f"{field}[{index}]", "an output")
+        size = _size(output, f"{field}[{index}]")
+        if size is None:
+            raise fault("is missing", field=f"{field}[{index}].resolution", hint=hint)
+        if output.get("fps") not in (None, members.get("fps")):
+            raise fault("is not that of the scenario", field=f"{field}[{index}].fps", hint="all outputs have the scenario's rate")
+        sizes.append(size)
+    return tuple(sorted(sizes, key=area, reverse=True))
 
 
 def _parsed(members: Mapping[str, Any], name: str, place: str, parse: Callable[[Any], Any]) -> Any:

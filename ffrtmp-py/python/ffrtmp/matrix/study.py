@@ -9,7 +9,7 @@ import platform
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -24,7 +24,8 @@ from ffrtmp.cluster import Cluster
 from ffrtmp.errors import FfrtmpError
 from ffrtmp.matrix.format import Matrix, Scenario
 from ffrtmp.matrix.power import WATTS_PER_CORE
-from ffrtmp.matrix.workers import Work, Worker, cores, warm_up, worker_for
+from ffrtmp.matrix.predecessor import area
+from ffrtmp.matrix.workers import Work, Worker, cores, discard, warm_up, worker_for
 
 if TYPE_CHECKING:
     from ffrtmp.analysis import Results
@@ -68,9 +69,11 @@ class Study:
             temporary.write_text(self.to_json(), encoding="utf-8")
             temporary.replace(path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             said, hint = f"cannot write {shown(str(path), 200)}: {error.strerror}", "choose a directory that exists"
             raise errors.of("output_not_writable", said, hint, "path") from error
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
         return path
 
     def to_json(self) -> str:
@@ -241,7 +244,7 @@ class _Bench:
             row |= self._encoded(scenario, clip, [self.folder / name for name in names])
         if self.rests and scenario.cooldown:
             self.rest(scenario.cooldown)
-        return row
+        return {key: _unicode(value) if isinstance(value, str) else value for key, value in row.items()}
 
     def _baseline(self, scenario: Scenario) -> dict[str, Any]:
         if self.rests and scenario.stabilization:
@@ -275,8 +278,7 @@ class _Bench:
             return {"state": "failed", "missing": f"{error.code}: {error.message[:500]}"}
         finally:
             if not self.keep:
-                for output in outputs:
-                    output.unlink(missing_ok=True)
+                discard(outputs)
         missing = [*work.missing, *why, *([self.why_no_idle] if self.why_no_idle and row["net_energy_wh"] is None else [])]
         row |= quality | {"missing": "; ".join(missing) or None}
         if scenario.quality_target:
@@ -321,6 +323,7 @@ def _made(scenario: Scenario, work: Work) -> dict[str, Any]:
     sides = (int(width), int(height)) if width.isdecimal() and height.isdecimal() else (None, None)
     frames = sum(int(report.get("frames") or 0) for report in work.reports)
     size = sum(int(report.get("size_bytes") or 0) for report in work.reports)
+    everything = sum(_bytes(report) for report in work.reports)
     video = sum(float(report.get("duration_seconds") or 0.0) for report in work.reports)
     wall = max(work.wall_seconds, _LEAST_WALL)
     return {
@@ -336,13 +339,25 @@ def _made(scenario: Scenario, work: Work) -> dict[str, Any]:
         "duration": video / len(work.reports),
         "wall_seconds": wall,
         "frames": frames,
-        "pixels": float(sides[0]) * sides[1] * frames if sides[0] and sides[1] else None,
+        "pixels": _pixels(work.reports) or (float(sides[0]) * sides[1] * frames if sides[0] and sides[1] else None),
         "speed": video / wall,
         "cpu_seconds": work.cpu_seconds,
         "peak_memory_bytes": max(int(report.get("peak_memory_bytes") or 0) for report in work.reports) or None,
-        "size": size,
+        "size": everything,
         "node": ", ".join(work.nodes) or None,
     }
+
+
+def _bytes(report: dict[str, Any]) -> int:
+    """Of all files that an encode made."""
+    listed = [int(file.get("size_bytes") or 0) for file in report.get("files") or []]
+    return sum(listed) or int(report.get("size_bytes") or 0)
+
+
+def _pixels(reports: Sequence[dict[str, Any]]) -> float | None:
+    """Of all renditions of ladders; ``None`` where there is none."""
+    each = [one for report in reports for one in report.get("renditions") or []]
+    return float(sum(area(one["resolution"]) * int(one["frames"]) for one in each)) if len(each) > len(reports) else None
 
 
 def _energy(work: Work, idle_watts: float | None) -> dict[str, Any]:
@@ -361,6 +376,11 @@ def _energy(work: Work, idle_watts: float | None) -> dict[str, Any]:
         net = work.joules - idle_watts * wall
         told |= {"baseline_power_w": idle_watts, "net_power_w": net / wall, "net_energy_wh": net / 3600.0}
     return told
+
+
+def _unicode(text: str) -> str:
+    """A text as JSON and Arrow can carry it: a file's name may be none."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _file_name(scenario: Scenario) -> str:

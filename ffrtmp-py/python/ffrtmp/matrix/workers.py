@@ -241,8 +241,14 @@ def warm_up(worker: Worker, scenario: Scenario, source: str | None, outputs: Seq
         except (_Stopped, CanceledError):
             break
         finally:
-            for output in outputs:
-                output.unlink(missing_ok=True)
+            discard(outputs)
+
+
+def discard(outputs: Sequence[Path]) -> None:
+    """Deletes outputs and what lies beside them."""
+    for output in outputs:
+        for file in [output, *output.parent.glob(f"{output.stem}_*")]:
+            file.unlink(missing_ok=True)
 
 
 def _told(jobs: list[Job], wall: float) -> Work:
