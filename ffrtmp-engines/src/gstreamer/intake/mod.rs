@@ -287,7 +287,7 @@ impl Intake {
         [TrackKind::Video, TrackKind::Audio].into_iter().find_map(|kind| {
             let stands_in = self.stands_in[kind as usize] && self.clock.is_some() && self.lost.is_none();
             let end = self.timeline.end_of(kind);
-            let at = if stands_in && end + LONG_AWAY < now { self.timeline.end().max(end) } else { end };
+            let at = if stands_in && end > 0 && end + LONG_AWAY < now { self.timeline.end().max(end) } else { end };
             let due = (is_hushed || stands_in) && at <= now && is_wanted(&self.wants, kind) && !full[kind as usize];
             let (raw, length) = due.then(|| self.slate.piece(kind, at)).flatten()?;
             self.timeline.fill(kind, at + length);
