@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import pathlib
 import signal
@@ -62,17 +63,26 @@ def test_ctrl_c_ends_a_wait_and_not_the_job(cluster: ffrtmp.Cluster) -> None:
         cluster.client().cancel(job)
 
 
-def test_a_canceled_task_ends_its_transcode(long_clip: pathlib.Path, no_trace: pathlib.Path) -> None:
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_canceled_task_ends_its_transcode(long_clip: pathlib.Path, no_trace: pathlib.Path, times: int) -> None:
+    said: list[str] = []
+
     async def work() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context["message"]))
         task = asyncio.create_task(ffrtmp.transcode_async(long_clip, no_trace / "out.mp4", **SLOW))  # type: ignore[arg-type]
         while not os.listdir(no_trace):
             await asyncio.sleep(0.01)
-        task.cancel()
+        for _ in range(times):
+            task.cancel()
+            await asyncio.sleep(0)
         with pytest.raises(asyncio.CancelledError):
             await task
         assert os.listdir(no_trace) == []
+        del task
+        gc.collect()
 
     asyncio.run(work())
+    assert said == []
 
 
 def test_an_exception_of_a_listener_ends_what_is_awaited(long_clip: pathlib.Path, no_trace: pathlib.Path, cluster: ffrtmp.Cluster) -> None:

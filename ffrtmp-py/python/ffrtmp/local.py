@@ -97,7 +97,12 @@ async def transcode_async(
         return report
     except asyncio.CancelledError:
         cancel()
-        await asyncio.wait([future])
+        while not future.done():
+            try:
+                await asyncio.wait([future])
+            except asyncio.CancelledError:
+                # Asked again: it is ending already.
+                continue
         if not future.cancelled():
             future.exception()
         raise
