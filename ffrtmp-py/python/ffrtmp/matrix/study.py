@@ -171,7 +171,7 @@ def _steps(matrix: Matrix, clips: list[str]) -> list[tuple[Scenario, str | None]
 
 def _require_files(steps: list[tuple[Scenario, str | None]]) -> None:
     for source in dict.fromkeys(source for _, source in steps if source):
-        if "://" not in source and ("\0" in source or len(source) > 4096 or not Path(source).is_file()):
+        if len(source) > 4096 or ("://" not in source and ("\0" in source or not Path(source).is_file())):
             raise errors.of("input_not_found", f"inputs: there is no file {source[:200]!r}", "give clips that exist", "inputs")
 
 
