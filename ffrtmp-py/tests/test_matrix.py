@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from typing import Any
 
 import ffrtmp
@@ -210,6 +211,30 @@ def test_a_clip_whose_name_is_no_text_is_a_row(clip: pathlib.Path, tmp_path: pat
     assert study.rows[0]["state"] == "completed" and json.loads((tmp_path / "results.json").read_text())["scenarios"] == study.rows
     pytest.importorskip("pyarrow")
     assert study.results().texts("input") == [study.rows[0]["input"]]
+
+
+def test_a_long_matrix_is_saved_now_and_then_and_in_the_end(clip: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(10**9))
+    slow = types.SimpleNamespace(monotonic=lambda: float(next(clock)))  # every save takes a while
+    monkeypatch.setattr("ffrtmp.matrix.study.time", slow)
+    sizes: list[int] = []
+    save = matrix.Study.save
+
+    def counted(study: matrix.Study, path: Any) -> pathlib.Path:
+        sizes.append(len(study.rows))
+        return save(study, path)
+
+    monkeypatch.setattr(matrix.Study, "save", counted)
+    grid = matrix.Matrix.parse([{"type": "baseline", "name": str(index), "duration": 0.05} for index in range(30)])
+
+    def stop(done: int, steps: int, name: str) -> None:
+        if done == 29:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        matrix.run(grid, clip, results=tmp_path / "results.json", quality=False, progress=stop)
+    assert sizes[0] == 1 and sizes[-1] == 29 and len(sizes) < 10
+    assert len(json.loads((tmp_path / "results.json").read_text())["scenarios"]) == 29
 
 
 def test_an_interrupted_save_leaves_nothing(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import os
 import platform
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -120,7 +121,7 @@ def run(
         matrix: the matrix, or its file.
         inputs: clips to encode. Without any, agents generate a test picture.
         on: whose agents encode. Without it: this process if there are inputs, else a cluster of its own.
-        results: a file that is written after every scenario, so that an interruption loses one at most.
+        results: a file that is written after every scenario, of thousands after every few, and at an interruption.
         outputs: a directory in which the encoded files stay; else they are deleted once measured.
             Agents on other machines must see it under the same path.
         quality: measure VMAF, PSNR and SSIM; by default if the extra ``quality`` is installed.
@@ -147,18 +148,39 @@ def run(
     with _worker(on, steps, watts_per_core) as worker, _directory(outputs) as folder:
         study = Study(read, started_at=_now())
         bench = _Bench(worker, folder, keep=outputs is not None, measure=measure, rests=rests)
-        for index, (scenario, clip) in enumerate(steps):
+        with _kept(study, results) as keep:
+            for index, (scenario, clip) in enumerate(steps):
+                if progress is not None:
+                    progress(index, len(steps), scenario.name)
+                study.rows.append(bench.row(index, scenario, clip))
+                keep()
             if progress is not None:
-                progress(index, len(steps), scenario.name)
-            study.rows.append(bench.row(index, scenario, clip))
-            if results is not None:
-                study.save(results)
-        if progress is not None:
-            progress(len(steps), len(steps), "")
-        study.finished_at = _now()
-        if results is not None:
-            study.save(results)
+                progress(len(steps), len(steps), "")
+            study.finished_at = _now()
     return study
+
+
+@contextmanager
+def _kept(study: Study, path: str | os.PathLike[str] | None) -> Generator[Callable[[], None]]:
+    """Saves a study now and then, for a twentieth of the time at most, and in the end, whatever ends it."""
+    again = 0.0
+
+    def keep() -> None:
+        nonlocal again
+        started = time.monotonic()
+        if path is not None and started >= again:
+            study.save(path)
+            again = time.monotonic() + 19 * (time.monotonic() - started)
+
+    try:
+        yield keep
+    except BaseException:
+        with suppress(FfrtmpError):
+            again = 0.0
+            keep()
+        raise
+    again = 0.0
+    keep()
 
 
 def _steps(matrix: Matrix, clips: list[str]) -> list[tuple[Scenario, str | None]]:
