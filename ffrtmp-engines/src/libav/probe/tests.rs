@@ -187,6 +187,42 @@ fn a_short_look_sees_what_a_long_one_sees() {
     assert!(different.is_empty(), "{}", different.join("\n"));
 }
 
+/// What begins late is looked for without reading the rest, and found where it is.
+#[test]
+fn only_streams_that_are_there_are_waited_for() {
+    const MEGABYTE: usize = 1 << 20;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("in");
+    let make = |sound: &str, format: &str| {
+        let arguments = format!("-nostdin -v error -y -f lavfi -i testsrc2=s=1280x720:r=25:d=1.6 {sound}");
+        let mut command = Command::new("ffmpeg");
+        command.args(format!("{arguments} -c:v mpeg2video -q:v 1 -g 1 -c:a mp2 -f {format}").split_whitespace());
+        let made = command.arg(&path).output().ok()?;
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        std::fs::read(&path).ok()
+    };
+    for (format, late) in [("mpegts", false), ("mpegts", true), ("vob", false), ("vob", true)] {
+        let (Some(seen), Some(both)) = (make("", format), make("-f lavfi -i sine=d=1.6", format)) else { return };
+        // The table of a transport stream lists its sound, whether it comes or not.
+        let seen = if format == "mpegts" { without(&both, 0x101) } else { seen };
+        let count = 16 * MEGABYTE / seen.len() + 1;
+        let before = seen.repeat(count);
+        let middle = if late { &both[..] } else { &[] };
+        std::fs::write(&path, [&before, middle, &before].concat()).unwrap();
+        let (input, size) = open(&path, &MediaBounds::default(), &Control::default()).unwrap();
+        let heard = input.streams().filter(|stream| stream.is_audio() && stream.sample_rate() > 0).count();
+        assert_eq!(heard, usize::from(late), "{format}");
+        let (read, enough) = (input.bytes_read(), if late { before.len() } else { 0 } + 8 * MEGABYTE);
+        assert!(read < enough as u64, "{format} {late}: {read} of {size} bytes were read");
+    }
+}
+
+/// A transport stream less the packets of one stream.
+fn without(stream: &[u8], pid: u16) -> Vec<u8> {
+    let is_other = |packet: &&[u8]| u16::from_be_bytes([packet[1] & 0x1f, packet[2]]) != pid;
+    stream.chunks_exact(188).filter(is_other).flatten().copied().collect()
+}
+
 /// The lines in which two texts differ.
 fn difference(short: &std::result::Result<String, String>, long: &std::result::Result<String, String>) -> String {
     let (Ok(short), Ok(long)) = (short, long) else { return format!("{short:?} instead of {long:?}") };

@@ -196,7 +196,7 @@ impl StreamView<'_> {
     }
 
     /// Whether it can be decoded, but nothing of it was seen.
-    fn has_not_begun(&self) -> bool {
+    pub(super) fn has_not_begun(&self) -> bool {
         let is_empty = match () {
             () if self.is_video() => self.pixels() == 0 || self.pixel_format().is_none(),
             () if self.is_audio() => self.sample_rate() == 0 || self.sample_format().is_none(),

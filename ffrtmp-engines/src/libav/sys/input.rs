@@ -49,16 +49,17 @@ const MAX_ALLOCATION: usize = 320 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Window {
     Usual,
-    /// For streams that begin late. The packets stay in memory until they are read again.
-    Wide,
+    /// As many bytes, for streams that begin late. The packets stay in memory until they are read
+    /// again.
+    Wide(u64),
 }
 
 impl Window {
     /// Bytes, and microseconds.
-    const fn extent(self) -> (&'static str, &'static str) {
+    const fn extent(self) -> (u64, u64) {
         match self {
-            Self::Usual => ("5000000", "10000000"),
-            Self::Wide => ("67108864", "7200000000"),
+            Self::Usual => (5_000_000, 10_000_000),
+            Self::Wide(bytes) => (bytes, 7_200_000_000),
         }
     }
 }
@@ -90,7 +91,12 @@ impl Input {
                 input = input.again(limits, Window::Usual)?;
             }
             if limits.facts != Facts::Header && input.may_hold_more() {
-                input = input.look_further(limits)?;
+                input.guard.allow(Some(limits.time / 2));
+                let late = input.late_streams();
+                input.guard.allow(Some(limits.time));
+                if let Some(bytes) = late {
+                    input = input.look_further(limits, bytes)?;
+                }
             }
         }
         input.io.allow(None);
@@ -107,9 +113,9 @@ impl Input {
     }
 
     /// Looks for streams that begin late; where that takes too long, what was found before has to do.
-    fn look_further(self, limits: &InputLimits) -> Result<Self, OpenError> {
+    fn look_further(self, limits: &InputLimits, bytes: u64) -> Result<Self, OpenError> {
         self.guard.allow(Some(limits.time / 2));
-        let mut further = self.anew(limits, Window::Wide)?;
+        let mut further = self.anew(limits, Window::Wide(bytes))?;
         let found = further.search(limits.max_pixels);
         let is_late = further.guard.is_late();
         further.guard.allow(Some(limits.time));
@@ -227,6 +233,11 @@ impl Input {
             .collect()
     }
 
+    /// What the file has at a position, whatever was read.
+    pub(super) fn peek(&mut self, position: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.io.peek(position, buffer)
+    }
+
     pub(super) fn total_bytes(&self) -> u64 {
         self.io.state().len()
     }
@@ -280,13 +291,14 @@ impl InputLimits {
     fn options(&self, window: Window) -> Options {
         let max_streams = self.max_streams.to_string();
         let (bytes, micros) = window.extent();
+        let (bytes, micros) = (bytes.to_string(), micros.to_string());
         Options::new([
             ("format_whitelist", DEMUXERS.join(",").as_str()),
             ("codec_whitelist", DECODERS.join(",").as_str()),
             ("protocol_whitelist", "none"),
             ("max_streams", max_streams.as_str()),
-            ("probesize", bytes),
-            ("analyzeduration", micros),
+            ("probesize", bytes.as_str()),
+            ("analyzeduration", micros.as_str()),
             ("enable_drefs", "0"),
             ("advanced_editlist", if self.hides { "1" } else { "0" }),
         ])

@@ -125,6 +125,16 @@ impl Io<Source> {
         self.state_mut().budget = bytes;
     }
 
+    /// What a file has at a position; nobody is told that it was read.
+    pub(super) fn peek(&mut self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let source = self.state_mut();
+        // SAFETY: the guard outlives the context.
+        if unsafe { source.guard.as_ref() }.stops() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        source.parts.read_at(position, buffer)
+    }
+
     /// What was read, given back once nothing reads it any more.
     pub(super) fn take_parts(&mut self) -> Parts {
         std::mem::take(&mut self.state_mut().parts)
