@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `probe.rs` | opens foreign media within bounds and describes it |
 //! | `session.rs` | one attempt: opens the tracks, pumps packets, judges the source |
-//! | `timeline.rs` | the source's clock |
+//! | `timeline.rs`, `promise.rs` | the source's clock; the length that it says it has |
 //! | `video.rs`, `picture.rs` | decode pictures; the filters that make every rendition of them |
 //! | `rungs.rs`, `stage.rs` | from rendition to rendition; encode each with its times |
 //! | `hdr.rs` | the screen of high dynamic range, in the notations of the encoders |
@@ -42,6 +42,7 @@ mod package;
 mod passes;
 mod picture;
 mod probe;
+mod promise;
 mod queue;
 #[cfg(feature = "gstreamer")]
 pub(crate) mod readback;

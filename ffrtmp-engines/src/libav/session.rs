@@ -22,6 +22,7 @@ use super::outputs::{Audience, Outputs, Sink, Written};
 use super::package::{self, Packager};
 use super::passes::{Nowhere, Passes};
 use super::probe;
+use super::promise;
 use super::reaper::Reaper;
 use super::remains::Remains;
 use super::report;
@@ -235,7 +236,7 @@ impl Attempt<'_> {
         for index in (0..input.len()).filter(|index| !pictures.contains(index)) {
             input.discard(index);
         }
-        if let Some(seconds) = declared_seconds(&input, &pictures, timeline.shift()) {
+        if let Some(seconds) = promise::declared_seconds(&input, &pictures, timeline.shift()) {
             self.limit.meter.expect(self.limit.seconds.map_or(seconds, |cut| cut.min(seconds)));
         }
         self.pump(&mut input, &mut tracks.all, &mut timeline, &outputs, None, notes)?;
@@ -366,6 +367,9 @@ impl Attempt<'_> {
         for index in (0..input.len()).filter(|index| !selected.contains(index)) {
             input.discard(index);
         }
+        if let Some(broken) = promise::broken(&mut input, self.plan) {
+            notes.warn(broken);
+        }
         let mut timeline = Timeline::new(&input, &selected);
         let cut = self.limit.seconds.map(|seconds| TimeBase::MICROS.ticks(seconds));
         if let Some(Err(reason)) = division.map(|division| division.check(&timeline)) {
@@ -379,7 +383,7 @@ impl Attempt<'_> {
                 _ => {}
             }
         }
-        let declared = declared_seconds(&input, &selected, timeline.shift());
+        let declared = promise::declared_seconds(&input, &selected, timeline.shift());
         self.open_stills(declared)?;
         if let Some(seconds) = [declared, self.limit.seconds].into_iter().flatten().reduce(f64::min) {
             self.limit.meter.expect(seconds);
@@ -510,26 +514,6 @@ fn in_one_piece(report: Fit<JobReport>, reason: Option<String>) -> Result<JobRep
     let mut report = report.map_err(chunks::not_divided)?;
     report.chunking = reason.map(|reason| ChunkReport { chunks: 1, workers: 1, reason });
     Ok(report)
-}
-
-/// Length that the selected streams promise, else the container, on the output's clock.
-fn declared_seconds(input: &Input, selected: &[usize], shift: i64) -> Option<f64> {
-    let from = |start: Option<i64>| if tells_ends(input) { 0 } else { start.unwrap_or(0) };
-    let stream_end = |index: &usize| {
-        let stream = input.stream(*index)?;
-        let end = from(stream.start()).saturating_add(stream.duration()?);
-        Some(stream.time_base().rescale(end, TimeBase::MICROS))
-    };
-    let container = || Some(from(input.start()).saturating_add(input.duration()?));
-    let end = selected.iter().filter_map(stream_end).max().or_else(container)?;
-    Some(TimeBase::MICROS.seconds(end.saturating_add(shift))).filter(|seconds| *seconds > 0.0)
-}
-
-/// Whether what a container calls its length is counted from zero, whenever its streams begin. Some
-/// writers count from there; of their files less is asked for than they have.
-fn tells_ends(input: &Input) -> bool {
-    let format = input.format();
-    ["matroska", "flv"].iter().any(|name| format.split(',').any(|known| known == *name))
 }
 
 fn nothing_to_copy() -> Error {

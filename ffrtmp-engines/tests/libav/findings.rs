@@ -107,6 +107,39 @@ fn streams_that_begin_late_are_found() {
     }
 }
 
+/// The table of an MP4 that says how long pictures are shown, with another time for two of them.
+#[test]
+fn pictures_with_a_wrong_time_are_said() {
+    /// Of the second entry, behind the name of the box.
+    const PLACE: usize = 24;
+    let bench = Bench::new();
+    // In turns of two lengths, so that each entry of the table is for a few.
+    let arguments = format!(
+        "-f lavfi -i testsrc2=s=192x108:r=25:d=4 {TONE} -t 4 -vf select=not(mod(n\\,3))+not(mod(n\\,4)) -vsync vfr \
+         -c:v libx264 -preset ultrafast -c:a aac"
+    );
+    let Some(input) = bench.ffmpeg("good.mp4", &arguments) else { return };
+    let good = fs::read(&input).unwrap();
+    let table = good.windows(4).position(|window| window == b"stts").unwrap();
+    let work = plan(Container::Mkv, VideoCodec::H264, AudioCodec::Aac);
+    let copy = Plan { video: Some(VideoPlan::Copy), audio: Some(AudioPlan::Copy), ..work };
+    let length = u32::from_be_bytes(*good[table + PLACE..].first_chunk().unwrap());
+    // Of the last, times go back; a copy says that it cannot be.
+    for (damaged, works, is_said) in
+        [(length, &[&work, &copy][..], false), (length * 40, &[&work, &copy], true), (0xffff_f000, &[&work], true)]
+    {
+        let mut bytes = good.clone();
+        bytes[table + PLACE..table + PLACE + 4].copy_from_slice(&damaged.to_be_bytes());
+        let input = bench.path("in.mp4");
+        fs::write(&input, bytes).unwrap();
+        for work in works {
+            let (report, _) = bench.run(work, &input, "out.mkv").unwrap();
+            let said = report.warnings.iter().any(|warning| warning.contains("be shown for a wrong time"));
+            assert_eq!(said, is_said, "{damaged:#x}: {:?}", report.warnings);
+        }
+    }
+}
+
 #[test]
 fn sound_in_packets_shorter_than_a_tick_keeps_its_length() {
     let bench = Bench::new();

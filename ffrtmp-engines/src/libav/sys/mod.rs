@@ -28,6 +28,7 @@ mod preview;
 mod process;
 mod seek;
 mod subtitle;
+mod table;
 
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::fmt;
@@ -50,6 +51,7 @@ pub(crate) use parts::{Measured, Parts};
 pub(crate) use preview::Preview;
 pub(crate) use process::{Usage, keep_memory, libraries, libraries_match, quiet_svt};
 pub(crate) use subtitle::{Event, SubtitleDecoder, SubtitleEncoder};
+pub(crate) use table::Told;
 
 /// A code that a C function answered with instead of success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
