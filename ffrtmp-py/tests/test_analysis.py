@@ -215,7 +215,7 @@ def test_bytes_that_are_no_text_and_files_that_are_none_are_refused(tmp_path: pa
 
 
 @pytest.mark.parametrize("layout", ["compact", "spaced", "indented", "array", "lines", "reversed", "odd"])
-def test_a_document_says_the_same_in_every_layout(layout: str, tmp_path: pathlib.Path) -> None:
+def test_a_document_says_the_same_in_every_layout(layout: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = [job(index, vmaf=50.0 + index / 100) for index in range(3000)]
     # A name that looks like the border between two objects.
     jobs[7]["labels"]["name"] = '},{"id":"'
@@ -231,7 +231,12 @@ def test_a_document_says_the_same_in_every_layout(layout: str, tmp_path: pathlib
     }.get(layout, lambda: json.dumps(document))()
     path = tmp_path / "results.json"
     path.write_text(text)
-    assert analysis.read(path) == analysis.Results.of(jobs)
+    expected = analysis.Results.of(jobs)
+    assert analysis.read(path) == expected
+    # Cut anywhere, in the middle of what parts two objects too.
+    for block in (65_537, 200_003):
+        monkeypatch.setattr("ffrtmp.analysis.documents.BLOCK", block)
+        assert analysis.read(path) == expected
 
 
 MEASURE = """

@@ -19,7 +19,7 @@ from ffrtmp.analysis.extras import package
 from ffrtmp.analysis.fields import ARRAYS, FIELDS, Shape, nested_schema
 from ffrtmp.analysis.records import Raw, checked, raw_columns, shape_of
 
-BLOCK = 4 << 20
+BLOCK = 8 << 20
 """Bytes that are read at once."""
 LARGEST = 512 << 20
 """Largest document, in bytes, that is read as a whole."""
