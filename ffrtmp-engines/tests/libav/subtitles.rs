@@ -124,6 +124,33 @@ fn plain(srt: &str) -> String {
     text
 }
 
+/// MPEG-4 shows one text at a time.
+#[test]
+fn texts_that_overlap_are_all_shown() {
+    let bench = Bench::new();
+    let srt = |texts: &[(&str, &str)]| {
+        let each = (1..).zip(texts).map(|(number, (times, words))| format!("{number}\n{times}\n{words}\n\n"));
+        each.collect::<String>()
+    };
+    let (first, second) = ("00:00:01,000 --> 00:00:04,000", "00:00:02,000 --> 00:00:06,000");
+    fs::write(bench.path("in.srt"), srt(&[(first, "Un"), (second, "Deux"), (second, "Trois")])).unwrap();
+    let streams = "-i in.srt -map 0 -map 1 -c:v libx264 -preset ultrafast -g 10 -c:s ass";
+    let Some(film) = bench.ffmpeg("film.mkv", &format!("{PICTURES} {streams}")) else { return };
+    let wanted = plain(&srt(&[
+        ("00:00:01,000 --> 00:00:02,000", "Un"),
+        ("00:00:02,000 --> 00:00:04,000", "Un\nDeux\nTrois"),
+        ("00:00:04,000 --> 00:00:06,000", "Deux\nTrois"),
+    ]));
+    for container in [Container::Mp4, Container::Fmp4] {
+        let (report, output) = run(&bench, &film, container, None);
+        let found = plain(&shown(&output, 0));
+        // As above: libav reads no lengths of text out of fragments.
+        let cut = |text: &str| if container == Container::Fmp4 { without_ends(text) } else { text.to_owned() };
+        assert_eq!(cut(&found), cut(&wanted), "{container}");
+        assert_eq!(report.warnings, Vec::<String>::new(), "{container}");
+    }
+}
+
 #[test]
 fn styles_survive_where_the_container_has_them() {
     let bench = Bench::new();
