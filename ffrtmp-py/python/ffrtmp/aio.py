@@ -140,8 +140,8 @@ class AsyncClient:
         """Wait until a job, or every one of several, has ended; see :meth:`ffrtmp.Client.wait`."""
         ids, single = one_or_many(jobs)
         callback, bar = bars.listener(progress, WaitProgress)
+        listener = bars.Careful(callback, lambda: future.cancel())
         try:
-            listener = bars.Careful(callback, lambda: future.cancel())
             future = _ffrtmp.wait_async(self._inner, ids, timeout, listener.call)
             ended = await future
             listener.check()

@@ -230,7 +230,7 @@ class Results:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Results) and bool(self._table.equals(other._table))
 
-    __hash__: ClassVar[None] = None  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (self._table, self._metric, self._basis)
