@@ -182,7 +182,7 @@ async fn slow_peers_are_shown_out_and_harm_nobody() {
     }
     let started = Instant::now();
     assert_eq!(send(master.address, "GET", "/health", "").await.status, 200);
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     let gone = async {
         for mut stream in slow {
             // A refusal or nothing, and then the end.
@@ -219,7 +219,7 @@ async fn a_stop_wakes_long_polls_and_lets_requests_end() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     let address = master.address;
     let took = master.end().await;
-    assert!(took < Duration::from_secs(20), "{took:?}");
+    assert!(took < Duration::from_secs(2), "{took:?}");
     let answer = claim.await.unwrap();
     assert!(answer.as_ref().err().is_some_and(|error| error.code() == Code::Unavailable), "{answer:?}");
     assert!(events.next().await.is_none(), "the stream ends");

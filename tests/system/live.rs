@@ -2,7 +2,7 @@
 //! loss of the publisher, of the server and of the node; and no key is told to anybody.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ffrtmp::core::error::Code;
 use ffrtmp::core::job::{EngineName, Job, JobState};
@@ -28,9 +28,9 @@ fn pictures(server: &RtmpServer, key: &str, seconds: u32) -> Vec<Packet> {
     packets.into_iter().filter(|packet| packet.is_video).collect()
 }
 
-/// Waits until the stream goes on: a machine that is busy sends fewer pictures a second.
+/// Waits until the stream goes on at its rate.
 fn await_pictures(server: &RtmpServer, key: &str) {
-    until("pictures flow", PATIENCE, || (pictures(server, key, 2).len() > 25).then_some(()));
+    until("pictures flow", PATIENCE, || (pictures(server, key, 3).len() > 60).then_some(()));
 }
 
 fn key_frames(packets: &[Packet]) -> Vec<f64> {
@@ -40,10 +40,6 @@ fn key_frames(packets: &[Packet]) -> Vec<f64> {
 fn has_log(cluster: &Cluster, id: &str, word: &str) -> Option<()> {
     let logs = cluster.call(cluster.client.logs(id)).ok()?;
     logs.iter().any(|line| line.text.contains(word)).then_some(())
-}
-
-fn has_logged(cluster: &Cluster, id: &str, word: &str) -> bool {
-    has_log(cluster, id, word).is_some()
 }
 
 #[test]
@@ -68,7 +64,7 @@ fn a_ladder_goes_from_a_server_to_a_server_through_losses() {
     let rungs = ["240p", "120p"].map(|rung| format!("{KEY}_{rung}"));
     let seen = rungs.each_ref().map(|key| pictures(&server, key, 4));
     for packets in &seen {
-        assert!(packets.len() > 40, "{} pictures in 4 s", packets.len());
+        assert!(packets.len() > 60, "{} pictures in 4 s", packets.len());
         assert!(packets.windows(2).all(|pair| pair[0].dts < pair[1].dts), "times go on");
     }
     assert_aligned(&server, &rungs);
@@ -119,7 +115,9 @@ fn drain_to_another_node(cluster: &mut Cluster, server: &RtmpServer, id: &str, k
         job.state == JobState::Running && job.node_name.as_deref() == Some("second")
     });
     until("it publishes again", PATIENCE, || (server.published(key).len() > before).then_some(()));
-    eprintln!("measured: drain to the first picture from the other node {:?}", asked.elapsed());
+    let gap = asked.elapsed();
+    eprintln!("measured: drain to the first picture from the other node {gap:?}");
+    assert!(gap < Duration::from_secs(5), "a gap of {gap:?}");
     await_pictures(server, key);
 }
 
@@ -154,7 +152,7 @@ fn a_canceled_live_job_completes_its_recording() {
     await_pictures(&server, "out");
     cluster.call(cluster.client.cancel(&id)).expect("canceled");
     until("the recording is there", PATIENCE, || Path::new(&record).exists().then_some(()));
-    assert!(servers::decoded(&record) > 25, "what was sent until then");
+    assert!(servers::decoded(&record) > 60, "what was sent until then");
     assert_eq!(cluster.job(&id).state, JobState::Canceled);
 }
 
@@ -172,7 +170,7 @@ fn a_drained_live_job_leaves_what_it_recorded() {
     await_pictures(&server, "out");
     drain_to_another_node(&mut cluster, &server, &id, "out");
     until("the part is there", PATIENCE, || Path::new(&part).exists().then_some(()));
-    assert!(servers::decoded(&part) > 25, "what the first node recorded");
+    assert!(servers::decoded(&part) > 60, "what the first node recorded");
     until("it is told", PATIENCE, || has_log(&cluster, &id, "record.1.mp4"));
     let logs = cluster.call(cluster.client.logs(&id)).expect("logs");
     assert!(!logs.iter().any(|line| line.text.contains("short of memory")), "{logs:?}");
@@ -264,7 +262,7 @@ fn a_source_may_change_its_size() {
     await_pictures(&server, "out");
     cluster.call(cluster.client.cancel(&id)).expect("canceled");
     until("the output ends", PATIENCE, || (!server.statistics().contains("<name>out</name>")).then_some(()));
-    assert!(!has_logged(&cluster, &id, "output_lost"), "the output was never lost");
+    assert!(has_log(&cluster, &id, "output_lost").is_none(), "the output was never lost");
     let recordings = server.published("out");
     assert_eq!(recordings.len(), 1, "one stream");
     assert!(servers::decoded(&recordings[0]) > 75);
@@ -283,7 +281,7 @@ fn a_live_job_ends_after_its_duration_and_reports() {
     let live = report.live.as_deref().expect("measures of live work");
     let first = live.first_output_ms.expect("a first output");
     eprintln!("measured: first output after {first:.0} ms, added latency {:?} ms", live.added_latency_ms_p50);
-    assert!(report.wall_seconds > 3.0, "it keeps to the clock: {report:?}");
+    assert!((3.0..6.0).contains(&report.wall_seconds), "it keeps to the clock: {report:?}");
     assert_eq!(report.output_uri.as_deref(), Some(server.url("***").as_str()), "{report:?}");
 }
 

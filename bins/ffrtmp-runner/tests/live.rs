@@ -35,7 +35,7 @@ fn isolated_gstreamer_conforms() {
         scratch: scratch.path().into(),
         fifo: None,
         quick: "144p10-h264",
-        long: ("360p30-h264", 600.0),
+        long: ("1080p30-h264", 600.0),
         cancel_within: Duration::from_secs(2),
     };
     println!("isolated gstreamer: {:?}", engine::run(&subject));

@@ -16,7 +16,7 @@ fn it_keeps_the_contract_of_engines() {
         scratch: scratch.path().into(),
         fifo: Some(fifo),
         quick: "144p10-h264",
-        long: ("360p30-h264", 600.0),
+        long: ("1080p30-h264", 600.0),
         cancel_within: Duration::from_secs(2),
     };
     eprintln!("gstreamer: {:?}", engine::run(&subject));

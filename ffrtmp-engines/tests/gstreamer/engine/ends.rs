@@ -50,7 +50,7 @@ fn what_reached_nobody_is_not_complete() {
     let report = report.unwrap();
     assert_eq!(report.live.as_ref().map(|live| live.outputs_unreached), Some(1), "{report:?}");
     assert!(report.warnings.iter().any(|warning| warning.contains("cannot be reached")), "{:?}", report.warnings);
-    assert_eq!(servers::decoded(&output), report.frames);
+    assert_eq!(servers::decoded(&output), 50);
 }
 
 /// Told to stop at once in the middle of its good end, it leaves what it has.
@@ -69,5 +69,5 @@ fn a_recording_survives_an_end_that_is_cut_short() {
     let (report, output) = attempt.end();
     assert_eq!(report.unwrap_err().code(), Code::Canceled);
     let recorded = servers::packets(&output, None).into_iter().filter(|packet| packet.is_video).count();
-    assert!(recorded >= 25, "{recorded} pictures were recorded until then");
+    assert!(recorded >= 75, "{recorded} pictures were recorded until then");
 }

@@ -118,7 +118,7 @@ fn sources_that_cannot_be_are_told_apart() {
         let error = report.unwrap_err();
         assert!(codes.contains(&error.code()), "{name}: {}: {error}", error.code());
         assert!(!error.to_string().contains("live/key"), "{name}: the key is shown: {error}");
-        assert!(begun.elapsed() < PATIENCE, "{name}: after {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(20), "{name}: after {:?}", begun.elapsed());
         assert!(!output.exists(), "{name}");
     }
 }
@@ -135,7 +135,7 @@ fn a_cancel_ends_a_live_attempt_at_once() {
     let asked = Instant::now();
     let (report, output) = attempt.end();
     assert_eq!(report.unwrap_err().code(), Code::Canceled);
-    assert!(asked.elapsed() < Duration::from_secs(9), "as long as outputs may take: {:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
     eprintln!("a live cancel took {:?}", asked.elapsed());
     assert!(!output.exists());
 }
